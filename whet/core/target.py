@@ -1,0 +1,58 @@
+"""`Target`: a runtime on a device. `Artifact`: a deployable file with the settings it is served under."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet.core.net import Net
+from whet.core.space import Decision, Space
+
+Array = NDArray[np.generic]
+Session = Callable[..., Array]
+"""A loaded artifact: `session(*inputs) -> output`, numpy in and numpy out, for the batch it was opened with."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file and the runtime settings it is served under.
+
+    `settings` holds `runtime` (`openvino`, `onnxruntime`, `inductor`), `precision` (`f32`, `bf16`), `threads`.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of the model file with its side files (same stem)."""
+        return sum(p.stat().st_size for p in self.path.parent.iterdir() if p.name.startswith(self.path.stem))
+
+
+class Target(Protocol):
+    """A runtime on a device, or a choice among several.
+
+    `space` holds its own knobs as choices named `runtime:KIND` (`runtime:name`, `runtime:precision`,
+    `runtime:threads`); `settings` turns a decision into an artifact's settings. `alignment` is the number of
+    channels that layers should be a multiple of. `save` writes the model file (slow: seconds), `open` loads it
+    with a static batch (fast: tenths of a second).
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def alignment(self) -> int: ...
+
+    def space(self) -> Space: ...
+
+    def settings(self, decision: Decision) -> dict[str, Any]: ...
+
+    def save(self, net: Net, folder: Path) -> Path: ...
+
+    def open(self, artifact: Artifact, batch: int) -> Session: ...
