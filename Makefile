@@ -1,0 +1,32 @@
+.PHONY: demo test lint type unit install clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# torch first and by its exact version: an open range would bring several gigabytes of GPU packages.
+$(STAMP): pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $(STAMP)
+
+install: $(STAMP)
+
+demo: $(STAMP)
+	$(VENV)/bin/whet optimize --task digits --max-drop 1% --budget 75s --out runs/demo --restart
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+
+type: $(STAMP)
+	$(VENV)/bin/mypy
+
+# Two processes, one thread each: the suite has no timing test that two cores disturb, but for those that lock.
+unit: $(STAMP)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
+
+test: lint type unit
+
+clean:
+	rm -rf $(VENV) build *.egg-info

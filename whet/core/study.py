@@ -1,0 +1,162 @@
+"""`Trial` and `Study`: the append-only record of what was tried, kept in an Optuna storage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState, create_trial
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from whet.core.errors import StudyError
+from whet.core.space import Decision, Space
+
+Stage = Literal["probe", "predicted", "untrained", "short", "full"]
+STUDY_NAME = "whet"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate as far as it got.
+
+    `quality` is the task's metric on validation data, `drop` the loss against the reference in the unit of the
+    limit, `speedup` the measured ratio to the best uncompressed setting (`speedup_low`, `speedup_high` its
+    quartiles). `simulated` says that the quality was computed in torch and not in the runtime. `state` names
+    the file with the trained weights, relative to the study's folder; `parent` the trial it continues.
+    """
+
+    number: int
+    stage: Stage
+    decision: Decision
+    quality: float
+    drop: float
+    speedup: float
+    speedup_low: float = 0.0
+    speedup_high: float = 0.0
+    latency_ms: float = 0.0
+    size_bytes: int = 0
+    simulated: bool = True
+    samples: int = 0
+    parent: int | None = None
+    state: str | None = None
+    artifact: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    spent_seconds: float = 0.0
+    device: str = ""
+    protocol: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict_shallow(self), "decision": dict(self.decision)}
+
+
+def asdict_shallow(trial: Trial) -> dict[str, Any]:
+    """Return the fields of `trial` without descending into the decision, which is no dataclass."""
+    return {f.name: getattr(trial, f.name) for f in fields(trial)}
+
+
+class Study:
+    """A folder's record, `study.db`: SQLite by default, any Optuna storage by its address.
+
+    A trial is one insert, so a process killed at any instant leaves whole trials only. `config` holds what must
+    not change between a study and its resumption.
+    """
+
+    def __init__(self, storage: str, config: dict[str, Any], space: Space) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        self.space = space
+        self.storage = storage
+        try:
+            self._study = optuna.create_study(
+                study_name=STUDY_NAME,
+                storage=RDBStorage(storage),
+                directions=["maximize", "minimize"],
+                load_if_exists=True,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names(["speedup", "drop"])
+            self._agree("config", config)
+            self._agree("space", space.describe())
+            self.trials = [self._load(t) for t in self._study.get_trials(deepcopy=False)]
+        except (DatabaseError, OperationalError, RuntimeError, json.JSONDecodeError, KeyError) as error:
+            raise StudyError(
+                f"study '{storage}' cannot be opened: {str(error).splitlines()[0]}. "
+                "Move the file away, or give another --out, to begin a new one."
+            ) from error
+
+    @classmethod
+    def in_folder(cls, folder: Path, config: dict[str, Any], space: Space) -> Study:
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(f"sqlite:///{(folder / 'study.db').resolve()}", config, space)
+
+    def _agree(self, key: str, value: Any) -> None:
+        """Write `value` into a new study; in an old one demand that it is the same, naming what differs."""
+        text = json.dumps(value, sort_keys=True)
+        attrs = self._study.user_attrs
+        if key not in attrs:
+            self._study.set_user_attr(key, text)
+            return
+        if attrs[key] == text:
+            return
+        old = json.loads(attrs[key])
+        if isinstance(old, dict) and isinstance(value, dict):
+            names = [k for k in sorted({*old, *value}) if old.get(k) != value.get(k)]
+            what = "; ".join(f"{k} was {old.get(k)!r}, now {value.get(k)!r}" for k in names)
+        else:
+            before, now = ({c["name"]: c for c in side} for side in (old, value))
+            names = [n for n in sorted({*before, *now}) if before.get(n) != now.get(n)]
+            what = f"choices that differ: {', '.join(names[:5])}"
+        raise StudyError(f"study '{self.storage}' was begun with another {key}: {what}. Use another --out.")
+
+    def _load(self, frozen: optuna.trial.FrozenTrial) -> Trial:
+        record = json.loads(frozen.user_attrs["trial"])
+        record["decision"] = Decision(record["decision"])
+        return Trial(**record)
+
+    @property
+    def next_number(self) -> int:
+        return len(self.trials)
+
+    def add(self, trial: Trial) -> Trial:
+        """Append a finished trial in one transaction."""
+        params = {name: value for name, value in trial.decision.items() if name in self.space.choices}
+        distributions = {n: CategoricalDistribution(self.space.choices[n].values) for n in params}
+        try:
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.COMPLETE,
+                    params=params,
+                    distributions=distributions,
+                    values=[trial.speedup, trial.drop],
+                    user_attrs={"trial": json.dumps(trial.to_dict()), "stage": trial.stage},
+                )
+            )
+        except (DatabaseError, OperationalError) as error:
+            raise StudyError(f"study '{self.storage}' cannot be written: {str(error).splitlines()[0]}") from error
+        self.trials.append(trial)
+        return trial
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a JSON value beside the trials (the bar, the reference, the spent seconds)."""
+        self._study.set_user_attr(f"memo:{key}", json.dumps(value))
+
+    def recall(self, key: str) -> Any:
+        """Return what `remember` kept, or None."""
+        text = self._study.user_attrs.get(f"memo:{key}")
+        return None if text is None else json.loads(text)
+
+    @property
+    def spent_seconds(self) -> float:
+        """Seconds of budget that earlier sessions used, up to their last finished trial."""
+        return max([t.spent_seconds for t in self.trials] + [self.recall("spent_seconds") or 0.0])
