@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from whet.core.errors import DecisionError
+from whet.core.space import Choice, Decision, Space
+from whet.core.strategy import Observation
+from whet.search.predictors.linear import LinearForecast, distance
+from whet.search.strategies.sensitivity import Sensitivity
+
+SPACE = Space(
+    [Choice(f"b{i}:keep", (True, False), True) for i in range(5)]
+    + [Choice("c:width", (0.25, 0.5, 1.0), 1.0), Choice("d:width", (0.5, 1.0), 1.0)]
+)
+LATENCY = np.array([-0.1, -0.3, -0.05, -0.2, 0.1, -0.4, -0.15])
+DAMAGE = np.array([0.01, 0.05, 0.002, 0.03, 0.001, 0.02, 0.04])
+
+
+def truth(effects: np.ndarray, decision: Decision) -> float:
+    return sum(e * distance(c, decision.of(c)) for e, c in zip(effects, SPACE, strict=True))
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.01, 0.03, 0.06, 1.0])
+def test_programme_is_optimal(budget: float) -> None:
+    every = [
+        Decision(dict(zip(SPACE.choices, values, strict=True)))
+        for values in itertools.product(*(c.values for c in SPACE))
+    ]
+    best = min(truth(LATENCY, d) for d in every if truth(DAMAGE, d) <= budget + 1e-9)
+    found = Sensitivity(SPACE).solve(LATENCY, DAMAGE, budget)
+    assert truth(DAMAGE, found) <= budget + 1e-9
+    assert truth(LATENCY, found) == pytest.approx(best, abs=1e-9)
+
+
+def test_measurements_teach_the_effects() -> None:
+    strategy = Sensitivity(SPACE, seed=1)
+    for _ in range(40):
+        (decision,) = strategy.ask(1)
+        values = (math.exp(-truth(LATENCY, decision)), truth(DAMAGE, decision))
+        strategy.tell([Observation(decision, values)])
+    assert np.abs(strategy.latency.mean - LATENCY).max() < 0.12
+    assert np.abs(strategy.latency.mean - LATENCY).mean() < np.abs(LATENCY).mean() / 4
+
+
+def test_never_twice_and_stops_when_exhausted() -> None:
+    small = Space([Choice("a:keep", (True, False), True), Choice("b:width", (0.5, 1.0), 1.0)])
+    asked = Sensitivity(small).ask(10)
+    assert len(asked) == 4 and len(set(asked)) == 4
+
+
+def test_restored_state_goes_on_exactly() -> None:
+    one = Sensitivity(SPACE, seed=3)
+    one.believe({"b0:keep": -0.1, "c:width": -0.4}, {"b0:keep": 0.01})
+    for decision in one.ask(3):
+        one.tell([Observation(decision, (1.1, 0.02))])
+    two = Sensitivity(SPACE, seed=3)
+    two.restore(one.state())
+    assert one.ask(5) == two.ask(5)
+
+
+def test_scaled_prior_carries_over_fidelities() -> None:
+    """Where trained drops are a tenth of the untrained ones, one measurement corrects all effects."""
+    forecast = LinearForecast(SPACE, noise=0.001, floor=0.001, scale_prior=True)
+    forecast.believe({c.name: 10 * d for c, d in zip(SPACE, DAMAGE, strict=True)})
+    decision = Decision({"b0:keep": False, "b1:keep": False})
+    forecast.fit([decision], [truth(DAMAGE, decision)])
+    assert forecast(Decision({"b3:keep": False})) == pytest.approx(0.03, rel=0.1)
+
+
+def test_other_objectives_are_refused() -> None:
+    with pytest.raises(DecisionError, match="minimize drop"):
+        Sensitivity(SPACE, directions=("minimize",))

@@ -1,0 +1,178 @@
+"""The `whet` command. Exit codes: 0 done, 1 nothing met the limits, 2 wrong use."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from whet import catalogue
+from whet.core.errors import WhetError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
+Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
+NetworkArgument = Annotated[
+    str | None, typer.Argument(help="A network of the task, FILE.pt2, or FILE.py:FUNCTION. Default: the task's own.")
+]
+
+
+@app.command()
+def optimize(
+    network: NetworkArgument = None,
+    task: Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")] = "digits",
+    data: Data = None,
+    target: Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")] = "cpu",
+    max_drop: Annotated[str, typer.Option(help="The quality that may be lost, e.g. 1%.")] = "1%",
+    budget: Annotated[str, typer.Option(help="Wall-clock time, e.g. 90s, 15min.")] = "15min",
+    trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
+    strategy: Annotated[str, typer.Option(help="What proposes candidates.")] = "sensitivity",
+    passes: Annotated[str, typer.Option(help="Which ways of shrinking are searched.")] = "depth,width,quantize",
+    out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),
+    seed: int = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
+    from whet.flow.optimize import optimize as run
+    from whet.report.console import LiveProgress, front_table
+
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = _network(task, network, data, progress)
+        front = run(
+            net, bundle.task, target=target, max_drop=max_drop, budget=budget, out=out, trials=trials,
+            strategy=strategy, passes=tuple(p for p in passes.split(",") if p), seed=seed, restart=restart,
+            progress=progress, recipe=bundle.recipe,
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps(front.to_dict()))
+    else:
+        console = Console()
+        console.print(front_table(front.to_dict()))
+        console.print(front.conclusion)
+        console.print(f"Report: {front.report}", soft_wrap=True)
+    raise typer.Exit(0 if front.met else 1)
+
+
+def _network(task: str, network: str | None, data: Path | None, progress: Any) -> tuple[Any, Any]:
+    """Return the trained network as a `Net`, and its task."""
+    from whet import tasks
+    from whet.core.lift import lift
+
+    bundle = tasks.get(task, data)
+    if network is None or network in bundle.networks:
+        module, example = bundle.trained(network, progress=progress)
+        return lift(module, example, name=network or bundle.networks[0]), bundle
+    return lift(network, bundle.example), bundle
+
+
+@app.command()
+def measure(
+    network: NetworkArgument = None,
+    task: Annotated[str, typer.Option(help="Whose network and example inputs.")] = "digits",
+    data: Data = None,
+    target: str = "cpu",
+    seconds: Annotated[float, typer.Option(help="How long to measure.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Time a network, uncompressed, in every setting of a target, interleaved."""
+    from whet.core.target import Artifact
+    from whet.hardware import targets
+    from whet.hardware.device import fingerprint
+    from whet.hardware.measure import measure as race
+
+    chosen = targets.get(target)
+    sessions: dict[str, Any] = {}
+    net, _ = _network(task, network, data, lambda event: None)
+    inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
+    with tempfile.TemporaryDirectory() as folder:
+        path = chosen.save(net.eval(), Path(folder))
+        for setting in chosen.all_settings():
+            session = chosen.open(Artifact(path, setting), 1)
+            sessions[targets.setting_name(setting)] = lambda session=session: session(*inputs)
+        found = race(sessions, next(iter(sessions)), seconds=seconds)
+    rows = sorted(found.values(), key=lambda x: x.latency_ms)
+    if as_json:
+        print(json.dumps({"device": fingerprint().to_dict(), "settings": [vars(r) for r in rows]}))
+        return
+    table = Table("setting", "median ms", f"ratio to {next(iter(sessions))}", "quartiles", title=fingerprint().describe())
+    for row in rows:
+        table.add_row(row.name, f"{row.latency_ms:.4f}", f"x{row.ratio:.2f}", f"{row.ratio_low:.2f}-{row.ratio_high:.2f}")
+    Console().print(table)
+
+
+@app.command()
+def report(folder: Path) -> None:
+    """Write the report of a study again and print where it is."""
+    from whet.flow.deliver import rewrite_report
+
+    print(rewrite_report(folder))
+
+
+@app.command(name="list")
+def list_methods(family: str | None = None, as_json: Json = False) -> None:
+    """List every method."""
+    rows = [m for m in catalogue.METHODS if family in (None, m.family)]
+    if family and not rows:
+        from whet.core.errors import unknown
+
+        raise unknown("family", family, {m.family for m in catalogue.METHODS})
+    if as_json:
+        print(json.dumps([vars(m) for m in rows]))
+        return
+    table = Table("name", "family", "status", "paper")
+    for m in rows:
+        table.add_row(m.name, m.family, m.status, m.paper)
+    Console().print(table)
+
+
+@app.command()
+def explain(name: str) -> None:
+    """Print what a method does, its parameters and its paper."""
+    method = catalogue.get(name)
+    item = method.load()
+    print(f"{method.name} ({method.family}, {method.status}): {method.where}\n")
+    print(inspect.getdoc(item) or "")
+    print(f"\nParameters: {inspect.signature(item)}")
+    if method.paper:
+        print(f"Paper: {method.paper}")
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="techniques: each way of shrinking alone, against all together.")],
+    network: NetworkArgument = None,
+    task: str = "digits",
+    data: Data = None,
+    budget: Annotated[str, typer.Option(help="Wall-clock time for every row.")] = "5min",
+    max_drop: str = "1%",
+    target: str = "cpu",
+    out: Path = Path("runs/bench"),
+    results: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("benchmarks/results"),
+    as_json: Json = False,
+) -> None:
+    """Give every row of a suite the same work, data and budget; write the table."""
+    from whet.flow import bench as module
+    from whet.report.console import LiveProgress
+
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = _network(task, network, data, progress)
+        table = module.run(suite, net, bundle, budget, max_drop, target, out, results, progress)
+    print(json.dumps(table) if as_json else module.markdown(table))
+
+
+def main() -> None:
+    """Run the command line; errors of the user's are one line and exit code 2."""
+    try:
+        app()
+    except WhetError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
+        print(error, file=sys.stderr)
+        sys.exit(2)

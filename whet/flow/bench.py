@@ -1,0 +1,126 @@
+"""Techniques side by side: each way of shrinking alone against all together, same work, data and budget."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whet.core.errors import unknown
+from whet.core.net import Net
+from whet.core.run import Progress
+from whet.core.target import Artifact
+from whet.flow.deliver import DeliveredFront
+from whet.flow.limits import seconds
+from whet.flow.optimize import optimize
+from whet.hardware import targets
+from whet.hardware.device import fingerprint
+from whet.hardware.measure import measure
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its title and the passes it may use; without any the original is only trained further."""
+
+    title: str
+    passes: tuple[str, ...]
+
+
+SUITES: dict[str, tuple[Row, ...]] = {
+    "techniques": (
+        Row("whet: all together", ("depth", "width", "quantize")),
+        Row("shallower alone", ("depth",)),
+        Row("narrower alone", ("width",)),
+        Row("int8 alone", ("quantize",)),
+        Row("original, trained on", ()),
+    )
+}
+
+
+def run(
+    suite: str, net: Net, bundle: Any, budget: str, max_drop: str, target: str, out: Path, results: Path,
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """Optimize once per row, then time every row's fastest file interleaved in one run; write JSON and Markdown.
+
+    A row whose result meets no limit enters with its nearest candidate, marked as missing the limit.
+    """
+    if suite not in SUITES:
+        raise unknown("suite", suite, SUITES)
+    fronts: dict[str, DeliveredFront] = {}
+    for row in SUITES[suite]:
+        folder = out / f"{net.name}-{bundle.task.name}" / (row.title.split(":")[0].replace(" ", "-").replace(",", ""))
+        fronts[row.title] = optimize(
+            net, bundle.task, target=target, max_drop=max_drop, budget=budget, out=folder, passes=row.passes,
+            recipe=bundle.recipe, progress=lambda event, title=row.title: progress({**event, "row": title}),
+        )  # fmt: skip
+    table = compare(net, bundle.task.name, fronts, target) | {"budget_seconds": seconds(budget), "max_drop": max_drop}
+    results.mkdir(parents=True, exist_ok=True)
+    stem = results / f"{suite}-{bundle.task.name}-{net.name}"
+    for suffix, text in ((".json", json.dumps(table, indent=1) + "\n"), (".md", markdown(table))):
+        temporary = Path(f"{stem}{suffix}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, f"{stem}{suffix}")
+    return table
+
+
+def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str) -> dict[str, Any]:
+    """Time the bar and each front's fastest member, interleaved in one process."""
+    chosen = targets.get(target)
+    inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
+    first = next(iter(fronts.values()))
+    artifacts = {"bar": first.bar_artifact} | {
+        title: Artifact(front.folder / m.path, m.settings)
+        for title, front in fronts.items()
+        if (m := front.fastest() or front.nearest) is not None
+    }
+    sessions = {
+        name: (lambda session=chosen.open(artifact, 1): session(*inputs)) for name, artifact in artifacts.items()
+    }
+    latencies = measure(sessions, "bar", seconds=20.0)
+    rows = []
+    for title, front in fronts.items():
+        member = front.fastest() or front.nearest
+        if member is None:
+            continue
+        latency = latencies[title]
+        rows.append(
+            member.to_dict()
+            | {"row": title, "met": front.met, "speedup": latency.ratio, "speedup_low": latency.ratio_low,
+               "speedup_high": latency.ratio_high, "latency_ms": latency.latency_ms}
+        )  # fmt: skip
+    return {
+        "task": task,
+        "network": net.name,
+        "metric": first.metric,
+        "bar": first.bar,
+        "reference_val": first.reference,
+        "reference_test": first.reference_test,
+        "device": fingerprint().to_dict(),
+        "protocol": next(iter(latencies.values())).protocol,
+        "rows": rows,
+    }
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """Return the table for people."""
+    lines = [
+        f"### {table['network']} on {table['task']}: {table['budget_seconds']:.0f} s a row, at most {table['max_drop']} worse",
+        "",
+        f"Bar: the uncompressed network in its fastest setting, `{table['bar']}`. Reference {table['metric']}: "
+        f"{table['reference_val']:.4f} on validation, {table['reference_test']:.4f} on test data.",
+        "",
+        f"| row | speed-up over the bar (quartiles) | {table['metric']} val | {table['metric']} test | bytes | setting | limit |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in table["rows"]:
+        test = "" if r["test"] is None else f"{r['test']:.4f}"
+        lines.append(
+            f"| {r['row']} | x{r['speedup']:.2f} ({r['speedup_low']:.2f}-{r['speedup_high']:.2f}) | {r['val']:.4f} "
+            f"| {test} | {r['size_bytes']:,} | {r['setting']} | {'met' if r['met'] else 'missed'} |"
+        )
+    device = table["device"]
+    lines += ["", f"Device: {device.get('cpu', device)}. Protocol: {table['protocol']}.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,199 @@
+"""Delivering: the front's files, verified in their runtime, timed together, with manifests and the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whet.core.errors import ArtifactError
+from whet.core.front import non_dominated
+from whet.core.study import Trial
+from whet.core.target import Artifact
+from whet.flow.workbench import Workbench
+from whet.hardware.measure import Latency
+from whet.hardware.targets import setting_name
+from whet.verify.equivalence import Agreement, agreement
+from whet.verify.manifest import write_manifest
+
+MEMBERS = 8
+
+
+@dataclass(frozen=True)
+class Member:
+    """One delivered file with what was measured from it. `path` is relative to the study's folder."""
+
+    number: int
+    path: str
+    decision: dict[str, Any]
+    settings: dict[str, Any]
+    setting: str
+    val: float
+    drop: float
+    test: float | None
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+    latency_ms: float
+    size_bytes: int
+    top1_agreement: float | None
+    max_abs_difference: float
+    relative_difference: float
+    samples: int
+    protocol: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class DeliveredFront:
+    """The non-dominated files within the limits; `nearest` is the closest candidate when there is none."""
+
+    folder: Path
+    members: tuple[Member, ...]
+    nearest: Member | None
+    bar: str
+    bar_artifact: Artifact
+    metric: str
+    reference: float
+    reference_test: float
+    conclusion: str
+    report: Path
+    met: bool
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def fastest(self) -> Member | None:
+        """Return the fastest file within the limits, or None."""
+        return max(self.members, key=lambda m: m.speedup, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "front": [m.to_dict() for m in self.members],
+            "nearest": self.nearest and self.nearest.to_dict(),
+            "bar": self.bar,
+            "metric": self.metric,
+            "reference": {"val": self.reference, "test": self.reference_test},
+            "conclusion": self.conclusion,
+            "report": str(self.report),
+            "met": self.met,
+        }
+
+
+def deliver(bench: Workbench) -> DeliveredFront:
+    """Verify, time and write the front of all that the study holds; write the report."""
+    verified = [t for t in bench.study.trials if t.stage == "full" and not t.simulated]
+    feasible = [t for t in verified if bench.feasible(t)]
+    front = [feasible[i] for i in non_dominated([(-t.speedup, t.drop) for t in feasible])]
+    chosen = sorted(front, key=lambda t: -t.speedup)[:MEMBERS]
+    outside = min(verified, key=lambda t: t.drop, default=None) if not chosen else None
+    measured = chosen or ([outside] if outside else [])
+    latencies = _race(bench, measured)
+    test_reference = _once(bench, "test:reference", lambda: _test(bench, bench.reference_artifact))
+    reference_outputs = bench.outputs_of(bench.reference_artifact, bench.job.task.val)[0] if measured else None
+    members = [_member(bench, t, latencies[str(t.number)], reference_outputs) for t in measured]
+    _write(bench, members if chosen else [])
+    conclusion = _conclusion(bench, members if chosen else [], members[0] if outside else None)
+    delivered = DeliveredFront(
+        folder=bench.job.out,
+        members=tuple(members if chosen else []),
+        nearest=members[0] if outside else None,
+        bar=bench.bar,
+        bar_artifact=bench.bar_artifact,
+        metric=bench.job.task.metric_name,
+        reference=bench.reference,
+        reference_test=test_reference,
+        conclusion=conclusion,
+        report=bench.job.out / "report.html",
+        met=bool(chosen),
+    )
+    _report(bench, delivered)
+    return delivered
+
+
+def _race(bench: Workbench, trials: list[Trial]) -> dict[str, Latency]:
+    files = {str(t.number): (bench.job.out / str(t.artifact), t.settings) for t in trials}
+    bar = {"bar": (bench.bar_artifact.path, bench.bar_artifact.settings)}
+    return bench.race(bar | files, "bar", seconds=3.0 + 1.5 * len(files))
+
+
+def _once(bench: Workbench, key: str, compute: Any) -> Any:
+    """Return a remembered value: the test data are touched once per file, however often a study is resumed."""
+    value = bench.study.recall(key)
+    if value is None:
+        value = compute()
+        bench.study.remember(key, value)
+    return value
+
+
+def _test(bench: Workbench, artifact: Artifact) -> float | None:
+    return None if bench.job.task.test is None else bench.score_file(artifact, bench.job.task.test)
+
+
+def _member(bench: Workbench, trial: Trial, latency: Latency, reference: Any) -> Member:
+    artifact = Artifact(bench.job.out / str(trial.artifact), trial.settings)
+    test = _once(bench, f"test:{trial.number}", lambda: _test(bench, artifact))
+    same: Agreement = agreement(bench.outputs_of(artifact, bench.job.task.val)[0], reference)
+    return Member(
+        number=trial.number,
+        path=str(trial.artifact),
+        decision=dict(trial.decision),
+        settings=trial.settings,
+        setting=setting_name(trial.settings),
+        val=trial.quality,
+        drop=trial.drop,
+        test=test,
+        speedup=latency.ratio,
+        speedup_low=latency.ratio_low,
+        speedup_high=latency.ratio_high,
+        latency_ms=latency.latency_ms,
+        size_bytes=artifact.size_bytes,
+        top1_agreement=same.top1_agreement,
+        max_abs_difference=same.max_abs_difference,
+        relative_difference=same.relative_difference,
+        samples=trial.samples,
+        protocol=latency.protocol,
+    )
+
+
+def _write(bench: Workbench, members: list[Member]) -> None:
+    """Write `front/N/{model.onnx, manifest.json}`, fastest first, replacing an older front whole."""
+    folder = bench.job.out / "front.new"
+    shutil.rmtree(folder, ignore_errors=True)
+    for rank, member in enumerate(members):
+        place = folder / str(rank)
+        place.mkdir(parents=True)
+        source = bench.job.out / member.path
+        for side in source.parent.iterdir():
+            if side.name.startswith(source.stem):
+                shutil.copy2(side, place / side.name)
+        write_manifest(place, **manifest_values(bench, member))
+    folder.mkdir(exist_ok=True)
+    shutil.rmtree(bench.job.out / "front", ignore_errors=True)
+    os.replace(folder, bench.job.out / "front")
+
+
+def _conclusion(bench: Workbench, members: list[Member], nearest: Member | None) -> str:
+    """State the promise's outcome in one sentence."""
+    task = bench.job.task
+    if nearest is not None:
+        return (
+            f"No candidate stayed within a drop of {bench.job.max_drop} in {task.metric_name}; the nearest, "
+            f"trial {nearest.number}, drops {nearest.drop:.4f} at x{nearest.speedup:.2f}."
+        )
+    best = max(members, key=lambda m: m.speedup, default=None)
+    if best is None:
+        return "No candidate was finished within the budget."
+    if best.speedup_low <= 1.0:
+        return (
+            f"Nothing beat the uncompressed network in its fastest setting ({bench.bar}); the best candidate within "
+            f"the limit runs at x{best.speedup:.2f} of it."
+        )
+    return (
+        f"x{best.speedup:.2f} faster than the best uncompressed setting of any runtime ({bench.bar}), with "
+        f"{task.metric_name} {best.val:.4f} against {bench.reference:.4f} on validation data."
+    )

@@ -1,0 +1,65 @@
+"""`Job`: everything one optimization was asked to do, resolved and checked once, at the edge."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from whet.core.net import Net
+from whet.core.passes import Pass
+from whet.core.space import Space
+from whet.core.target import Target
+from whet.core.task import Task
+from whet.train.fit import Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to optimize, by what, within which limits.
+
+    `passes` change the structure and are searched; `finishers` (int8) need no training of their own and are tried
+    on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`. `trials` ends
+    the exploration after so many candidates; without it the budget alone does.
+    """
+
+    net: Net
+    task: Task
+    target: Target
+    passes: tuple[Pass, ...]
+    finishers: tuple[Pass, ...]
+    budget_seconds: float
+    out: Path
+    max_drop: float | None = None
+    trials: int | None = None
+    strategy: str = "tpe"
+    seed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
+    command: str = ""
+
+    def space(self) -> Space:
+        total = Space()
+        for item in self.passes:
+            total = total + item.space(self.net, self.target)
+        return total
+
+    def config(self) -> dict[str, Any]:
+        """Return what a resumed study must agree in; the budget may grow."""
+        return {
+            "network": self.net.name,
+            "parameters": self.net.parameter_count,
+            "task": self.task.name,
+            "target": self.target.name,
+            "max_drop": self.max_drop,
+            "strategy": self.strategy,
+            "seed": self.seed,
+            "trials": self.trials,
+            "passes": [describe(p) for p in (*self.passes, *self.finishers)],
+            "recipe": describe(self.recipe),
+        }
+
+
+def describe(item: Any) -> dict[str, Any]:
+    """Return a frozen dataclass as plain data with its class name."""
+    fields = asdict(item) if is_dataclass(item) and not isinstance(item, type) else {}
+    return {"name": type(item).__name__, **{k: v if isinstance(v, int | float | bool) else str(v) for k, v in fields.items()}}

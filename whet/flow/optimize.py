@@ -1,0 +1,357 @@
+"""`optimize`: the main job, from a trained network to a measured Pareto front."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whet.core.errors import WhetError, unknown
+from whet.core.net import Net
+from whet.core.passes import Pass
+from whet.core.run import Budget, Progress, Run
+from whet.core.space import Decision
+from whet.core.strategy import Observation, Strategy
+from whet.core.study import Study, Trial
+from whet.core.task import Task
+from whet.flow.deliver import DeliveredFront, deliver
+from whet.flow.job import Job
+from whet.flow.limits import fraction, seconds
+from whet.flow.workbench import Workbench
+from whet.search import strategies
+
+PASS_NAMES = {"depth": "whet.compress.depth:Depth", "width": "whet.compress.width:Width"}
+FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
+"""What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the budget is cut up: shares of the time, or of the training samples when the budget is in epochs."""
+
+    probe_share: float = 0.12
+    explore_until: float = 0.45
+    short_share: float = 0.012
+    short_seconds: float = 2.0
+    finals: int = 3
+    quantized_share: float = 0.2
+    reserve_share: float = 0.05
+
+
+def optimize(
+    net: Net,
+    task: Task,
+    *,
+    target: str = "cpu",
+    max_drop: str | float | None = None,
+    budget: str | float = "15min",
+    out: str | Path = "runs/whet",
+    passes: Sequence[str | Pass] = ("depth", "width", "quantize"),
+    trials: int | None = None,
+    strategy: str = "sensitivity",
+    seed: int = 0,
+    recipe: Any = None,
+    restart: bool = False,
+    plan: Plan | None = None,
+    progress: Progress = lambda event: None,
+    command: str = "",
+) -> DeliveredFront:
+    """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
+
+    `max_drop` is in points for accuracies (0.01 is one point) and relative for errors, as `task.drop` says.
+    `budget` counts everything from this call on. The same call with the same `out` resumes; `restart` begins anew.
+    Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
+    """
+    from whet.hardware import targets
+    from whet.train.fit import Recipe, fit
+
+    named = [(p, load(p)) for p in passes]
+    job = Job(
+        net=net,
+        task=task,
+        target=targets.get(target),
+        passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
+        finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
+        budget_seconds=seconds(budget),
+        out=Path(out),
+        max_drop=fraction(max_drop),
+        trials=trials,
+        strategy=strategy,
+        seed=seed,
+        recipe=recipe or Recipe(),
+        command=command or " ".join(sys.argv),
+    )
+    if restart and (job.out / "study.db").exists():
+        shutil.rmtree(job.out)
+    clock = Budget(job.budget_seconds)
+    space = job.space()
+    for item in job.finishers:
+        space = space + item.space(net, job.target)
+    space = space + job.target.space()
+    study = Study.in_folder(job.out, job.config(), space)
+    clock.spent_before = study.spent_seconds
+    run = Run(task, job.target, net, seed, clock, job.out, fit, progress)
+    bench = Workbench(job, study, run)
+    search = Search(bench, plan or Plan())
+    try:
+        search.run()
+    except KeyboardInterrupt:
+        progress({"stage": "interrupted", "best": bench.best_line(), "seconds_left": clock.left_seconds})
+        if not bench.bar:
+            raise
+    return deliver(bench)
+
+
+def load(item: str | Pass) -> Any:
+    """Return a pass by its name, or the pass itself."""
+    if not isinstance(item, str):
+        return item
+    names = PASS_NAMES | FINISHER_NAMES
+    if item not in names:
+        raise unknown("pass", item, names)
+    module, _, attribute = names[item].partition(":")
+    return getattr(__import__(module, fromlist=[attribute]), attribute)()
+
+
+class Search:
+    """The stages of one optimization; each looks at the log first, so a resumed study goes on where it stopped."""
+
+    def __init__(self, bench: Workbench, plan: Plan) -> None:
+        self.bench, self.plan = bench, plan
+        self.job, self.study, self.run_ = bench.job, bench.study, bench.run
+        self.space = bench.job.space()
+        limit = bench.job.max_drop
+        budgets = (limit / 2, limit * 12) if limit else (0.003, 0.2)
+        options = {"budgets": budgets} if bench.job.strategy == "sensitivity" else {}
+        self.strategy: Strategy = strategies.get(bench.job.strategy, self.space, seed=bench.job.seed, **options)
+
+    def run(self) -> None:
+        self._say("uncompressed network in every setting")
+        self.bench.prepare()
+        self.finish_identity()
+        if len(self.space):
+            self.probe()
+            self.explore()
+        self.finals()
+
+    def _say(self, stage: str) -> None:
+        self.run_.progress({"stage": stage, "seconds_left": self.run_.budget.left_seconds})
+
+    def _of_stage(self, *stages: str) -> list[Trial]:
+        return [t for t in self.study.trials if t.stage in stages]
+
+    @property
+    def reserve_seconds(self) -> float:
+        """Seconds to keep for delivering: verifying and timing about six files."""
+        return self.plan.reserve_share * self.job.budget_seconds + 6 * self.bench.cost("evaluate", 1.0) + 6.0
+
+    # -- stage 0: what needs no training -------------------------------------------------------------------------
+
+    def finish_identity(self) -> None:
+        """Try the finishers on the untouched network: the cheapest candidates, often good ones."""
+        if self.job.finishers and not self._of_stage("full"):
+            self._say("int8 without training")
+            self.verify(self.bench.finish(self.job.net, self.finisher_decision()), self.finisher_decision(), 0, None)
+
+    def finisher_decision(self) -> Decision:
+        """Return the decision that applies every finisher to the whole network."""
+        chosen: dict[str, Any] = {}
+        for item in self.job.finishers:
+            for choice in item.space(self.job.net, self.job.target):
+                if choice.when is None and choice.site == "network":
+                    chosen[choice.name] = "all"
+        return Decision(chosen)
+
+    def verify(self, result: Any, decision: Decision, samples: int, parent: int | None) -> Trial:
+        """Save, time and score a finished net on the full validation data in its runtime, and log it."""
+        number = self.study.next_number
+        folder = self.job.out / "trials" / str(number)
+        path = self.bench.save(result.net, folder)
+        latency, setting = self.bench.time_file(path, seconds=2.0)
+        from whet.core.target import Artifact
+
+        artifact = Artifact(path, setting)
+        quality = self.bench.score_file(artifact, self.job.task.val)
+        return self.bench.record(
+            "full",
+            decision,
+            quality,
+            latency,
+            simulated=False,
+            samples=samples,
+            parent=parent,
+            size_bytes=artifact.size_bytes,
+            artifact=str(path.relative_to(self.job.out)),
+            settings=setting,
+            changed=result.changed,
+            skipped=result.skipped,
+            net=result.net,
+        )
+
+    # -- stage 1: one choice at a time ---------------------------------------------------------------------------
+
+    def probe(self) -> None:
+        """Time and score each single choice without training; the forecasts begin from these."""
+        done = {t.decision for t in self._of_stage("probe")}
+        allowed = self.plan.probe_share * self.job.budget_seconds + self.run_.budget.spent_seconds
+        for choice in self.space:
+            value = self._probe_value(choice.values, choice.identity)
+            decision = self.space.canonical(Decision({choice.name: value}))
+            if decision in done or not len(decision):
+                continue
+            if self.run_.budget.spent_seconds > allowed:
+                break
+            self._say(f"probing {choice.name} = {value}")
+            result = self.bench.structure(decision)
+            if not result.changed:
+                continue
+            latency, setting, size = self.bench.time_net(result.net, seconds=1.0)
+            quality = self.bench.quick_quality(self.bench.recalibrated(result.net))
+            self.bench.record(
+                "probe", decision, quality, latency, settings=setting, size_bytes=size,
+                reference=self.bench.quick_reference(), skipped=result.skipped,
+            )  # fmt: skip
+        if hasattr(self.strategy, "believe"):
+            self.strategy.believe(*self._beliefs())
+
+    @staticmethod
+    def _probe_value(values: Sequence[Any], identity: Any) -> Any:
+        others = [v for v in values if v != identity]
+        return others[len(others) // 2] if others else identity
+
+    def _beliefs(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return each probed choice's effect on log latency and on the drop, per unit of distance."""
+        from whet.search.predictors.linear import distance
+
+        latency: dict[str, float] = {}
+        damage: dict[str, float] = {}
+        for trial in self._of_stage("probe"):
+            name, value = next(iter(trial.decision.items()))
+            step = max(distance(self.space.choices[name], value), 1e-6)
+            latency[name] = -math.log(max(trial.speedup, 1e-6)) / step
+            damage[name] = max(trial.drop, 0.0) / step
+        return latency, damage
+
+    # -- stage 2: many candidates, a little training each --------------------------------------------------------
+
+    def explore(self) -> None:
+        """Give each proposed candidate a short fine-tuning; most are not trained further."""
+        observed = self._of_stage("short")
+        for trial in observed:
+            self._tell(trial)
+        until = self.plan.explore_until * self.job.budget_seconds
+        short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
+        count = len(observed)
+        while self.job.trials is None or count < self.job.trials:
+            step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
+            asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
+            if not asked:
+                break
+            if len(asked[0]):
+                self._tell(self.short(asked[0], short))
+                count += 1
+
+    def _tell(self, trial: Trial) -> None:
+        structural = Decision({n: v for n, v in trial.decision.items() if n in self.space.choices})
+        excess = max(0.0, trial.drop - 4 * self.job.max_drop) if self.job.max_drop is not None else 0.0
+        self.strategy.tell([Observation(structural, (trial.speedup, trial.drop), excess)])
+
+    def short(self, decision: Decision, duration: float) -> Trial:
+        """Time a candidate, fine-tune it briefly, score it in torch on part of the validation data."""
+        result = self.bench.structure(decision)
+        latency, setting, size = self.bench.time_net(result.net, seconds=1.0)
+        net, parent = self.bench.inherit(decision, result.net)
+        samples = self._samples(parent)
+        if parent is None:
+            self.bench.recalibrated(net)
+        report = self.bench.train(net, duration)
+        return self.bench.record(
+            "short", decision, self.bench.quick_quality(net), latency, settings=setting, size_bytes=size,
+            reference=self.bench.quick_reference(), samples=samples + report.samples, parent=parent,
+            changed=result.changed, skipped=result.skipped, net=net,
+        )  # fmt: skip
+
+    def _samples(self, parent: int | None) -> int:
+        return 0 if parent is None else self.study.trials[parent].samples
+
+    # -- stage 3: the few that may be on the front ---------------------------------------------------------------
+
+    def finals(self) -> None:
+        """Train the most promising structures for real; finish each both as it is and with the finishers."""
+        done = self._of_stage("full")
+        rounds = len({t.parent for t in done if t.samples})
+        planned = self.plan.finals if len(self.space) and self.job.budget_seconds >= 120 else 1
+        while rounds < planned:
+            left = self.run_.budget.left_seconds - self.reserve_seconds
+            share = left / (planned - rounds) - self._finishing_seconds()
+            if share < 2.0:
+                break
+            candidate = self.choose()
+            if candidate is None:
+                break
+            self.full(candidate, share)
+            rounds += 1
+
+    def _finishing_seconds(self) -> float:
+        files = 1 + bool(self.job.finishers)
+        return files * (self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0))
+
+    def choose(self) -> Trial | None:
+        """Return the fastest explored candidate whose drop after full training is expected to be within the limit."""
+        explored = self._of_stage("short") if len(self.space) else [self._identity_trial()]
+        finished = {t.parent for t in self._of_stage("full")}
+        waiting = [t for t in explored if t.number not in finished]
+        if not waiting:
+            return None
+        limit = self.job.max_drop
+        if limit is None:
+            return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20))
+        gain = self.recovery()
+        hopeful = [t for t in waiting if t.drop * gain <= limit]
+        return max(hopeful, key=lambda t: t.speedup) if hopeful else min(waiting, key=lambda t: t.drop)
+
+    def _identity_trial(self) -> Trial:
+        return Trial(-1, "short", Decision(), self.bench.reference, 0.0, 1.0)
+
+    def recovery(self) -> float:
+        """Return the ratio of a candidate's drop after full training to that after short training, as seen so far."""
+        ratios = []
+        for t in self._of_stage("full"):
+            if t.parent is not None and t.parent >= 0 and not self._finished_int8(t):
+                before = self.study.trials[t.parent].drop
+                if before > 1e-4:
+                    ratios.append(min(max(t.drop / before, 0.05), 1.0))
+        return sum(ratios) / len(ratios) if ratios else 0.3
+
+    def _finished_int8(self, trial: Trial) -> bool:
+        return any(n not in self.space.choices for n in trial.decision)
+
+    def full(self, candidate: Trial, duration: float) -> None:
+        """Train one candidate for `duration` seconds in all, and verify each way of finishing it."""
+        self._say(f"training candidate {candidate.number} (x{candidate.speedup:.2f})")
+        result = self.bench.structure(candidate.decision)
+        net = result.net if candidate.state is None else self.bench.rebuild(candidate)
+        share = 1 - self.plan.quantized_share * bool(self.job.finishers)
+        report = self.bench.train(net, duration * share)
+        samples = candidate.samples + report.samples
+        self.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
+        if not self.job.finishers:
+            return
+        decision = candidate.decision.merge(self.finisher_decision())
+        finished = self.bench.finish(net, decision)
+        gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1)
+        report = self.bench.train(finished.net, duration * (1 - share), recipe=gentle)
+        both = replace(
+            finished,
+            changed={**result.changed, **finished.changed},
+            skipped={**result.skipped, **finished.skipped},
+        )
+        self.verify(both, decision, samples + report.samples, candidate.number)
+
+
+Optimizer = Callable[..., DeliveredFront]
+__all__ = ["Plan", "WhetError", "optimize"]

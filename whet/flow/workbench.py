@@ -1,0 +1,287 @@
+"""`Workbench`: builds, trains, times and scores candidates of one job, and writes them into its study."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whet.core.net import Net
+from whet.core.passes import Chain, Result
+from whet.core.run import Progress, Run
+from whet.core.space import Decision
+from whet.core.study import Stage, Study, Trial
+from whet.core.target import Artifact
+from whet.core.task import predict
+from whet.flow.job import Job
+from whet.hardware.device import fingerprint
+from whet.hardware.measure import Latency, measure
+from whet.hardware.targets import every_setting, setting_name
+from whet.train.recalibrate import recalibrate
+from whet.train.state import load_state, save_state
+from whet.verify.equivalence import evaluate
+
+QUICK_SAMPLES = 2000
+KEEP_SETTINGS = 4
+EVALUATION_BATCH = 64
+
+
+class Workbench:
+    """The tools of one optimization; all that they find out goes into `study`.
+
+    `bar` is the name of the fastest setting of the uncompressed network in any runtime, `reference` its quality on
+    the validation data in f32. Speed-ups are ratios of latencies measured interleaved with the bar.
+    """
+
+    def __init__(self, job: Job, study: Study, run: Run) -> None:
+        self.job, self.study, self.run = job, study, run
+        self.device = fingerprint()
+        self.seconds: dict[str, list[float]] = {}
+        self.original: Path = job.out / "uncompressed" / "model.onnx"
+        self.settings: list[dict[str, Any]] = []
+        self.bar: str = ""
+        self.reference: float = 0.0
+        self.unfit: dict[str, str] = {}
+
+    @contextmanager
+    def clock(self, what: str) -> Iterator[None]:
+        """Time a kind of step, so that later ones can be planned for."""
+        start = time.monotonic()
+        yield
+        self.seconds.setdefault(what, []).append(time.monotonic() - start)
+
+    def cost(self, what: str, otherwise: float) -> float:
+        """Return the mean seconds of the last steps of a kind."""
+        seen = self.seconds.get(what, [])[-5:]
+        return sum(seen) / len(seen) if seen else otherwise
+
+    # -- the uncompressed network ------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Write, time and score the uncompressed network in every setting of any runtime."""
+        memo = self.study.recall("prepared")
+        if memo is None or not self.original.exists():
+            path = self.save(self.job.net, self.original.parent)
+            self.original = path
+            latencies = self.race({name: (path, s) for name, s in self._all_settings().items()}, None, seconds=6.0)
+            best = min(latencies, key=lambda name: latencies[name].latency_ms)
+            quality = self.score_file(Artifact(path, self._reference_setting()), self.job.task.val)
+            memo = {
+                "path": str(path.relative_to(self.job.out)),
+                "bar": best,
+                "latency_ms": {n: x.latency_ms for n, x in latencies.items()},
+                "unfit": self.unfit,
+                "reference": quality,
+                "bar_quality": self.score_file(Artifact(path, self._all_settings()[best]), self.job.task.val),
+                "device": self.device.to_dict(),
+            }
+            self.study.remember("prepared", memo)
+        self.original = self.job.out / memo["path"]
+        self.bar, self.reference, self.unfit = memo["bar"], memo["reference"], memo["unfit"]
+        legal = {setting_name(s): s for s in self.job.target.all_settings()}
+        ranked = sorted((n for n in legal if n in memo["latency_ms"]), key=memo["latency_ms"].__getitem__)
+        self.settings = [legal[n] for n in ranked[:KEEP_SETTINGS]]
+
+    def _all_settings(self) -> dict[str, dict[str, Any]]:
+        return {setting_name(s): s for s in every_setting()}
+
+    def _reference_setting(self) -> dict[str, Any]:
+        return next(s for s in every_setting() if s["precision"] == "f32")
+
+    @property
+    def bar_artifact(self) -> Artifact:
+        return Artifact(self.original, self._all_settings()[self.bar])
+
+    # -- building and training -----------------------------------------------------------------------------------
+
+    def structure(self, decision: Decision) -> Result:
+        """Apply the structural passes to the trained original; deterministic."""
+        return Chain(self.job.passes).apply(self.job.net, decision, self.run)
+
+    def finish(self, net: Net, decision: Decision) -> Result:
+        """Apply the passes that need no training of their own."""
+        return Chain(self.job.finishers).apply(net, decision, self.run)
+
+    def rebuild(self, trial: Trial) -> Net:
+        """Return the net of a trial with its trained weights."""
+        result = self.structure(trial.decision)
+        net = self.finish(result.net, trial.decision).net
+        if trial.state is not None:
+            load_state(self.job.out / trial.state, net)
+        return net
+
+    def inherit(self, decision: Decision, net: Net) -> tuple[Net, int | None]:
+        """Start `net` from the longest trained trial whose structure `decision` only extends.
+
+        The remaining choices are applied to that trial's net. The result is taken only if its graph is the same
+        as that of `net`: then it is the same candidate with better weights. Returns the net and the trial's number.
+        """
+        names = set(self.job.space().choices)
+        own = {n: v for n, v in decision.items() if n in names}
+        parents = [
+            t
+            for t in self.study.trials
+            if t.state is not None
+            and set(t.decision) <= names
+            and all(own.get(n) == v for n, v in t.decision.items())
+        ]
+        for parent in sorted(parents, key=lambda t: -t.samples)[:2]:
+            rest = Decision({n: v for n, v in own.items() if n not in parent.decision})
+            if not rest:
+                return self.rebuild(parent), parent.number
+            child = Chain(self.job.passes).apply(self.rebuild(parent), rest, self.run).net
+            if same_graph(child, net):
+                return child, parent.number
+        return net, None
+
+    def train(self, net: Net, seconds: float, **options: Any) -> Any:
+        """Fine-tune `net` in place with distillation from the original."""
+        with self.clock("train"):
+            return self.run.fit(net, recipe=options.pop("recipe", self.job.recipe), seconds=seconds, **options)
+
+    def recalibrated(self, net: Net) -> Net:
+        """Re-estimate batch-norm statistics in place, on training data."""
+        if self.job.task.train is not None:
+            recalibrate(net, self.job.task.train, samples=512)
+        return net
+
+    # -- scores and times ----------------------------------------------------------------------------------------
+
+    def quick_quality(self, net: Net) -> float:
+        """Score `net` in torch on part of the validation data."""
+        net.eval()
+        with self.clock("quick"):
+            outputs, targets = predict(net, self.job.task.val, QUICK_SAMPLES)
+        return self.job.task.score(outputs, targets)
+
+    def quick_reference(self) -> float:
+        """Score the original on the same part."""
+        if not hasattr(self, "_quick_reference"):
+            self._quick_reference = self.quick_quality(self.job.net)
+        return self._quick_reference
+
+    def outputs_of(self, artifact: Artifact, batches: Any) -> tuple[Tensor, Tensor]:
+        """Run a saved file over `batches` in its runtime."""
+        with self.clock("evaluate"):
+            return evaluate(lambda n: self.job.target.open(artifact, n), batches, batch=EVALUATION_BATCH)
+
+    def score_file(self, artifact: Artifact, batches: Any) -> float:
+        return self.job.task.score(*self.outputs_of(artifact, batches))
+
+    def save(self, net: Net, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.clock("save"):
+            return self.job.target.save(net.eval(), folder)
+
+    def race(
+        self, files: dict[str, tuple[Path, dict[str, Any]]], baseline: str | None, seconds: float
+    ) -> dict[str, Latency]:
+        """Time files interleaved at batch 1; a setting that cannot run a file is noted in `unfit`."""
+        inputs = tuple(x[:1].contiguous().numpy() for x in self.job.net.example)
+        sessions: dict[str, Any] = {}
+        for name, (path, setting) in files.items():
+            try:
+                session = self.job.target.open(Artifact(path, setting), 1)
+                session(*inputs)
+            except Exception as error:
+                if name == baseline:
+                    raise
+                self.unfit[name] = str(error).splitlines()[0]
+                continue
+            sessions[name] = lambda session=session: session(*inputs)
+        with self.clock("race"):
+            return measure(sessions, baseline or next(iter(sessions)), seconds=seconds)
+
+    def time_net(self, net: Net, seconds: float = 1.5) -> tuple[Latency, dict[str, Any], int]:
+        """Save `net`, time it in the most promising settings, return the fastest with its setting and bytes."""
+        folder = self.job.out / "scratch"
+        try:
+            path = self.save(net, folder)
+            return (*self.time_file(path, seconds), Artifact(path, {}).size_bytes)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def time_file(self, path: Path, seconds: float) -> tuple[Latency, dict[str, Any]]:
+        files = {"bar": (self.original, self._all_settings()[self.bar])}
+        by_name = {setting_name(s): s for s in self.settings}
+        latencies = self.race(files | {n: (path, s) for n, s in by_name.items()}, "bar", seconds)
+        rest = {n: x for n, x in latencies.items() if n != "bar"}
+        if not rest:
+            raise RuntimeError(f"no setting of {self.job.target.name} runs {path.name}: {self.unfit}")
+        best = max(rest, key=lambda n: rest[n].ratio)
+        return rest[best], by_name[best]
+
+    # -- the log -------------------------------------------------------------------------------------------------
+
+    def record(self, stage: Stage, decision: Decision, quality: float, latency: Latency | None, **more: Any) -> Trial:
+        """Append a finished trial; a trained net's weights are written first."""
+        number = self.study.next_number
+        net: Net | None = more.pop("net", None)
+        if net is not None:
+            state = Path("trials") / f"{number}.safetensors"
+            (self.job.out / "trials").mkdir(parents=True, exist_ok=True)
+            save_state(net, self.job.out / state)
+            more["state"] = str(state)
+        reference = more.pop("reference", self.reference)
+        if latency is not None:
+            more |= {
+                "speedup": latency.ratio,
+                "speedup_low": latency.ratio_low,
+                "speedup_high": latency.ratio_high,
+                "latency_ms": latency.latency_ms,
+                "protocol": latency.protocol,
+            }
+        trial = Trial(
+            number,
+            stage,
+            decision,
+            quality=quality,
+            drop=self.job.task.loss_of_quality(quality, reference),
+            spent_seconds=self.run.budget.spent_seconds,
+            device=self.device.id,
+            **more,
+        )
+        self.study.add(trial)
+        self.run.progress(
+            {"stage": stage, "trial": number, "best": self.best_line(), "seconds_left": self.run.budget.left_seconds}
+        )
+        return trial
+
+    def feasible(self, trial: Trial) -> bool:
+        return self.job.max_drop is None or trial.drop <= self.job.max_drop
+
+    def best_line(self) -> str:
+        """Say in a few words which verified candidate within the limits is the fastest so far."""
+        good = [t for t in self.study.trials if t.stage == "full" and not t.simulated and self.feasible(t)]
+        if not good:
+            return "none within the limits yet"
+        best = max(good, key=lambda t: t.speedup)
+        return f"x{best.speedup:.2f} at drop {best.drop:+.4f} (trial {best.number})"
+
+
+def same_graph(a: Net, b: Net) -> bool:
+    """Say whether two nets have the same code and the same tensor shapes."""
+    if a.module.code != b.module.code:
+        return False
+    shapes = [{n: tuple(t.shape) for n, t in x.module.state_dict().items()} for x in (a, b)]
+    attributes = [{n: repr(m) for n, m in x.layers().items()} for x in (a, b)]
+    constants = [
+        {n.target: _attribute(x, str(n.target)) for n in x.graph.nodes if n.op == "get_attr"} for x in (a, b)
+    ]
+    equal = shapes[0] == shapes[1] and attributes[0] == attributes[1] and constants[0].keys() == constants[1].keys()
+    return equal and all(
+        v.is_floating_point() or torch.equal(v, constants[1][k]) for k, v in constants[0].items()
+    )
+
+
+def _attribute(net: Net, name: str) -> Tensor:
+    value: Any = net.module
+    for part in name.split("."):
+        value = getattr(value, part)
+    return torch.as_tensor(value)

@@ -1,0 +1,76 @@
+"""A linear forecast of one number from a decision, refitted with each measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet.core.space import Choice, Decision, Space, Value
+
+Vector = NDArray[np.float64]
+
+
+def distance(choice: Choice, value: Value) -> float:
+    """Return how far `value` is from the choice's identity, in [0, 1].
+
+    >>> distance(Choice("a:width", (0.25, 1.0), 1.0), 0.25), distance(Choice("a:keep", (True, False), True), False)
+    (0.75, 1.0)
+    """
+    values = choice.values
+    if any(isinstance(v, bool | str) for v in values) or len(values) < 2:
+        return 0.0 if value == choice.identity else 1.0
+    span = max(abs(float(v)) for v in values)
+    return abs(float(value) - float(choice.identity)) / span
+
+
+class LinearForecast:
+    """Bayesian ridge regression on the distances of a decision's choices from their identities.
+
+    The forecast is `sum_i effect_i * distance_i`; the identity's forecast is zero. `prior` holds the effects that
+    are believed before any measurement, each with standard deviation `belief * |prior| + floor`; measurements have
+    standard deviation `noise`. `scale_prior` multiplies the whole prior by the one factor that fits the
+    measurements best, which carries sensitivities over from one fidelity to another (from untrained to trained).
+    """
+
+    def __init__(
+        self, space: Space, noise: float, floor: float, belief: float = 0.5, scale_prior: bool = False
+    ) -> None:
+        self.choices = list(space)
+        self.space = space
+        self.noise, self.floor, self.belief, self.scale_prior = noise, floor, belief, scale_prior
+        self.prior: Vector = np.zeros(len(self.choices))
+        self.mean: Vector = self.prior.copy()
+        self.covariance: NDArray[np.float64] = np.eye(len(self.choices)) * floor**2
+
+    def features(self, decision: Decision) -> Vector:
+        return np.array(
+            [distance(c, decision.of(c)) if self.space.active(c, decision) else 0.0 for c in self.choices]
+        )
+
+    def believe(self, effects: Mapping[str, float]) -> None:
+        """Set the prior effect of each named choice; the others are as large as the mean of these."""
+        rest = float(np.mean(list(effects.values()))) if effects else 0.0
+        self.prior = np.array([effects.get(c.name, rest) for c in self.choices])
+        self.fit([], [])
+
+    def fit(self, decisions: Sequence[Decision], values: Sequence[float]) -> None:
+        """Update the effects by all measurements so far."""
+        prior = self.prior
+        x = np.stack([self.features(d) for d in decisions]) if decisions else np.zeros((0, len(self.choices)))
+        y = np.asarray(values, dtype=np.float64)
+        if self.scale_prior and len(y):
+            forecast = x @ prior
+            factor = float(forecast @ y / max(forecast @ forecast, 1e-12))
+            prior = prior * float(np.clip(factor, 0.01, 10.0))
+        precision = np.diag(1.0 / (self.belief * np.abs(prior) + self.floor) ** 2)
+        self.covariance = np.linalg.inv(precision + x.T @ x / self.noise**2)
+        self.mean = self.covariance @ (precision @ prior + x.T @ y / self.noise**2)
+
+    def __call__(self, decision: Decision) -> float:
+        return float(self.features(decision) @ self.mean)
+
+    def draw(self, generator: np.random.Generator) -> Vector:
+        """Return one draw of the effects from the posterior, for Thompson sampling."""
+        return generator.multivariate_normal(self.mean, self.covariance, method="cholesky")
