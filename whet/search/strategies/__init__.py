@@ -1,0 +1,40 @@
+"""Strategies by name: `get("tpe", space, seed)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from whet.core.errors import unknown
+from whet.core.space import Space
+from whet.core.strategy import Strategy
+
+STRATEGIES = {
+    "random": "whet.search.strategies.random:RandomStrategy",
+    "tpe": "whet.search.strategies.optuna:tpe",
+    "gp": "whet.search.strategies.optuna:gp",
+    "nsga2": "whet.search.strategies.optuna:nsga2",
+    "nsga3": "whet.search.strategies.optuna:nsga3",
+    "cmaes": "whet.search.strategies.optuna:cmaes",
+}
+
+
+def get(
+    name: str,
+    space: Space,
+    seed: int = 0,
+    directions: Sequence[str] = ("maximize", "minimize"),
+    **options: Any,
+) -> Strategy:
+    """Return the strategy `name` on `space`; `options` go to the method (for Optuna's, to the sampler).
+
+    Raises: UnknownNameError for a name that is not in `STRATEGIES`; DecisionError for a space or objectives
+    that the method cannot work on.
+    """
+    if name not in STRATEGIES:
+        raise unknown("strategy", name, STRATEGIES)
+    module, _, attribute = STRATEGIES[name].partition(":")
+    make = getattr(import_module(module), attribute)
+    strategy: Strategy = make(space, seed=seed, directions=tuple(directions), **options)
+    return strategy

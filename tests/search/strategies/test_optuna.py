@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import optuna
+import pytest
+
+from whet.core.errors import DecisionError, UnknownNameError
+from whet.core.space import Choice, Decision, Space
+from whet.core.strategy import Observation, Strategy
+from whet.search import strategies
+from whet.search.strategies.optuna import OptunaStrategy, is_ordered
+from whet.testing.strategies import SPACES, WIDTHS, check
+
+NETWORK = Space(
+    [
+        *(Choice(f"block{i}:keep", (True, False), True) for i in range(5)),
+        *(Choice(f"layer{i}:width", WIDTHS, 1.0) for i in range(5)),
+    ]
+)
+
+
+def cost(decision: Decision) -> tuple[float, float]:
+    """A speed-up and a drop: blocks differ in how much they matter, widths hurt quadratically."""
+    latency, drop = 1.0, 0.0
+    for i in range(5):
+        width = float(decision.get(f"layer{i}:width", 1.0)) * bool(decision.get(f"block{i}:keep", True))
+        latency += width
+        drop += (1 + i) * (1 - width) ** 2
+    return 6 / latency, drop
+
+
+def best_feasible(strategy: Strategy, limit: float, rounds: int = 40) -> float:
+    best = 0.0
+    strategy.enqueue([Decision()])
+    for _ in range(rounds):
+        (decision,) = strategy.ask()
+        speedup, drop = cost(decision)
+        strategy.tell([Observation(decision, (speedup, drop), drop - limit)])
+        best = max(best, speedup) if drop <= limit else best
+    return best
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "random"])
+def test_conforms(sampler: str) -> None:
+    assert check(lambda space, seed: OptunaStrategy(space, seed, sampler=sampler)) == list(SPACES)
+
+
+@pytest.mark.slow
+def test_gaussian_process_conforms() -> None:
+    assert check(lambda space, seed: OptunaStrategy(space, seed, sampler="gp")) == list(SPACES)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "nsga2"])
+def test_finds_faster_networks_within_the_limit_than_random_search(sampler: str) -> None:
+    seeds = range(3) if sampler == "gp" else range(8)
+    found = [best_feasible(strategies.get(sampler, NETWORK, seed), limit=1.5) for seed in seeds]
+    chance = [best_feasible(strategies.get("random", NETWORK, seed), limit=1.5) for seed in seeds]
+    assert sum(found) > sum(chance)
+
+
+def test_limits_reach_the_sampler() -> None:
+    def feasible(tell_limit: bool) -> int:
+        total = 0
+        for seed in range(5):
+            strategy = strategies.get("tpe", NETWORK, seed)
+            for _ in range(30):
+                (decision,) = strategy.ask()
+                values = cost(decision)
+                total += values[1] <= 1.0
+                strategy.tell([Observation(decision, values, values[1] - 1.0 if tell_limit else 0.0)])
+        return total
+
+    assert feasible(True) > 1.5 * feasible(False)
+
+
+def test_cma_es_refuses_what_it_cannot_search() -> None:
+    categorical = Space([Choice("a:keep", (True, False), True), Choice("b:method", ("x", "y"), "x")])
+    with pytest.raises(DecisionError, match=r"ordered numbers.*a:keep, b:method"):
+        strategies.get("cmaes", categorical, directions=("minimize",))
+    with pytest.raises(DecisionError, match="one objective; got 2"):
+        strategies.get("cmaes", SPACES["ordered"])
+
+
+def test_cma_es_conforms_and_descends() -> None:
+    pytest.importorskip("cmaes", reason="the optional package cmaes is not installed")
+    make: Callable[[Space, int], Strategy] = lambda space, seed: strategies.get(  # noqa: E731
+        "cmaes", space, seed, directions=("minimize",)
+    )
+    assert "ordered" in check(make, objectives=1)
+    space = Space([Choice(f"layer{i}:width", tuple(j / 16 for j in range(1, 17)), 1.0) for i in range(6)])
+    late = early = 0.0
+    for seed in range(3):
+        strategy = make(space, seed)
+        errors = []
+        for _ in range(80):
+            (decision,) = strategy.ask()
+            errors.append(sum((decision.of(c) - 0.3 - 0.1 * i) ** 2 for i, c in enumerate(space)))  # type: ignore
+            strategy.tell([Observation(decision, (errors[-1],))])
+        early, late = early + sum(errors[:20]), late + sum(errors[-20:])
+    assert late < 0.5 * early
+
+
+def test_order_is_seen_only_where_there_is_one() -> None:
+    assert is_ordered(Choice("a:width", WIDTHS, 1.0))
+    assert is_ordered(Choice("a:bits", (32, 8, 4), 32))
+    assert not is_ordered(Choice("a:keep", (True, False), True))
+    assert not is_ordered(Choice("a:threads", (2, 1, 4), 1))
+    assert not is_ordered(Choice("a:name", ("x", "y"), "x"))
+
+
+def test_unknown_sampler_and_wrong_number_of_values() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'tpe'"):
+        OptunaStrategy(Space(), sampler="tpee")
+    with pytest.raises(DecisionError, match="one value per objective"):
+        OptunaStrategy(NETWORK).tell([Observation(Decision(), (1.0,))])
+
+
+def test_optuna_is_silent(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
+    for name in ("tpe", "gp", "nsga2"):
+        strategy = strategies.get(name, SPACES["conditional"], 0)
+        for _ in range(10):
+            strategy.tell(Observation(d, (1.0, 0.0)) for d in strategy.ask())
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+    assert not recwarn.list
+    assert optuna.logging.get_verbosity() == logging.ERROR

@@ -1,0 +1,233 @@
+"""Any Optuna sampler as a strategy: TPE, NSGA-II, NSGA-III, Gaussian process, CMA-ES."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from whet.core.errors import DecisionError, unknown
+from whet.core.space import Choice, Decision, Space, Value
+from whet.core.strategy import Ledger, Observation, neighbour
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A row: Optuna's class, options for budgets of tens of candidates, and what the sampler is able to do."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    population: bool = False
+    ordered_only: bool = False
+    single_objective: bool = False
+    needs: str | None = None
+    paper: str = ""
+
+
+SAMPLERS = {
+    "random": Sampler("RandomSampler", paper="bergstra2012random"),
+    "tpe": Sampler(
+        "TPESampler",
+        {"n_startup_trials": 8, "multivariate": True, "group": True, "constant_liar": True},
+        paper="ozaki2022motpe",
+    ),
+    "gp": Sampler(
+        "GPSampler", {"n_startup_trials": 8, "warn_independent_sampling": False}, paper="daulton2020qehvi"
+    ),
+    "nsga2": Sampler("NSGAIISampler", {"population_size": 8}, population=True, paper="deb2002nsga2"),
+    "nsga3": Sampler("NSGAIIISampler", {"population_size": 8}, population=True, paper="deb2014nsga3"),
+    "cmaes": Sampler(
+        "CmaEsSampler",
+        {"warn_independent_sampling": False},
+        population=True,
+        ordered_only=True,
+        single_objective=True,
+        needs="cmaes",
+        paper="hansen2001cmaes",
+    ),
+}
+
+
+def is_ordered(choice: Choice) -> bool:
+    """Say whether the values are numbers in rising or falling order, so that neighbours are alike."""
+    values = list(choice.values)
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return False
+    return values in (sorted(values), sorted(values, reverse=True))
+
+
+def distribution(choice: Choice) -> BaseDistribution:
+    """Return the index range for ordered numbers, so that samplers see the order; categories for the rest."""
+    if is_ordered(choice):
+        return IntDistribution(0, len(choice.values) - 1)
+    return CategoricalDistribution(choice.values)
+
+
+class OptunaStrategy:
+    """Propose decisions by an Optuna sampler, by its name in `SAMPLERS`.
+
+    Each proposal is made by a new sampler, seeded by (seed, proposals so far), on a new study in memory that
+    holds every decision asked and told so far: nothing else is carried over, so a replay gives the same
+    decisions. Conditional choices are suggested only where they are active. Limits reach the sampler as the
+    constraint `violation`. A sampler that proposes a decision it already has gets its nearest unseen
+    neighbour instead, counted in `repeats`.
+
+    Raises: UnknownNameError for the sampler's name; DecisionError if it cannot work on the space or the
+    objectives.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int = 0,
+        directions: Sequence[str] = ("maximize", "minimize"),
+        sampler: str = "tpe",
+        **options: Any,
+    ) -> None:
+        if sampler not in SAMPLERS:
+            raise unknown("Optuna sampler", sampler, SAMPLERS)
+        self.row = SAMPLERS[sampler]
+        self.options = {**self.row.options, **options}
+        self.directions = tuple(directions)
+        self.ledger = Ledger(space, seed)
+        self.repeats = 0
+        self._distributions = {c.name: distribution(c) for c in space}
+        self._check(sampler, space)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def _check(self, sampler: str, space: Space) -> None:
+        if self.row.single_objective and len(self.directions) > 1:
+            raise DecisionError(
+                f"sampler '{sampler}' takes one objective; got {len(self.directions)} directions. "
+                "Use tpe, gp, nsga2 or nsga3, or fold the objectives into one."
+            )
+        unordered = [c.name for c in space if not is_ordered(c) or c.when]
+        if self.row.ordered_only and len(space) > 0 and len(unordered) == len(space):
+            raise DecisionError(
+                f"sampler '{sampler}' needs choices that are ordered numbers and unconditional; this space "
+                f"has none: {', '.join(unordered[:5])}. Use tpe, gp, nsga2 or nsga3."
+            )
+        if self.row.needs and find_spec(self.row.needs) is None:
+            raise DecisionError(
+                f"sampler '{sampler}' needs the package '{self.row.needs}': pip install {self.row.needs}"
+            )
+
+    def ask(self, n: int = 1) -> list[Decision]:
+        asked: list[Decision] = []
+        while len(asked) < n and not self.ledger.exhausted:
+            queued = self.ledger.next_queued()
+            decision = queued if queued is not None else self._propose()
+            self.ledger.entries[decision] = None
+            asked.append(decision)
+        return asked
+
+    def tell(self, trials: Iterable[Observation]) -> None:
+        trials = list(trials)
+        for trial in trials:
+            if trial.values and len(trial.values) != len(self.directions):
+                raise DecisionError(
+                    f"an observation needs one value per objective {self.directions!r}; got {trial.values!r}."
+                )
+        self.ledger.tell(trials)
+
+    def enqueue(self, decisions: Iterable[Decision]) -> None:
+        self.ledger.enqueue(decisions)
+
+    def state(self) -> dict[str, Any]:
+        return {**self.ledger.state(), "repeats": self.repeats}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.ledger.restore(state)
+        self.repeats = state["repeats"]
+
+    def _propose(self) -> Decision:
+        ledger = self.ledger
+        if not len(ledger.space):
+            return Decision()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = self._replay()
+            study.sampler = self._sampler(len(ledger.entries))
+            decision = self._suggest(study.ask())
+        if decision not in ledger.entries:
+            return decision
+        self.repeats += 1
+        return neighbour(ledger.space, decision, ledger.rng(), ledger.entries)
+
+    def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
+        # 10007: a prime, so that the streams of neighbouring seeds do not overlap within a study.
+        seed = (self.ledger.seed * 10007 + index) % 2**31
+        return getattr(optuna.samplers, self.row.name)(seed=seed, **self.options)
+
+    def _suggest(self, trial: optuna.Trial) -> Decision:
+        """Walk the space in order, asking `trial` for each choice that is active given those before it."""
+        values: dict[str, Value] = {}
+        for choice in self.ledger.space:
+            if not self.ledger.space.active(choice, Decision(values)):
+                continue
+            kind = self._distributions[choice.name]
+            if isinstance(kind, IntDistribution):
+                values[choice.name] = choice.values[trial.suggest_int(choice.name, kind.low, kind.high)]
+            else:
+                values[choice.name] = trial.suggest_categorical(choice.name, choice.values)
+        return self.ledger.space.canonical(Decision(values))
+
+    def _parameters(self, decision: Decision) -> dict[str, Any]:
+        space = self.ledger.space
+        return {
+            c.name: c.values.index(decision.of(c)) if is_ordered(c) else decision.of(c)
+            for c in space
+            if space.active(c, decision)
+        }
+
+    def _replay(self) -> optuna.Study:
+        study = optuna.create_study(directions=list(self.directions))
+        for index, (decision, seen) in enumerate(self.ledger.entries.items()):
+            if self.row.population:
+                self._replay_through_sampler(study, index, decision, seen)
+            else:
+                study.add_trial(self._frozen(decision, seen))
+        return study
+
+    def _replay_through_sampler(
+        self, study: optuna.Study, index: int, decision: Decision, seen: Observation | None
+    ) -> None:
+        """Samplers with a population mark each trial with its generation while they sample it."""
+        study.sampler = self._sampler(index)
+        study.enqueue_trial(self._parameters(decision))
+        trial = study.ask()
+        self._suggest(trial)
+        _ = trial.relative_params
+        if seen is None:
+            return
+        if not seen.values:
+            study.tell(trial, state=TrialState.FAIL)
+            return
+        trial.set_constraint("violation", seen.violation)
+        study.tell(trial, list(seen.values))
+
+    def _frozen(self, decision: Decision, seen: Observation | None) -> optuna.trial.FrozenTrial:
+        parameters = self._parameters(decision)
+        shape: dict[str, Any] = {
+            "params": parameters,
+            "distributions": {name: self._distributions[name] for name in parameters},
+        }
+        if seen is None:
+            return create_trial(state=TrialState.RUNNING, **shape)
+        if not seen.values:
+            return create_trial(state=TrialState.FAIL, **shape)
+        return create_trial(values=list(seen.values), constraints={"violation": seen.violation}, **shape)
+
+
+tpe = partial(OptunaStrategy, sampler="tpe")
+gp = partial(OptunaStrategy, sampler="gp")
+nsga2 = partial(OptunaStrategy, sampler="nsga2")
+nsga3 = partial(OptunaStrategy, sampler="nsga3")
+cmaes = partial(OptunaStrategy, sampler="cmaes")
