@@ -1,0 +1,117 @@
+"""The meaning of a cut, spelled out on the original network: removed elements are zero wherever they are read.
+
+`Silenced` runs the uncut graph. Before a contraction (convolution, linear, matmul, attention, sum, recurrence) it
+zeroes the removed elements of every operand; averages and variances run over what is left. Nothing here slices a
+parameter or rewrites a size, so that agreement with `cut` is evidence for both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from whet.core.axes import Axes
+from whet.core.net import Net
+from whet.core.operators import operator_name
+from whet.core.rows import is_dims
+
+CONTRACTIONS = set(
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear matmul bmm mm addmm baddbmm"
+    " einsum scaled_dot_product_attention sum linalg_vector_norm lstm gru rnn_tanh rnn_relu".split()
+)
+
+
+class Silenced(fx.Interpreter):
+    def __init__(self, net: Net, axes: Axes, removed: Any) -> None:
+        super().__init__(net.module)
+        self.axes = axes
+        self.removed = torch.from_numpy(removed)
+
+    def masks(self, dims: list[Any]) -> list[Tensor]:
+        """One boolean a dimension, shaped to broadcast, True where elements stay."""
+        rank = len(dims)
+        kept = [~self.removed[torch.from_numpy(dim)] for dim in dims]
+        return [k.reshape([-1 if i == j else 1 for j in range(rank)]) for i, k in enumerate(kept)]
+
+    def zero(self, x: Tensor, dims: list[Any]) -> Tensor:
+        for mask in self.masks(dims):
+            if not mask.all():
+                x = torch.where(mask, x, torch.zeros((), dtype=x.dtype))
+        return x
+
+    def zeroed(self, argument: Any) -> Any:
+        if isinstance(argument, fx.Node):
+            value, dims = self.env[argument], self.axes.values[argument.name]
+            return self.zero(value, dims) if isinstance(value, Tensor) and is_dims(dims) else value
+        if isinstance(argument, (list, tuple)):
+            return type(argument)(self.zeroed(item) for item in argument)
+        return argument
+
+    def moments(self, x: Tensor, dims: list[Any], over: list[int], keepdim: bool = True) -> tuple[Tensor, Tensor, int]:
+        """Mean and sum of squared deviations over the kept elements, and their number."""
+        masks = self.masks(dims)
+        count = math.prod(int(masks[d].sum()) for d in over)
+        mean = self.zero(x, dims).sum(over, keepdim=True) / count
+        square = self.zero((x - mean) ** 2, dims).sum(over, keepdim=True)
+        return (mean, square, count) if keepdim else (mean.sum(over), square.sum(over), count)
+
+    def run_node(self, n: fx.Node) -> Any:
+        x = n.args[0] if n.args else None
+        dims = self.axes.values.get(x.name) if isinstance(x, fx.Node) else None
+        if n.op == "call_module":
+            return self.layer(self.module.get_submodule(str(n.target)), self.env[x], dims)
+        name = operator_name(n.target) if n.op == "call_function" else ""
+        if name in CONTRACTIONS:
+            return n.target(*self.zeroed(tuple(n.args)), **{k: self.zeroed(v) for k, v in n.kwargs.items()})
+        if name in ("mean", "var", "std"):
+            return self.average(n, name, self.env[x], dims)
+        if name in ("layer_norm", "group_norm", "rms_norm"):
+            raise NotImplementedError(f"functional {name}: lift makes it a module")
+        return super().run_node(n)
+
+    def average(self, n: fx.Node, name: str, x: Tensor, dims: list[Any]) -> Tensor:
+        given = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim")
+        over = list(range(x.ndim)) if given is None else [given] if isinstance(given, int) else list(given)
+        over = [d % x.ndim for d in over]
+        keepdim = bool(n.kwargs.get("keepdim", n.args[2] if name == "mean" and len(n.args) > 2 else False))
+        mean, square, count = self.moments(x, dims, over, keepdim)
+        if name == "mean":
+            return mean
+        correction = n.kwargs.get("correction", 1)
+        variance = square / (count - (1 if correction is None else correction))
+        return variance if name == "var" else variance.sqrt()
+
+    def layer(self, module: nn.Module, x: Tensor, dims: list[Any]) -> Tensor:
+        if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+            over = list(range(x.ndim - len(module.normalized_shape), x.ndim))
+            if isinstance(module, nn.RMSNorm):
+                eps = torch.finfo(x.dtype).eps if module.eps is None else module.eps
+                count = self.moments(x, dims, over)[2]
+                return x * (self.zero(x, dims).square().sum(over, keepdim=True) / count + eps).rsqrt() * module.weight
+            mean, square, count = self.moments(x, dims, over)
+            out = (x - mean) / (square / count + module.eps).sqrt()
+            out = out if module.weight is None else out * module.weight
+            return out if module.bias is None else out + module.bias
+        if isinstance(module, nn.GroupNorm):
+            return self.group_norm(module, x, dims)
+        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+            return module(self.zero(x, dims))
+        return module(x)
+
+    def group_norm(self, module: nn.GroupNorm, x: Tensor, dims: list[Any]) -> Tensor:
+        mask = self.masks(dims)[1]
+        outs = []
+        for part, kept in zip(x.chunk(module.num_groups, 1), mask.chunk(module.num_groups, 1), strict=True):
+            over = list(range(1, x.ndim))
+            count = max(1, int(kept.sum())) * math.prod(x.shape[2:])
+            inside = torch.where(kept, part, torch.zeros((), dtype=x.dtype))
+            mean = inside.sum(over, keepdim=True) / count
+            square = torch.where(kept, (part - mean) ** 2, torch.zeros((), dtype=x.dtype)).sum(over, keepdim=True)
+            outs.append((part - mean) / (square / count + module.eps).sqrt())
+        out, shape = torch.cat(outs, 1), [-1] + [1] * (x.ndim - 2)
+        if module.weight is None:
+            return out
+        return out * module.weight.reshape(shape) + module.bias.reshape(shape)

@@ -1,0 +1,269 @@
+"""Which tensor dimensions of a net belong together, and what of them can be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from whet.core.labels import Dim, Labels
+from whet.core.net import Net
+from whet.core.operators import ROWS, operator_name, row_of
+from whet.core.rows import Call, Dims, Value, bind, frozen_like, is_dims
+
+AFFINE = ("weight", "bias")
+STATISTICS = (*AFFINE, "running_mean", "running_var")
+MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
+    **{getattr(nn, f"Conv{n}d"): (f"conv{n}d", (*AFFINE, "groups")) for n in (1, 2, 3)},
+    **{getattr(nn, f"ConvTranspose{n}d"): (f"conv_transpose{n}d", (*AFFINE, "groups")) for n in (1, 2, 3)},
+    **{getattr(nn, f"BatchNorm{n}d"): ("batch_norm", STATISTICS) for n in (1, 2, 3)},
+    **{getattr(nn, f"InstanceNorm{n}d"): ("instance_norm", STATISTICS) for n in (1, 2, 3)},
+    **{getattr(nn, f"Dropout{n}"): ("dropout", ()) for n in ("", "1d", "2d", "3d")},
+    nn.Linear: ("linear", AFFINE),
+    nn.LayerNorm: ("layer_norm", (*AFFINE, "normalized_shape")),
+    nn.RMSNorm: ("rms_norm", ("weight", "normalized_shape")),
+    nn.GroupNorm: ("group_norm", (*AFFINE, "num_groups")),
+    nn.Embedding: ("embedding", ("weight",)),
+    nn.Identity: ("dropout", ()),
+}
+"""The operator row and the attributes that it reads, for each layer type that a net calls."""
+
+KINDS = ("heads", "experts", "groups", "head_dim")
+"""Kinds that operators tell, the strongest first; all else is channels (of convolutions) or neurons."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A dimension of a parameter: `atom[i]` is the atom that element i belongs to, -1 for none."""
+
+    parameter: str
+    dim: int
+    atom: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class AtomGroup:
+    """Interchangeable atoms: each has as many elements in each parameter dimension as the others.
+
+    `site` is the layer that first produces the dimension; `#heads`, `#groups`, `#2`... tell several apart.
+    """
+
+    site: str
+    kind: str
+    size: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """What can be cut of a net, by site; what froze dimensions without a rule, by node, is in `skipped`.
+
+    `cuttable_share` is the share of parameters that lie in a tensor with at least one cuttable dimension.
+    """
+
+    groups: dict[str, AtomGroup]
+    skipped: dict[str, str]
+    cuttable_share: float
+    labels: Labels = field(repr=False)
+    values: dict[str, Value] = field(repr=False)
+    tensors: dict[str, Dims] = field(repr=False)
+    leaves: dict[str, Dim] = field(repr=False)
+
+
+def analyze(net: Net) -> Axes:
+    """Return the axes of `net`, from one run of its example inputs in eval mode."""
+    training = net.module.training
+    walk = _Walk(net)
+    net.eval()
+    try:
+        with torch.no_grad():
+            walk.run(*net.example)
+    finally:
+        net.train(training)
+    return _Grouping(walk).axes()
+
+
+class _Walk(fx.Interpreter):
+    """Run a net and carry the labels along."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__(net.module)
+        self.labels = Labels()
+        self.values: dict[str, Value] = {}
+        self.marks: list[tuple[str, Dim]] = []
+        self.skipped: dict[str, str] = {}
+        self.producers: list[tuple[str, Dim]] = []
+        self.names: dict[int, list[str]] = {}
+        self.dims_of: dict[int, Dims] = {}
+        named = [*net.module.named_parameters(remove_duplicate=False), *net.module.named_buffers(remove_duplicate=False)]
+        for name, tensor in named:
+            self.names.setdefault(id(tensor), []).append(name)
+        self.parameters = dict(net.module.named_parameters())
+
+    def tensor(self, tensor: Tensor, name: str) -> Dims:
+        """Return the labels of a parameter or constant, the same ones wherever it is used."""
+        if id(tensor) not in self.dims_of:
+            self.dims_of[id(tensor)] = [self.labels.fresh(size) for size in tensor.shape]
+        names = self.names.setdefault(id(tensor), [])
+        if name not in names:
+            names.append(name)
+        return self.dims_of[id(tensor)]
+
+    def run_node(self, n: fx.Node) -> Any:
+        out = super().run_node(n)
+        self.values[n.name] = self._value(n, out)
+        return out
+
+    def _value(self, node: fx.Node, out: Any) -> Value:
+        if node.op == "placeholder":
+            return frozen_like(out)
+        if node.op == "get_attr":
+            return self.tensor(out, str(node.target)) if isinstance(out, Tensor) else None
+        if node.op == "call_module":
+            return self._module(node, out)
+        call = Call(node, bind(node), self.values, self.labels, operator_name(node.target), out)
+        if node.op == "output":
+            call.freeze_all()
+            return None
+        row = row_of(node.target)
+        value = self._finish(call, row.rule(call) if row else self._without_row(call))
+        if call.name in ("linear", "embedding") or call.name.startswith("conv"):
+            self._produce(node, value)
+        return value
+
+    def _without_row(self, call: Call) -> Value:
+        return call.unknown("no row in the operator table") if next(call.tensors(), None) else frozen_like(call.out)
+
+    def _finish(self, call: Call, value: Value) -> Value:
+        """Keep what the rule noted; an output whose shape the rule missed is frozen with all it came from."""
+        if not _fits(value, call.out):
+            value = call.unknown("the rule does not fit this use")
+        self.marks += call.marks
+        self.skipped |= call.skipped
+        return value
+
+    def _module(self, node: fx.Node, out: Any) -> Value:
+        target = str(node.target)
+        module = self.module.get_submodule(target)
+        name, attributes = MODULES.get(type(module), (type(module).__name__, ()))
+        arguments: dict[str, Any] = {"input": node.args[0] if node.args else None}
+        known = type(module) in MODULES
+        tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+        for key in attributes if known else tensors:
+            value = tensors.get(key, getattr(module, key, None))
+            arguments[key] = self.tensor(value, f"{target}.{key}") if isinstance(value, Tensor) else value
+        arguments |= {} if known else {str(i): a for i, a in enumerate(node.args)} | dict(node.kwargs)
+        call = Call(node, arguments, self.values, self.labels, name, out)
+        value = ROWS[name].rule(call) if known else call.unknown("no rule for this layer type")
+        value = self._finish(call, value)
+        if "weight" in arguments and name not in ("batch_norm", "layer_norm", "group_norm", "rms_norm"):
+            self.producers.append((target, value[1] if name.startswith("conv") else value[-1]))
+        return value
+
+    def _produce(self, node: fx.Node, value: Value) -> None:
+        """Name the dimension made by a functional layer after the owner of its weight."""
+        weight = bind(node).get("weight")
+        if isinstance(weight, fx.Node) and weight.op == "get_attr" and is_dims(value):
+            site = str(weight.target).rpartition(".")[0] or str(weight.target)
+            self.producers.append((site, value[1] if str(node.target).startswith("aten.conv") else value[-1]))
+
+
+def _fits(value: Value, out: Any) -> bool:
+    """Say whether labels have the shape of a concrete output."""
+    if isinstance(out, Tensor):
+        return is_dims(value) and [len(dim) for dim in value] == list(out.shape)
+    if isinstance(out, (list, tuple)) and any(isinstance(item, Tensor) for item in out):
+        return isinstance(value, tuple) and len(value) == len(out) and all(map(_fits, value, out))
+    return True
+
+
+class _Grouping:
+    """Sort the leaves that a walk has left into groups of interchangeable atoms."""
+
+    def __init__(self, walk: _Walk) -> None:
+        self.walk, self.labels = walk, walk.labels
+        self.columns: dict[tuple[str, int], Dim] = {}
+        for key, dims in walk.dims_of.items():
+            name = walk.names[key][0]
+            self.columns |= {(name, i): self.labels.columns(dim) for i, dim in enumerate(dims)}
+        self.signatures = self._signatures()
+        self.site, self.order = self._sites()
+        self.kind = self._kinds()
+
+    def _signatures(self) -> dict[int, tuple[tuple[str, int, int], ...]]:
+        """Return, for each leaf, its number of elements in every tensor dimension."""
+        found: dict[int, list[tuple[str, int, int]]] = {}
+        for (name, dim), columns in self.columns.items():
+            for leaf, count in zip(*np.unique(columns, return_counts=True), strict=True):
+                if leaf:
+                    found.setdefault(int(leaf), []).append((name, dim, int(count)))
+        return {leaf: tuple(entries) for leaf, entries in found.items()}
+
+    def _sites(self) -> tuple[dict[int, str], list[int]]:
+        """Return the producer of each leaf, and the leaves in the order of production."""
+        site: dict[int, str] = {}
+        own = [(name, dim) for (name, _), dim in self.columns.items()]
+        for name, dim in [*((n, self.labels.columns(d)) for n, d in self.walk.producers), *own]:
+            for leaf in dim.T.reshape(-1).tolist():
+                if leaf and leaf not in site:
+                    site[leaf] = name.removesuffix(".weight")
+        return site, list(site)
+
+    def _kinds(self) -> dict[int, str]:
+        kinds: dict[int, str] = {}
+        for kind in KINDS:
+            for marked, dim in self.walk.marks:
+                if marked == kind:
+                    for leaf in np.unique(self.labels.columns(dim)).tolist():
+                        kinds.setdefault(leaf, kind)
+        return kinds
+
+    def _default_kind(self, leaf: int) -> str:
+        shapes = [self.walk.parameters[name].ndim for name, _, _ in self.signatures[leaf] if name in self.walk.parameters]
+        return "channels" if any(ndim > 2 for ndim in shapes) else "neurons"
+
+    def _sets(self) -> Iterable[tuple[str, str, list[int]]]:
+        """Yield site, kind and leaves of each set of at least two interchangeable leaves that parameters hold."""
+        sets: dict[Any, list[int]] = {}
+        for leaf in self.order:
+            signature = self.signatures.get(leaf)
+            if signature and any(name in self.walk.parameters for name, _, _ in signature):
+                sets.setdefault((signature, self.kind.get(leaf)), []).append(leaf)
+        taken: set[str] = set()
+        for leaves in sets.values():
+            if len(leaves) < 2:
+                continue
+            marked = self.kind.get(leaves[0])
+            base = self.site[leaves[0]] + (f"#{marked}" if marked else "")
+            site = next(s for s in (base, *(f"{base}#{i}" for i in range(2, 10**6))) if s not in taken)
+            taken.add(site)
+            yield site, marked or self._default_kind(leaves[0]), leaves
+
+    def axes(self) -> Axes:
+        groups: dict[str, AtomGroup] = {}
+        leaves_of: dict[str, Dim] = {}
+        cuttable: set[str] = set()
+        for site, kind, leaves in self._sets():
+            lookup = np.full(self.labels.count, -1, np.int64)
+            lookup[leaves] = np.arange(len(leaves))
+            members = []
+            for name, dim, _ in self.signatures[leaves[0]]:
+                atoms = lookup[self.columns[name, dim]]
+                if ((atoms >= 0).sum(1) > 1).any():
+                    self.walk.skipped[site] = f"an element of {name} belongs to two atoms"
+                    break
+                if name in self.walk.parameters:
+                    members.append(Member(name, dim, atoms.max(1)))
+            else:
+                groups[site] = AtomGroup(site, kind, len(leaves), tuple(members))
+                leaves_of[site] = np.array(leaves, np.int64)
+                cuttable |= {member.parameter for member in members}
+        sizes = {name: p.numel() for name, p in self.walk.parameters.items()}
+        share = sum(sizes[name] for name in cuttable) / max(1, sum(sizes.values()))
+        tensors = {name: dims for key, dims in self.walk.dims_of.items() for name in self.walk.names[key]}
+        return Axes(groups, self.walk.skipped, share, self.labels, self.walk.values, tensors, leaves_of)

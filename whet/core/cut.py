@@ -1,0 +1,138 @@
+"""Remove atoms from a net: slice its parameters and rewrite the sizes that its graph holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from whet.core.axes import Axes, analyze
+from whet.core.errors import AxesError, unknown
+from whet.core.net import Net
+from whet.core.operators import row_of
+from whet.core.rows import Dims, Edit, Value, bind, is_dims
+
+Mask = NDArray[np.bool_]
+
+
+def cut(net: Net, keep: Mapping[str, Sequence[int]], axes: Axes | None = None) -> Net:
+    """Return a copy of `net` with only the atoms `keep[site]` of each named site; other sites stay whole.
+
+    The result computes what `net` computes when the removed atoms are zero wherever they are read (and averages
+    run over the atoms that are left). `axes` saves the analysis if it was made before, on this very net.
+
+    Raises: AxesError if a site is unknown, keeps nothing, or names an atom that it does not have.
+    """
+    axes = analyze(net) if axes is None else axes
+    removed = removal(axes, keep)
+    result = net.copy()
+    if not removed.any():
+        return result
+    _slice_tensors(result.module, axes, removed)
+    for node in list(result.graph.nodes):
+        if node.op == "call_module":
+            _set_attributes(result.module.get_submodule(str(node.target)), _dims(axes.values[node.args[0].name]), removed)
+        elif node.op == "call_function":
+            _rewrite(result.module, node, axes, removed)
+    return result.settle()
+
+
+def removal(axes: Axes, keep: Mapping[str, Sequence[int]]) -> Mask:
+    """Return, for each label, whether it goes; check `keep`."""
+    gone = np.zeros(axes.labels.count, bool)
+    for site, kept in keep.items():
+        gone[np.delete(axes.leaves[site], _checked(axes, site, kept))] = True
+    removed = axes.labels.spread(gone)
+    for name, dims in axes.tensors.items():
+        for i, dim in enumerate(dims):
+            if len(dim) and removed[dim].all():
+                sites = ", ".join(f"'{site}'" for site in keep)
+                raise AxesError(f"cutting {sites} together would leave dimension {i} of '{name}' empty; keep more.")
+    return removed
+
+
+def _checked(axes: Axes, site: str, kept: Sequence[int]) -> list[int]:
+    if site not in axes.groups:
+        raise AxesError(str(unknown("site to cut", site, axes.groups)))
+    size, atoms = axes.groups[site].size, sorted({int(i) for i in kept})
+    if not atoms:
+        raise AxesError(f"site '{site}' must keep at least one of its {size} {axes.groups[site].kind}; got none.")
+    if atoms[0] < 0 or atoms[-1] >= size:
+        wrong = [i for i in atoms if not 0 <= i < size]
+        raise AxesError(f"site '{site}' has {axes.groups[site].kind} 0 to {size - 1}; got {wrong}.")
+    return atoms
+
+
+def _dims(value: Value) -> Dims:
+    return value if is_dims(value) else []
+
+
+def _slice_tensors(module: nn.Module, axes: Axes, removed: Mask) -> None:
+    """Slice every parameter and constant once, so that tied ones stay tied."""
+    done: dict[int, Tensor] = {}
+    originals: list[Tensor] = []
+    for name, dims in axes.tensors.items():
+        owner_name, _, leaf = name.rpartition(".")
+        owner = module.get_submodule(owner_name)
+        tensor = getattr(owner, leaf)
+        if id(tensor) not in done:
+            originals.append(tensor)  # keeps the id from being given to another tensor
+            done[id(tensor)] = _sliced(tensor, dims, removed)
+        setattr(owner, leaf, done[id(tensor)])
+
+
+def _sliced(tensor: Tensor, dims: Dims, removed: Mask) -> Tensor:
+    data = tensor.detach()
+    for i, dim in enumerate(dims):
+        mask = ~removed[dim]
+        if not mask.all():
+            data = data.index_select(i, torch.from_numpy(np.flatnonzero(mask)).to(data.device))
+    if data is tensor or data.shape == tensor.shape:
+        return tensor
+    return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data
+
+
+def _set_attributes(module: nn.Module, x: Dims, removed: Mask) -> None:
+    """Bring a layer's size attributes in line with its sliced parameters and its input `x`."""
+    kept = [int((~removed[dim]).sum()) for dim in x]
+    attributes: dict[str, Any] = {}
+    if isinstance(module, nn.modules.conv._ConvNd):
+        groups = int((~removed[x[1]]).reshape(module.groups, -1).any(1).sum())
+        out = module.weight.shape[1] * groups if module.transposed else module.weight.shape[0]
+        attributes = {"groups": groups, "in_channels": kept[1], "out_channels": out}
+    elif isinstance(module, nn.Linear):
+        attributes = {"in_features": module.weight.shape[1], "out_features": module.weight.shape[0]}
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
+        attributes = {"num_features": kept[1]}
+    elif isinstance(module, nn.GroupNorm):
+        groups = int((~removed[x[1]]).reshape(module.num_groups, -1).any(1).sum())
+        attributes = {"num_groups": groups, "num_channels": kept[1]}
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        attributes = {"normalized_shape": tuple(kept[-len(module.normalized_shape) :])}
+    elif isinstance(module, nn.Embedding):
+        attributes = {"num_embeddings": module.weight.shape[0], "embedding_dim": module.weight.shape[1]}
+    for name, value in attributes.items():
+        setattr(module, name, value)
+
+
+def _rewrite(module: fx.GraphModule, node: fx.Node, axes: Axes, removed: Mask) -> None:
+    """Adapt the literal arguments of an operator any of whose dimensions changed."""
+    row = row_of(node.target)
+    if row is None or row.rewrite is None:
+        return
+
+    def constant(name: str, tensor: Tensor) -> fx.Node:
+        target = next(t for t in (f"_kept_{name}_{i}" for i in range(10**6)) if not hasattr(module, t))
+        module.register_buffer(target, tensor)
+        with module.graph.inserting_before(node):
+            return module.graph.get_attr(target)
+
+    edit = Edit(node, bind(node), axes.values, removed, constant)
+    outputs = edit.out if isinstance(edit.out, tuple) else (edit.out,)
+    dims = [dim for value in (*edit.tensors(), *outputs) for dim in _dims(value)]
+    if any(edit.changed(dim) for dim in dims):
+        row.rewrite(edit)

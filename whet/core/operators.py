@@ -1,0 +1,328 @@
+"""The operator table: how the labels of an operator's output follow from those of its inputs.
+
+One row an operator. A rule is `rule(call) -> labels of the output`; it unifies and freezes as it needs. A row may
+add a rewrite, which adapts the node's literal arguments after a cut. Rows of operators that move elements about
+are in `operators_shape.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from whet.core.labels import Dim
+from whet.core.operators_shape import SHAPE_ROWS
+from whet.core.rows import Call, Dims, Edit, Row, Value
+
+
+def pointwise(call: Call) -> Value:
+    """Elementwise with broadcasting: dimensions of equal size unify, those of size one tie nothing."""
+    return call.broadcast(list(call.tensors()))
+
+
+def convolve(call: Call, transposed: bool) -> Dims:
+    """in = groups x inner, out = groups x outer; a transposed weight is (in, out / groups, ...)."""
+    x, w, bias, groups, labels = call.dims("input"), call.dims("weight"), call.maybe("bias"), call["groups"], call.labels
+    labels.freeze(*x[2:], *w[2:])
+    if groups == 1:
+        labels.unify(w[0 if transposed else 1], x[1])
+        out = w[1 if transposed else 0]
+    elif transposed:
+        labels.unify(w[0], x[1])
+        group, _ = labels.reshape([x[1]], (groups, len(x[1]) // groups))
+        [out] = labels.reshape([group, w[1]], (groups * len(w[1]),))
+    else:
+        group, inner = labels.reshape([x[1]], (groups, len(x[1]) // groups))
+        labels.unify(w[1], inner)
+        labels.unify(labels.reshape([w[0]], (groups, len(w[0]) // groups))[0], group)
+        out = w[0]
+    if 1 < groups < len(x[1]):
+        call.mark("groups", labels.reshape([x[1]], (groups, len(x[1]) // groups))[0])
+    if bias is not None:
+        labels.unify(out, bias[0])
+    return [x[0], out, *call.opaque(2)]
+
+
+
+def linear(call: Call) -> Value:
+    x, weight, bias = call.dims("input"), call.dims("weight"), call.maybe("bias")
+    call.labels.unify(weight[1], x[-1])
+    if bias is not None:
+        call.labels.unify(weight[0], bias[0])
+    return [*x[:-1], weight[0]]
+
+
+def contract(call: Call, operands: Sequence[tuple[str, Dims]], out: str) -> Dims:
+    """Einstein summation: a letter's dimensions unify, the output takes its letters' labels."""
+    seen: dict[str, Dim] = {}
+    for letters, dims in operands:
+        for letter, dim in zip(letters, dims, strict=True):
+            if letter not in seen or len(seen[letter]) == 1:
+                seen[letter] = dim
+            elif len(dim) > 1:
+                call.labels.unify(seen[letter], dim)
+    return [seen[letter] for letter in out]
+
+
+BATCH = "abcdefghij"
+
+
+def multiply(call: Call, x: Dims, y: Dims) -> Dims:
+    """`torch.matmul`: (..., m, k) with (..., k, n); vectors lose their dimension."""
+    left = BATCH[-(len(x) - 2) :] + "MK" if len(x) > 2 else "MK"[-len(x) :]
+    right = BATCH[-(len(y) - 2) :] + "KN" if len(y) > 2 else "KN"[: len(y)]
+    batch = max(left[:-2], right[:-2], key=len)
+    if batch:
+        used = [dims[i] for s, dims in ((left, x), (right, y)) for i in range(len(s) - 2) if len(dims) > 2]
+        call.mark("heads", *[d for d in used if len(d) > 1])
+    return contract(call, [(left, x), (right, y)], batch + ("M" if "M" in left else "") + ("N" if "N" in right else ""))
+
+
+def matmul(first: str, second: str, bias: str | None = None) -> Callable[[Call], Value]:
+    def rule(call: Call) -> Value:
+        out = multiply(call, call.dims(first), call.dims(second))
+        return out if bias is None else call.broadcast([out, call.dims(bias)])
+
+    return rule
+
+
+def einsum(call: Call) -> Value:
+    equation = str(call["equation"]).replace(" ", "")
+    operands = call.list_dims("tensors")
+    if "." in equation or "->" not in equation:
+        return call.unknown("an equation without '->' or with '...' has no rule")
+    left, out = equation.split("->")
+    return contract(call, list(zip(left.split(","), operands, strict=True)), out)
+
+
+def attention(call: Call) -> Value:
+    """Scaled dot-product attention: softmax freezes the keys' positions, heads and features stay free."""
+    labels = call.labels
+    q, k, v, mask = call.dims("query"), call.dims("key"), call.dims("value"), call.maybe("attn_mask")
+    labels.freeze(k[-2], v[-2])
+    if call["is_causal"]:
+        labels.freeze(q[-2])
+    if call["enable_gqa"] and len(q[-3]) != len(k[-3]):
+        shared, _ = labels.reshape([q[-3]], (len(k[-3]), len(q[-3]) // len(k[-3])))
+        labels.unify(shared, k[-3], v[-3])
+        k, v = [*k[:-3], q[-3], *k[-2:]], [*v[:-3], q[-3], *v[-2:]]
+    batch = BATCH[-(len(q) - 2) :]
+    operands = [(batch + "LE", q), (batch + "SE", k), (batch + "SV", v)]
+    if mask is not None:
+        operands.append(((batch + "LS")[-len(mask) :], mask))
+    out = contract(call, operands, batch + "LV")
+    call.mark("heads", *out[:-2])
+    call.mark("head_dim", q[-1], out[-1])
+    return out
+
+
+def keep_attention_scale(edit: Edit) -> None:
+    """Write the implicit scale 1/sqrt(features) down, so that it does not change with the features."""
+    if edit["scale"] is None and edit.changed(edit.dims("query")[-1]):
+        edit.set("scale", len(edit.dims("query")[-1]) ** -0.5)
+
+
+def normalize_last(call: Call) -> Value:
+    """Statistics over the trailing dimensions, taken over what is kept of them."""
+    x = call.dims("input")
+    for name in ("weight", "bias"):
+        affine = call.maybe(name) or []
+        for mine, theirs in zip(x[len(x) - len(affine) :], affine, strict=True):
+            call.labels.unify(mine, theirs)
+    return x
+
+
+def normalize_groups(call: Call) -> Value:
+    x, groups = call.dims("input"), call["num_groups"]
+    group, _ = call.labels.reshape([x[1]], (groups, len(x[1]) // groups))
+    if groups > 1:
+        call.mark("groups", group)
+    return per_channel(call)
+
+
+def per_channel(call: Call) -> Value:
+    """Statistics and affine parameters of one number a channel, channels in dimension 1."""
+    x = call.dims("input")
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        affine = call.maybe(name)
+        if affine is not None and len(affine[0]) > 1:
+            call.labels.unify(x[1], affine[0])
+    return x
+
+
+def spatial(call: Call) -> Value:
+    """Pooling and resampling: the trailing dimensions that change size are positions, the rest passes."""
+    x = call.first
+    rank = int(next(c for c in call.name if c.isdigit()))
+    call.labels.freeze(*x[-rank:])
+    return call.each_output(lambda shape: [*x[: len(shape) - rank], *call.opaque(len(shape) - rank, shape)])
+
+
+def reduce(freezes: bool) -> Callable[[Call], Value]:
+    """Reductions over `dim`: averages and sums run over the kept elements, extrema freeze what they read."""
+
+    def rule(call: Call) -> Value:
+        x, rank = call.first, len(call.first)
+        given = call.get("dim")
+        given = list(range(rank)) if given is None or given == [] else [given] if isinstance(given, int) else given
+        over = {d % rank for d in given} if rank else set()
+        if freezes:
+            call.labels.freeze(*[x[d] for d in over])
+        gone = [d if i not in over else None for i, d in enumerate(x)]
+
+        def place(shape: torch.Size) -> Dims:
+            if len(shape) == rank:
+                return [call.zeros(1) if d is None else d for d in gone]
+            return [d for d in gone if d is not None]
+
+        return call.each_output(place)
+
+    return rule
+
+
+def along(call: Call) -> Value:
+    """Operators in which all elements along `dim` meet: those are frozen, the others pass."""
+    x = call.first
+    given = call.get("dim", call.get("dims", -1))
+    given = range(len(x)) if given in (None, []) else [given] if isinstance(given, int) else given
+    call.labels.freeze(*[x[d] for d in given if x])
+    return call.each_output(lambda shape: [d if len(d) == n else call.zeros(n) for d, n in zip(x, shape, strict=True)])
+
+
+def embedding(call: Call) -> Value:
+    weight = call.dims("weight")
+    call.labels.freeze(weight[0])
+    return [*call.opaque(0, call.shape[:-1]), weight[1]]
+
+
+def prelu(call: Call) -> Value:
+    x, weight = call.dims("self"), call.dims("weight")
+    if len(weight[0]) > 1:
+        call.labels.unify(x[1], weight[0])
+    return x
+
+
+def recurrent(gates: int) -> Callable[[Call], Value]:
+    """LSTM, GRU, plain RNN: gates x hidden rows of each weight, whose gates are frozen."""
+
+    def rule(call: Call) -> Value:
+        labels, x = call.labels, call.dims("input")
+        state = call.list_dims("hx") if gates == 4 else [call.dims("hx")]
+        params, directions = call.list_dims("params"), 2 if call["bidirectional"] else 1
+        per_cell = 4 if call["has_biases"] else 2
+        entry, hidden = x[-1], state[0][-1]
+        if any(len(p[0]) != gates * len(hidden) for p in params):
+            return call.unknown("recurrent projections have no rule")
+        outputs: list[Dim] = []
+        for cell in range(len(params) // per_cell):
+            w_ih, w_hh, *biases = params[cell * per_cell : (cell + 1) * per_cell]
+            if cell and cell % directions == 0:
+                entry, outputs = np.concatenate(outputs), []
+            unit = w_hh[1]
+            labels.unify(w_ih[1], entry)
+            labels.unify(np.concatenate([unit] * gates), w_ih[0], w_hh[0], *[b[0] for b in biases])
+            labels.unify(unit, *[s[-1] for s in state])
+            outputs.append(unit)
+        return tuple([[*x[:-1], np.concatenate(outputs)], *state])
+
+    return rule
+
+
+def same(call: Call) -> Value:
+    return call.first
+
+
+def nothing(call: Call) -> Value:
+    return None
+
+
+def read_size(call: Call) -> Value:
+    """A size that the graph computes with is taken as it is: its dimension stays."""
+    x = call.first
+    call.labels.freeze(x[call["dim"]])
+    return None
+
+
+def by_value(call: Call) -> Value:
+    """The result depends on positions or values of all elements: everything is frozen, and that is no omission."""
+    return call.freeze_all()
+
+
+def _rows(rule: Callable[[Call], Value], names: str, rewrite: Callable[[Edit], None] | None = None) -> dict[str, Row]:
+    return {name: Row(rule, rewrite) for name in names.split()}
+
+
+def set_groups(edit: Edit) -> None:
+    """Give a grouped convolution called as a function the number of groups that are left."""
+    x, groups = edit.dims("input"), edit["groups"]
+    if groups > 1:
+        edit.set("groups", edit.kept_groups(x[1], groups))
+
+
+def set_num_groups(edit: Edit) -> None:
+    edit.set("num_groups", edit.kept_groups(edit.dims("input")[1], edit["num_groups"]))
+
+
+def set_normalized_shape(edit: Edit) -> None:
+    count = len(edit["normalized_shape"])
+    edit.set("normalized_shape", [edit.kept(dim) for dim in edit.dims("input")[-count:]])
+
+
+ROWS: dict[str, Row] = {
+    **_rows(lambda call: convolve(call, False), "conv1d conv2d conv3d", set_groups),
+    **_rows(lambda call: convolve(call, True), "conv_transpose1d conv_transpose2d conv_transpose3d", set_groups),
+    **_rows(linear, "linear"),
+    **_rows(matmul("self", "other"), "matmul"),
+    **_rows(matmul("self", "mat2"), "bmm mm"),
+    **_rows(matmul("mat1", "mat2", "self"), "addmm"),
+    **_rows(matmul("batch1", "batch2", "self"), "baddbmm"),
+    **_rows(einsum, "einsum"),
+    **_rows(attention, "scaled_dot_product_attention", keep_attention_scale),
+    **_rows(normalize_last, "layer_norm rms_norm", set_normalized_shape),
+    **_rows(normalize_groups, "group_norm", set_num_groups),
+    **_rows(per_channel, "batch_norm instance_norm"),
+    **_rows(
+        spatial,
+        "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"
+        " adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d adaptive_max_pool2d"
+        " upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d"
+        " _upsample_nearest_exact2d reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
+    ),
+    **_rows(reduce(False), "mean sum var std var_mean std_mean linalg_vector_norm"),
+    **_rows(reduce(True), "amax amin max min argmax argmin prod logsumexp any all median norm"),
+    **_rows(along, "softmax _softmax log_softmax _log_softmax cumsum cumprod logcumsumexp sort argsort topk roll"),
+    **_rows(embedding, "embedding"),
+    **_rows(prelu, "prelu"),
+    **_rows(recurrent(4), "lstm"),
+    **_rows(recurrent(3), "gru"),
+    **_rows(recurrent(1), "rnn_tanh rnn_relu"),
+    **_rows(
+        same,
+        "clone contiguous detach alias dropout feature_dropout alpha_dropout to _to_copy lift_fresh_copy lift_fresh"
+        " type_as hardswish hardsigmoid relu6 selu zeros_like ones_like full_like rand_like randn_like empty_like"
+        " bernoulli softplus log_sigmoid logsigmoid mish",
+    ),
+    **_rows(nothing, "_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range_for_size"),
+    **_rows(read_size, "sym_size size"),
+    **_rows(by_value, "arange linspace eye scalar_tensor nonzero item _local_scalar_dense one_hot"),
+    **SHAPE_ROWS,
+}
+
+
+def operator_name(target: Any) -> str:
+    """Return the short name of a graph target: `conv2d` for `aten.conv2d.default`, `getitem` for the built-in."""
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.name.split("::")[-1]
+    return str(getattr(target, "__name__", target))
+
+
+def row_of(target: Any) -> Row | None:
+    """Return the row for a graph target; every operator that torch tags as pointwise has one."""
+    name = operator_name(target)
+    row = ROWS.get(name) or ROWS.get(name.rstrip("_"))
+    if row is None and isinstance(target, torch._ops.OpOverload) and torch.Tag.pointwise in target.tags:
+        return Row(pointwise)
+    return row
