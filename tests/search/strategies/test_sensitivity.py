@@ -11,6 +11,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
 from whet.search.predictors.linear import LinearForecast, distance
 from whet.search.strategies.sensitivity import Sensitivity
+from whet.testing import strategies
 
 SPACE = Space(
     [Choice(f"b{i}:keep", (True, False), True) for i in range(5)]
@@ -74,3 +75,8 @@ def test_scaled_prior_carries_over_fidelities() -> None:
 def test_other_objectives_are_refused() -> None:
     with pytest.raises(DecisionError, match="minimize drop"):
         Sensitivity(SPACE, directions=("minimize",))
+
+
+def test_conforms() -> None:
+    accepted = strategies.check(lambda space, seed: Sensitivity(space, seed))
+    assert set(accepted) == set(strategies.SPACES)

@@ -73,4 +73,4 @@ class LinearForecast:
 
     def draw(self, generator: np.random.Generator) -> Vector:
         """Return one draw of the effects from the posterior, for Thompson sampling."""
-        return generator.multivariate_normal(self.mean, self.covariance, method="cholesky")
+        return self.mean + np.linalg.cholesky(self.covariance) @ generator.standard_normal(len(self.mean))

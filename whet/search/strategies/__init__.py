@@ -11,6 +11,7 @@ from whet.core.space import Space
 from whet.core.strategy import Strategy
 
 STRATEGIES = {
+    "sensitivity": "whet.search.strategies.sensitivity:Sensitivity",
     "random": "whet.search.strategies.random:RandomStrategy",
     "tpe": "whet.search.strategies.optuna:tpe",
     "gp": "whet.search.strategies.optuna:gp",

@@ -96,6 +96,8 @@ class Sensitivity:
 
         A choice whose drawn damage is negative counts as harmless, one that slows the network down is never taken.
         """
+        if not len(self.space):
+            return Decision()
         slots = [(i, c, v) for i, c in enumerate(self.space) for v in c.values]
         steps = np.array([distance(c, v) for _, c, v in slots])
         index = np.array([i for i, _, _ in slots])
