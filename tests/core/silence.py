@@ -1,8 +1,8 @@
-"""The meaning of a cut, spelled out on the original network: removed elements are zero wherever they are read.
+"""The meaning of a cut, spelled out on the original network: removed elements are zero wherever read.
 
-`Silenced` runs the uncut graph. Before a contraction (convolution, linear, matmul, attention, sum, recurrence) it
-zeroes the removed elements of every operand; averages and variances run over what is left. Nothing here slices a
-parameter or rewrites a size, so that agreement with `cut` is evidence for both.
+`Silenced` runs the uncut graph. Before a contraction (convolution, linear, matmul, attention, sum,
+recurrence) it zeroes the removed elements of every operand; averages and variances run over what is left.
+Nothing here slices a parameter or rewrites a size, so that agreement with `cut` is evidence for both.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from whet.core.net import Net
 from whet.core.operators import operator_name
 from whet.core.rows import is_dims
 
-CONTRACTIONS = set(
-    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear matmul bmm mm addmm baddbmm"
-    " einsum scaled_dot_product_attention sum linalg_vector_norm lstm gru rnn_tanh rnn_relu".split()
+CONTRACTIONS = (
+    *(f"conv{n}d" for n in (1, 2, 3)),
+    *(f"conv_transpose{n}d" for n in (1, 2, 3)),
+    *("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
+    *("sum", "linalg_vector_norm", "lstm", "gru", "rnn_tanh", "rnn_relu"),
 )
 
 
@@ -50,7 +52,9 @@ class Silenced(fx.Interpreter):
             return type(argument)(self.zeroed(item) for item in argument)
         return argument
 
-    def moments(self, x: Tensor, dims: list[Any], over: list[int], keepdim: bool = True) -> tuple[Tensor, Tensor, int]:
+    def moments(
+        self, x: Tensor, dims: list[Any], over: list[int], keepdim: bool = True
+    ) -> tuple[Tensor, Tensor, int]:
         """Mean and sum of squared deviations over the kept elements, and their number."""
         masks = self.masks(dims)
         count = math.prod(int(masks[d].sum()) for d in over)
@@ -68,8 +72,9 @@ class Silenced(fx.Interpreter):
             return n.target(*self.zeroed(tuple(n.args)), **{k: self.zeroed(v) for k, v in n.kwargs.items()})
         if name in ("mean", "var", "std"):
             return self.average(n, name, self.env[x], dims)
-        if name in ("layer_norm", "group_norm", "rms_norm"):
-            raise NotImplementedError(f"functional {name}: lift makes it a module")
+        if name in ("layer_norm", "group_norm"):
+            args = [self.env[a] if isinstance(a, fx.Node) else a for a in n.args]
+            return getattr(self, name)(args[0], dims, *args[1:5])
         return super().run_node(n)
 
     def average(self, n: fx.Node, name: str, x: Tensor, dims: list[Any]) -> Tensor:
@@ -85,33 +90,41 @@ class Silenced(fx.Interpreter):
         return variance if name == "var" else variance.sqrt()
 
     def layer(self, module: nn.Module, x: Tensor, dims: list[Any]) -> Tensor:
-        if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        if isinstance(module, nn.LayerNorm):
+            return self.layer_norm(x, dims, module.normalized_shape, module.weight, module.bias, module.eps)
+        if isinstance(module, nn.RMSNorm):
             over = list(range(x.ndim - len(module.normalized_shape), x.ndim))
-            if isinstance(module, nn.RMSNorm):
-                eps = torch.finfo(x.dtype).eps if module.eps is None else module.eps
-                count = self.moments(x, dims, over)[2]
-                return x * (self.zero(x, dims).square().sum(over, keepdim=True) / count + eps).rsqrt() * module.weight
-            mean, square, count = self.moments(x, dims, over)
-            out = (x - mean) / (square / count + module.eps).sqrt()
-            out = out if module.weight is None else out * module.weight
-            return out if module.bias is None else out + module.bias
+            eps = torch.finfo(x.dtype).eps if module.eps is None else module.eps
+            count = self.moments(x, dims, over)[2]
+            return (
+                x
+                * (self.zero(x, dims).square().sum(over, keepdim=True) / count + eps).rsqrt()
+                * module.weight
+            )
         if isinstance(module, nn.GroupNorm):
-            return self.group_norm(module, x, dims)
+            return self.group_norm(x, dims, module.num_groups, module.weight, module.bias, module.eps)
         if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
             return module(self.zero(x, dims))
         return module(x)
 
-    def group_norm(self, module: nn.GroupNorm, x: Tensor, dims: list[Any]) -> Tensor:
-        mask = self.masks(dims)[1]
-        outs = []
-        for part, kept in zip(x.chunk(module.num_groups, 1), mask.chunk(module.num_groups, 1), strict=True):
+    def layer_norm(
+        self, x: Tensor, dims: list[Any], shape: Any, weight: Any, bias: Any, eps: float = 1e-5
+    ) -> Tensor:
+        mean, square, count = self.moments(x, dims, list(range(x.ndim - len(shape), x.ndim)))
+        out = (x - mean) / (square / count + eps).sqrt()
+        out = out if weight is None else out * weight
+        return out if bias is None else out + bias
+
+    def group_norm(
+        self, x: Tensor, dims: list[Any], groups: int, weight: Any, bias: Any, eps: float = 1e-5
+    ) -> Tensor:
+        mask, outs = self.masks(dims)[1], []
+        for part, kept in zip(x.chunk(groups, 1), mask.chunk(groups, 1), strict=True):
             over = list(range(1, x.ndim))
             count = max(1, int(kept.sum())) * math.prod(x.shape[2:])
-            inside = torch.where(kept, part, torch.zeros((), dtype=x.dtype))
-            mean = inside.sum(over, keepdim=True) / count
-            square = torch.where(kept, (part - mean) ** 2, torch.zeros((), dtype=x.dtype)).sum(over, keepdim=True)
-            outs.append((part - mean) / (square / count + module.eps).sqrt())
+            zero = torch.zeros((), dtype=x.dtype)
+            mean = torch.where(kept, part, zero).sum(over, keepdim=True) / count
+            square = torch.where(kept, (part - mean) ** 2, zero).sum(over, keepdim=True)
+            outs.append((part - mean) / (square / count + eps).sqrt())
         out, shape = torch.cat(outs, 1), [-1] + [1] * (x.ndim - 2)
-        if module.weight is None:
-            return out
-        return out * module.weight.reshape(shape) + module.bias.reshape(shape)
+        return out if weight is None else out * weight.reshape(shape) + bias.reshape(shape)

@@ -33,6 +33,9 @@ MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
 }
 """The operator row and the attributes that it reads, for each layer type that a net calls."""
 
+LAYERS = frozenset(row for row, _ in MODULES.values() if row.startswith(("conv", "linear", "embedding")))
+"""Operators that produce the dimension of their output from a weight, and so give it its name."""
+
 KINDS = ("heads", "experts", "groups", "head_dim")
 """Kinds that operators tell, the strongest first; all else is channels (of convolutions) or neurons."""
 
@@ -97,12 +100,12 @@ class _Walk(fx.Interpreter):
         self.values: dict[str, Value] = {}
         self.marks: list[tuple[str, Dim]] = []
         self.skipped: dict[str, str] = {}
-        self.producers: list[tuple[str, Dim]] = []
+        self.producers: list[tuple[str, str, Dim]] = []
         self.names: dict[int, list[str]] = {}
         self.dims_of: dict[int, Dims] = {}
-        named = [*net.module.named_parameters(remove_duplicate=False), *net.module.named_buffers(remove_duplicate=False)]
-        for name, tensor in named:
-            self.names.setdefault(id(tensor), []).append(name)
+        for named in (net.module.named_parameters, net.module.named_buffers):
+            for name, tensor in named(remove_duplicate=False):
+                self.names.setdefault(id(tensor), []).append(name)
         self.parameters = dict(net.module.named_parameters())
 
     def tensor(self, tensor: Tensor, name: str) -> Dims:
@@ -132,12 +135,15 @@ class _Walk(fx.Interpreter):
             return None
         row = row_of(node.target)
         value = self._finish(call, row.rule(call) if row else self._without_row(call))
-        if call.name in ("linear", "embedding") or call.name.startswith("conv"):
-            self._produce(node, value)
+        weight = call.get("weight")
+        if call.name in LAYERS and isinstance(weight, fx.Node) and weight.op == "get_attr":
+            name = str(weight.target)
+            self._produce(name.rpartition(".")[0] or name, call.name, value)
         return value
 
     def _without_row(self, call: Call) -> Value:
-        return call.unknown("no row in the operator table") if next(call.tensors(), None) else frozen_like(call.out)
+        touches = next(call.tensors(), None) is not None
+        return call.unknown("no row in the operator table") if touches else frozen_like(call.out)
 
     def _finish(self, call: Call, value: Value) -> Value:
         """Keep what the rule noted; an output whose shape the rule missed is frozen with all it came from."""
@@ -161,16 +167,15 @@ class _Walk(fx.Interpreter):
         call = Call(node, arguments, self.values, self.labels, name, out)
         value = ROWS[name].rule(call) if known else call.unknown("no rule for this layer type")
         value = self._finish(call, value)
-        if "weight" in arguments and name not in ("batch_norm", "layer_norm", "group_norm", "rms_norm"):
-            self.producers.append((target, value[1] if name.startswith("conv") else value[-1]))
+        if name in LAYERS:
+            self._produce(target, name, value)
         return value
 
-    def _produce(self, node: fx.Node, value: Value) -> None:
-        """Name the dimension made by a functional layer after the owner of its weight."""
-        weight = bind(node).get("weight")
-        if isinstance(weight, fx.Node) and weight.op == "get_attr" and is_dims(value):
-            site = str(weight.target).rpartition(".")[0] or str(weight.target)
-            self.producers.append((site, value[1] if str(node.target).startswith("aten.conv") else value[-1]))
+    def _produce(self, site: str, operator: str, value: Value) -> None:
+        """Name the dimension that a layer makes after the layer."""
+        if is_dims(value):
+            kind, dim = ("channels", value[1]) if operator.startswith("conv") else ("neurons", value[-1])
+            self.producers.append((site, kind, dim))
 
 
 def _fits(value: Value, out: Any) -> bool:
@@ -204,14 +209,15 @@ class _Grouping:
                     found.setdefault(int(leaf), []).append((name, dim, int(count)))
         return {leaf: tuple(entries) for leaf, entries in found.items()}
 
-    def _sites(self) -> tuple[dict[int, str], list[int]]:
-        """Return the producer of each leaf, and the leaves in the order of production."""
-        site: dict[int, str] = {}
-        own = [(name, dim) for (name, _), dim in self.columns.items()]
-        for name, dim in [*((n, self.labels.columns(d)) for n, d in self.walk.producers), *own]:
-            for leaf in dim.T.reshape(-1).tolist():
+    def _sites(self) -> tuple[dict[int, tuple[str, str]], list[int]]:
+        """Return the producer of each leaf with its kind, and the leaves in the order of production."""
+        site: dict[int, tuple[str, str]] = {}
+        made = [(name, kind, self.labels.columns(dim)) for name, kind, dim in self.walk.producers]
+        own = [(name.removesuffix(".weight"), "neurons", c) for (name, _), c in self.columns.items()]
+        for name, kind, columns in made + own:
+            for leaf in columns.T.reshape(-1).tolist():
                 if leaf and leaf not in site:
-                    site[leaf] = name.removesuffix(".weight")
+                    site[leaf] = (name, kind)
         return site, list(site)
 
     def _kinds(self) -> dict[int, str]:
@@ -223,12 +229,8 @@ class _Grouping:
                         kinds.setdefault(leaf, kind)
         return kinds
 
-    def _default_kind(self, leaf: int) -> str:
-        shapes = [self.walk.parameters[name].ndim for name, _, _ in self.signatures[leaf] if name in self.walk.parameters]
-        return "channels" if any(ndim > 2 for ndim in shapes) else "neurons"
-
     def _sets(self) -> Iterable[tuple[str, str, list[int]]]:
-        """Yield site, kind and leaves of each set of at least two interchangeable leaves that parameters hold."""
+        """Yield site, kind and leaves of each set of interchangeable leaves that parameters hold."""
         sets: dict[Any, list[int]] = {}
         for leaf in self.order:
             signature = self.signatures.get(leaf)
@@ -239,10 +241,11 @@ class _Grouping:
             if len(leaves) < 2:
                 continue
             marked = self.kind.get(leaves[0])
-            base = self.site[leaves[0]] + (f"#{marked}" if marked else "")
+            name, kind = self.site[leaves[0]]
+            base = f"{name}#{marked}" if marked else name
             site = next(s for s in (base, *(f"{base}#{i}" for i in range(2, 10**6))) if s not in taken)
             taken.add(site)
-            yield site, marked or self._default_kind(leaves[0]), leaves
+            yield site, marked or kind, leaves
 
     def axes(self) -> Axes:
         groups: dict[str, AtomGroup] = {}

@@ -22,8 +22,8 @@ Mask = NDArray[np.bool_]
 def cut(net: Net, keep: Mapping[str, Sequence[int]], axes: Axes | None = None) -> Net:
     """Return a copy of `net` with only the atoms `keep[site]` of each named site; other sites stay whole.
 
-    The result computes what `net` computes when the removed atoms are zero wherever they are read (and averages
-    run over the atoms that are left). `axes` saves the analysis if it was made before, on this very net.
+    The result computes what `net` computes when the removed atoms are zero wherever they are read (and
+    averages run over the atoms that are left). `axes` saves the analysis if it was made on this very net.
 
     Raises: AxesError if a site is unknown, keeps nothing, or names an atom that it does not have.
     """
@@ -35,7 +35,8 @@ def cut(net: Net, keep: Mapping[str, Sequence[int]], axes: Axes | None = None) -
     _slice_tensors(result.module, axes, removed)
     for node in list(result.graph.nodes):
         if node.op == "call_module":
-            _set_attributes(result.module.get_submodule(str(node.target)), _dims(axes.values[node.args[0].name]), removed)
+            layer, x = result.module.get_submodule(str(node.target)), axes.values[node.args[0].name]
+            _set_attributes(layer, _dims(x), removed)
         elif node.op == "call_function":
             _rewrite(result.module, node, axes, removed)
     return result.settle()
@@ -51,7 +52,7 @@ def removal(axes: Axes, keep: Mapping[str, Sequence[int]]) -> Mask:
         for i, dim in enumerate(dims):
             if len(dim) and removed[dim].all():
                 sites = ", ".join(f"'{site}'" for site in keep)
-                raise AxesError(f"cutting {sites} together would leave dimension {i} of '{name}' empty; keep more.")
+                raise AxesError(f"cutting {sites} leaves nothing of dimension {i} of '{name}'; keep more.")
     return removed
 
 
@@ -60,7 +61,8 @@ def _checked(axes: Axes, site: str, kept: Sequence[int]) -> list[int]:
         raise AxesError(str(unknown("site to cut", site, axes.groups)))
     size, atoms = axes.groups[site].size, sorted({int(i) for i in kept})
     if not atoms:
-        raise AxesError(f"site '{site}' must keep at least one of its {size} {axes.groups[site].kind}; got none.")
+        kind = axes.groups[site].kind
+        raise AxesError(f"site '{site}' must keep at least one of its {size} {kind}; got none.")
     if atoms[0] < 0 or atoms[-1] >= size:
         wrong = [i for i in atoms if not 0 <= i < size]
         raise AxesError(f"site '{site}' has {axes.groups[site].kind} 0 to {size - 1}; got {wrong}.")

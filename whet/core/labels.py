@@ -16,9 +16,9 @@ FROZEN = 0
 class Labels:
     """Labels under equality, products and freezing.
 
-    A label stands for a set of *leaves*; an element of a tensor is removed if any leaf of any of its labels is
-    cut. The empty set (`FROZEN`, label 0) can never be removed. `unify(x, y)` demands that two labels stand for
-    the same set. A leaf that is found to vary along two dimensions of a reshape is *refined*: it becomes the
+    A label stands for a set of *leaves*; an element of a tensor is removed if any leaf of its label is cut.
+    The empty set (`FROZEN`, label 0) can never be removed. `unify(x, y)` demands that two labels stand for the
+    same set. A leaf that is found to vary along two dimensions of a reshape is *refined*: it becomes the
     product of two finer leaves. What cannot be expressed is frozen, which is always sound.
 
     >>> labels = Labels()
@@ -72,7 +72,7 @@ class Labels:
         return tuple(dict.fromkeys(leaf for factor in factors for leaf in self.leaves(factor)))
 
     def columns(self, dim: Dim) -> Dim:
-        """Return the leaves of each element of `dim` as a matrix `(size, most leaves)`, filled up with FROZEN."""
+        """Return the leaves of each element of `dim` as rows of a matrix, filled up with FROZEN."""
         roots, inverse = np.unique(self.roots(dim), return_inverse=True)
         rows = [self.leaves(int(root)) for root in roots]
         matrix = np.zeros((len(rows), max([1, *map(len, rows)])), np.int64)
@@ -151,8 +151,8 @@ class Labels:
         """Return the labels of the dimensions of a tensor after a reshape from `dims` to `shape`.
 
         Dimensions are grouped where both sides' cumulative sizes agree; within a group each column of leaves,
-        laid out over the new shape, belongs to the axis along which it varies, and is refined if it varies along
-        several.
+        laid out over the new shape, belongs to the axis along which it varies, and is refined if it varies
+        along several.
         """
         result = [np.zeros(size, np.int64) for size in shape]
         ins = [dim for dim in dims if len(dim) != 1]
@@ -191,7 +191,7 @@ class Labels:
         return [self.products(parts) if parts else zero for parts, zero in zip(owned, empty, strict=True)]
 
     def _layout(self, group: list[Dim], shape: tuple[int, ...]) -> list[Dim]:
-        """Return every column of leaves of `group`, spread over the merged elements and shaped like `shape`."""
+        """Return every column of leaves of `group`, spread over the merged elements, in `shape`."""
         sizes = tuple(len(dim) for dim in group)
         result = []
         for axis, dim in enumerate(group):

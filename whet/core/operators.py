@@ -1,8 +1,8 @@
 """The operator table: how the labels of an operator's output follow from those of its inputs.
 
-One row an operator. A rule is `rule(call) -> labels of the output`; it unifies and freezes as it needs. A row may
-add a rewrite, which adapts the node's literal arguments after a cut. Rows of operators that move elements about
-are in `operators_shape.py`.
+One row an operator. A rule is `rule(call) -> labels of the output`; it unifies and freezes as it needs. A row
+may add a rewrite, which adapts the node's literal arguments after a cut. Rows of operators that move or pick
+elements are in `operators_shape.py` and `operators_index.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from whet.core.labels import Dim
+from whet.core.operators_index import INDEX_ROWS
 from whet.core.operators_shape import SHAPE_ROWS
 from whet.core.rows import Call, Dims, Edit, Row, Value
 
@@ -25,7 +26,8 @@ def pointwise(call: Call) -> Value:
 
 def convolve(call: Call, transposed: bool) -> Dims:
     """in = groups x inner, out = groups x outer; a transposed weight is (in, out / groups, ...)."""
-    x, w, bias, groups, labels = call.dims("input"), call.dims("weight"), call.maybe("bias"), call["groups"], call.labels
+    labels, groups = call.labels, call["groups"]
+    x, w, bias = call.dims("input"), call.dims("weight"), call.maybe("bias")
     labels.freeze(*x[2:], *w[2:])
     if groups == 1:
         labels.unify(w[0 if transposed else 1], x[1])
@@ -46,7 +48,6 @@ def convolve(call: Call, transposed: bool) -> Dims:
     return [x[0], out, *call.opaque(2)]
 
 
-
 def linear(call: Call) -> Value:
     x, weight, bias = call.dims("input"), call.dims("weight"), call.maybe("bias")
     call.labels.unify(weight[1], x[-1])
@@ -57,6 +58,9 @@ def linear(call: Call) -> Value:
 
 def contract(call: Call, operands: Sequence[tuple[str, Dims]], out: str) -> Dims:
     """Einstein summation: a letter's dimensions unify, the output takes its letters' labels."""
+    for dims in call.parameters():
+        if len(dims) == 3:
+            call.mark("experts", dims[0])
     seen: dict[str, Dim] = {}
     for letters, dims in operands:
         for letter, dim in zip(letters, dims, strict=True):
@@ -75,10 +79,11 @@ def multiply(call: Call, x: Dims, y: Dims) -> Dims:
     left = BATCH[-(len(x) - 2) :] + "MK" if len(x) > 2 else "MK"[-len(x) :]
     right = BATCH[-(len(y) - 2) :] + "KN" if len(y) > 2 else "KN"[: len(y)]
     batch = max(left[:-2], right[:-2], key=len)
-    if batch:
-        used = [dims[i] for s, dims in ((left, x), (right, y)) for i in range(len(s) - 2) if len(dims) > 2]
-        call.mark("heads", *[d for d in used if len(d) > 1])
-    return contract(call, [(left, x), (right, y)], batch + ("M" if "M" in left else "") + ("N" if "N" in right else ""))
+    if len(x) > 3 and len(y) > 3:
+        call.mark("heads", *x[:-2], *y[:-2])
+        call.mark("head_dim", x[-1], y[-1])
+    out = batch + ("M" if "M" in left else "") + ("N" if "N" in right else "")
+    return contract(call, [(left, x), (right, y)], out)
 
 
 def matmul(first: str, second: str, bias: str | None = None) -> Callable[[Call], Value]:
@@ -161,14 +166,19 @@ def spatial(call: Call) -> Value:
     return call.each_output(lambda shape: [*x[: len(shape) - rank], *call.opaque(len(shape) - rank, shape)])
 
 
+def chosen(given: Any, rank: int) -> list[int]:
+    """Return the dimensions that an argument names: one, several, or by None or an empty list all."""
+    if isinstance(given, int):
+        return [given] if rank else []
+    return list(given or range(rank))
+
+
 def reduce(freezes: bool) -> Callable[[Call], Value]:
     """Reductions over `dim`: averages and sums run over the kept elements, extrema freeze what they read."""
 
     def rule(call: Call) -> Value:
         x, rank = call.first, len(call.first)
-        given = call.get("dim")
-        given = list(range(rank)) if given is None or given == [] else [given] if isinstance(given, int) else given
-        over = {d % rank for d in given} if rank else set()
+        over = {d % rank for d in chosen(call.get("dim"), rank)}
         if freezes:
             call.labels.freeze(*[x[d] for d in over])
         gone = [d if i not in over else None for i, d in enumerate(x)]
@@ -186,10 +196,12 @@ def reduce(freezes: bool) -> Callable[[Call], Value]:
 def along(call: Call) -> Value:
     """Operators in which all elements along `dim` meet: those are frozen, the others pass."""
     x = call.first
-    given = call.get("dim", call.get("dims", -1))
-    given = range(len(x)) if given in (None, []) else [given] if isinstance(given, int) else given
-    call.labels.freeze(*[x[d] for d in given if x])
-    return call.each_output(lambda shape: [d if len(d) == n else call.zeros(n) for d, n in zip(x, shape, strict=True)])
+    call.labels.freeze(*[x[d] for d in chosen(call.get("dim", call.get("dims", -1)), len(x))])
+
+    def place(shape: torch.Size) -> Dims:
+        return [d if len(d) == n else call.zeros(n) for d, n in zip(x, shape, strict=True)]
+
+    return call.each_output(place)
 
 
 def embedding(call: Call) -> Value:
@@ -226,7 +238,7 @@ def recurrent(gates: int) -> Callable[[Call], Value]:
             labels.unify(np.concatenate([unit] * gates), w_ih[0], w_hh[0], *[b[0] for b in biases])
             labels.unify(unit, *[s[-1] for s in state])
             outputs.append(unit)
-        return tuple([[*x[:-1], np.concatenate(outputs)], *state])
+        return ([*x[:-1], np.concatenate(outputs)], *state)
 
     return rule
 
@@ -247,11 +259,13 @@ def read_size(call: Call) -> Value:
 
 
 def by_value(call: Call) -> Value:
-    """The result depends on positions or values of all elements: everything is frozen, and that is no omission."""
+    """The result depends on the values of all elements: everything is frozen, and that is no omission."""
     return call.freeze_all()
 
 
-def _rows(rule: Callable[[Call], Value], names: str, rewrite: Callable[[Edit], None] | None = None) -> dict[str, Row]:
+def _rows(
+    rule: Callable[[Call], Value], names: str, rewrite: Callable[[Edit], None] | None = None
+) -> dict[str, Row]:
     return {name: Row(rule, rewrite) for name in names.split()}
 
 
@@ -273,7 +287,9 @@ def set_normalized_shape(edit: Edit) -> None:
 
 ROWS: dict[str, Row] = {
     **_rows(lambda call: convolve(call, False), "conv1d conv2d conv3d", set_groups),
-    **_rows(lambda call: convolve(call, True), "conv_transpose1d conv_transpose2d conv_transpose3d", set_groups),
+    **_rows(
+        lambda call: convolve(call, True), " ".join(f"conv_transpose{n}d" for n in (1, 2, 3)), set_groups
+    ),
     **_rows(linear, "linear"),
     **_rows(matmul("self", "other"), "matmul"),
     **_rows(matmul("self", "mat2"), "bmm mm"),
@@ -287,13 +303,15 @@ ROWS: dict[str, Row] = {
     **_rows(
         spatial,
         "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"
-        " adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d adaptive_max_pool2d"
+        " adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d"
+        " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
         " upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d"
         " _upsample_nearest_exact2d reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
     ),
     **_rows(reduce(False), "mean sum var std var_mean std_mean linalg_vector_norm"),
     **_rows(reduce(True), "amax amin max min argmax argmin prod logsumexp any all median norm"),
-    **_rows(along, "softmax _softmax log_softmax _log_softmax cumsum cumprod logcumsumexp sort argsort topk roll"),
+    **_rows(along, "softmax _softmax log_softmax _log_softmax cumsum cumprod logcumsumexp"),
+    **_rows(along, "sort argsort topk roll"),
     **_rows(embedding, "embedding"),
     **_rows(prelu, "prelu"),
     **_rows(recurrent(4), "lstm"),
@@ -301,19 +319,20 @@ ROWS: dict[str, Row] = {
     **_rows(recurrent(1), "rnn_tanh rnn_relu"),
     **_rows(
         same,
-        "clone contiguous detach alias dropout feature_dropout alpha_dropout to _to_copy lift_fresh_copy lift_fresh"
-        " type_as hardswish hardsigmoid relu6 selu zeros_like ones_like full_like rand_like randn_like empty_like"
-        " bernoulli softplus log_sigmoid logsigmoid mish",
+        "clone contiguous detach alias dropout feature_dropout alpha_dropout to _to_copy lift_fresh_copy"
+        " lift_fresh type_as hardswish hardsigmoid relu6 selu softplus log_sigmoid logsigmoid mish"
+        " zeros_like ones_like full_like rand_like randn_like empty_like bernoulli",
     ),
     **_rows(nothing, "_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range_for_size"),
     **_rows(read_size, "sym_size size"),
     **_rows(by_value, "arange linspace eye scalar_tensor nonzero item _local_scalar_dense one_hot"),
     **SHAPE_ROWS,
+    **INDEX_ROWS,
 }
 
 
 def operator_name(target: Any) -> str:
-    """Return the short name of a graph target: `conv2d` for `aten.conv2d.default`, `getitem` for the built-in."""
+    """Return the short name of a graph target: `conv2d` for `aten.conv2d.default`, `getitem`."""
     if isinstance(target, torch._ops.OpOverload):
         return target._schema.name.split("::")[-1]
     return str(getattr(target, "__name__", target))

@@ -80,6 +80,12 @@ class Bound:
         for argument in self.arguments.values():
             yield from walk(self.value(argument) if isinstance(argument, fx.Node) else argument)
 
+    def parameters(self) -> Iterator[Dims]:
+        """Yield the labels of the tensor arguments that the graph reads from an attribute."""
+        for node in self.node.all_input_nodes:
+            if node.op == "get_attr" and is_dims(self.values.get(node.name)):
+                yield self.values[node.name]
+
 
 @dataclass
 class Call(Bound):
