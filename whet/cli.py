@@ -96,7 +96,7 @@ def measure(
         path = chosen.save(net.eval(), Path(folder))
         for setting in chosen.all_settings():
             session = chosen.open(Artifact(path, setting), 1)
-            sessions[targets.label(setting)] = lambda session=session: session(*inputs)
+            sessions[targets.setting_name(setting)] = lambda session=session: session(*inputs)
         found = race(sessions, next(iter(sessions)), seconds=seconds)
     rows = sorted(found.values(), key=lambda x: x.latency_ms)
     if as_json:

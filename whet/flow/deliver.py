@@ -15,7 +15,7 @@ from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
-from whet.hardware.targets import label
+from whet.hardware.targets import setting_name
 from whet.verify.equivalence import Agreement, agreement
 from whet.verify.manifest import write_manifest
 
@@ -143,7 +143,7 @@ def _member(bench: Workbench, trial: Trial, latency: Latency, reference: Any) ->
         path=str(trial.artifact),
         decision=dict(trial.decision),
         settings=trial.settings,
-        setting=label(trial.settings),
+        setting=setting_name(trial.settings),
         val=trial.quality,
         drop=trial.drop,
         test=test,

@@ -22,7 +22,7 @@ from whet.core.task import predict
 from whet.flow.job import Job
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency, measure
-from whet.hardware.targets import every_setting, label
+from whet.hardware.targets import every_setting, setting_name
 from whet.train.recalibrate import recalibrate
 from whet.train.state import load_state, save_state
 from whet.verify.equivalence import evaluate
@@ -84,12 +84,12 @@ class Workbench:
             self.study.remember("prepared", memo)
         self.original = self.job.out / memo["path"]
         self.bar, self.reference, self.unfit = memo["bar"], memo["reference"], memo["unfit"]
-        legal = {label(s): s for s in self.job.target.all_settings()}
+        legal = {setting_name(s): s for s in self.job.target.all_settings()}
         ranked = sorted((n for n in legal if n in memo["latency_ms"]), key=memo["latency_ms"].__getitem__)
         self.settings = [legal[n] for n in ranked[:KEEP_SETTINGS]]
 
     def _all_settings(self) -> dict[str, dict[str, Any]]:
-        return {label(s): s for s in every_setting()}
+        return {setting_name(s): s for s in every_setting()}
 
     def _reference_setting(self) -> dict[str, Any]:
         return next(s for s in every_setting() if s["precision"] == "f32")
@@ -209,7 +209,7 @@ class Workbench:
 
     def time_file(self, path: Path, seconds: float) -> tuple[Latency, dict[str, Any]]:
         files = {"bar": (self.original, self._all_settings()[self.bar])}
-        by_name = {label(s): s for s in self.settings}
+        by_name = {setting_name(s): s for s in self.settings}
         latencies = self.race(files | {n: (path, s) for n, s in by_name.items()}, "bar", seconds)
         rest = {n: x for n, x in latencies.items() if n != "bar"}
         if not rest:

@@ -1,0 +1,69 @@
+"""Which range of a tensor the 256 steps of an unsigned 8-bit integer should span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from whet.core.fake_quantize import ACTIVATION_MAX
+
+Range = tuple[float, float]
+
+
+def min_max(values: Tensor) -> Range:
+    """Return the whole range.
+
+    >>> min_max(torch.tensor([-1.0, 3.0]))
+    (-1.0, 3.0)
+    """
+    return float(values.min()), float(values.max())
+
+
+def percentile(values: Tensor, share: float = 0.9999) -> Range:
+    """Return the range that holds `share` of the values, cutting as many off at either end."""
+    ordered = values.flatten().sort().values
+    outside = int((1 - share) / 2 * (ordered.numel() - 1))
+    return float(ordered[outside]), float(ordered[ordered.numel() - 1 - outside])
+
+
+def mean_squared_error(values: Tensor, candidates: int = 40) -> Range:
+    """Return the shrunken whole range of least mean squared rounding error, `argmin_r E (x - Q_r(x))^2`.
+
+    Candidates are the whole range times k / `candidates`. The whole range is among them, so the error is never
+    above that of `min_max`. (Banner et al. 2019, Post-training 4-bit quantization.)
+    """
+    low, high = min_max(values)
+    best, least = (low, high), float("inf")
+    for k in range(candidates, candidates // 4, -1):
+        tried = low * k / candidates, high * k / candidates
+        error = rounding_error(values, *tried)
+        if error < least:
+            best, least = tried, error
+    return best
+
+
+OBSERVERS: dict[str, Callable[[Tensor], Range]] = {
+    "min_max": min_max,
+    "percentile": percentile,
+    "mean_squared_error": mean_squared_error,
+}
+
+
+def grid(low: float, high: float) -> tuple[float, int]:
+    """Return scale and zero point of the grid over [low, high], widened to hold zero exactly.
+
+    >>> grid(0.0, 255.0)
+    (1.0, 0)
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / ACTIVATION_MAX, 1e-8)
+    return scale, round(min(max(-low / scale, 0), ACTIVATION_MAX))
+
+
+def rounding_error(values: Tensor, low: float, high: float) -> float:
+    """Return the mean squared error of rounding `values` to the grid over [low, high]."""
+    scale, zero = grid(low, high)
+    rounded = (torch.clamp(torch.round(values / scale) + zero, 0, ACTIVATION_MAX) - zero) * scale
+    return float((rounded - values).square().mean())

@@ -1,0 +1,130 @@
+"""How quantization is written inside a `Net`: one operation, a quantizer of activations, layers with int8 weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+WEIGHT_MAX = 127
+ACTIVATION_MAX = 255
+
+
+@torch.library.custom_op("whet::fake_quantize", mutates_args=())
+def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, qmin: int, qmax: int) -> Tensor:
+    """Round to the grid of an integer type: `(clamp(round(x / scale) + zero_point, qmin, qmax) - zero_point) * scale`.
+
+    `scale` and `zero_point` are scalars with `axis` -1, else vectors along dimension `axis`. The gradient passes
+    straight through inside the range and is zero outside (Bengio et al. 2013, Estimating or Propagating Gradients
+    Through Stochastic Neurons). Exported as QuantizeLinear and DequantizeLinear.
+    """
+    step, zero = _along(scale, x, axis), _along(zero_point, x, axis)
+    integers = torch.clamp(torch.round(x.float() / step) + zero, qmin, qmax)
+    return ((integers - zero) * step).to(x.dtype)
+
+
+@fake_quantize.register_fake
+def _(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, qmin: int, qmax: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _along(vector: Tensor, x: Tensor, axis: int) -> Tensor:
+    if axis < 0:
+        return vector
+    shape = [1] * x.dim()
+    shape[axis] = -1
+    return vector.view(shape)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, scale, zero_point, axis, qmin, qmax = inputs
+    integers = torch.round(x.float() / _along(scale, x, axis)) + _along(zero_point, x, axis)
+    ctx.save_for_backward((integers >= qmin) & (integers <= qmax))
+
+
+def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    (inside,) = ctx.saved_tensors
+    return gradient * inside, None, None, None, None, None
+
+
+fake_quantize.register_autograd(_straight_through, setup_context=_remember)
+
+
+class ActivationQuantizer(nn.Module):
+    """A tensor on the grid of an unsigned 8-bit integer; `scale` and `zero_point` are fixed at calibration."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, scale: float = 1.0, zero_point: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(float(scale)))
+        self.register_buffer("zero_point", torch.tensor(int(zero_point)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        quantized: Tensor = fake_quantize(x, self.scale, self.zero_point, -1, 0, ACTIVATION_MAX)
+        return quantized
+
+
+def weight_scale(weight: Tensor) -> Tensor:
+    """Return the symmetric int8 scale of each output channel, `max |w| / 127`, shape `(out,)`."""
+    return weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-8) / WEIGHT_MAX
+
+
+class _IntegerWeight(nn.Module):
+    """A layer whose weight lies on an int8 grid per output channel; in training the scale follows the weight."""
+
+    weight: nn.Parameter
+    weight_scale: Tensor
+    weight_zero_point: Tensor
+
+    def integer_weight(self) -> Tensor:
+        if self.training:
+            self.weight_scale.copy_(weight_scale(self.weight))
+        on_grid: Tensor = fake_quantize(
+            self.weight, self.weight_scale, self.weight_zero_point, 0, -WEIGHT_MAX, WEIGHT_MAX
+        )
+        return on_grid
+
+
+class QuantizedLinear(_IntegerWeight, nn.Linear):
+    """`nn.Linear` with an int8 weight."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.linear(input, self.integer_weight(), self.bias)
+
+
+class QuantizedConv1d(_IntegerWeight, nn.Conv1d):
+    """`nn.Conv1d` with an int8 weight."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.integer_weight(), self.bias)
+
+
+class QuantizedConv2d(_IntegerWeight, nn.Conv2d):
+    """`nn.Conv2d` with an int8 weight."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.integer_weight(), self.bias)
+
+
+QUANTIZED: dict[type[nn.Module], type[_IntegerWeight]] = {
+    nn.Linear: QuantizedLinear,
+    nn.Conv1d: QuantizedConv1d,
+    nn.Conv2d: QuantizedConv2d,
+}
+"""The layers that can have int8 weights, with what they become."""
+
+def quantize_weight(layer: nn.Module) -> _IntegerWeight:
+    """Return the quantized layer that takes over the tensors and attributes of `layer`."""
+    kind = QUANTIZED[type(layer)]
+    quantized = kind.__new__(kind)
+    quantized.__dict__.update(layer.__dict__)
+    quantized._parameters = dict(layer._parameters)
+    quantized._buffers = dict(layer._buffers)
+    scale = weight_scale(quantized.weight)
+    quantized.register_buffer("weight_scale", scale)
+    quantized.register_buffer("weight_zero_point", torch.zeros(len(scale), dtype=torch.int64))
+    return quantized

@@ -1,0 +1,114 @@
+"""Writing a `Net` as an ONNX file that OpenVINO and ONNX Runtime both read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir
+import torch
+from onnxscript import opset21 as op
+from torch.export import Dim
+
+from whet.core import fake_quantize
+from whet.core.errors import TargetError
+from whet.core.fold import fold_batch_norms
+from whet.core.net import Net
+
+OPSET = 21
+INLINE_BYTES = 1_900_000_000
+"""A protobuf holds two gigabytes; larger networks keep their weights in a side file."""
+
+
+def _quantize_dequantize(x: Any, scale: Any, zero_point: Any, axis: int, qmin: int, qmax: int) -> Any:
+    kind = onnx.TensorProto.UINT8 if qmin >= 0 else onnx.TensorProto.INT8
+    where = {} if axis < 0 else {"axis": axis}
+    zero = op.Cast(zero_point, to=kind)
+    return op.DequantizeLinear(op.QuantizeLinear(x, scale, zero, **where), scale, zero, **where)
+
+
+TRANSLATIONS = {fake_quantize.fake_quantize._opoverload: _quantize_dequantize}
+
+
+def export_onnx(net: Net, path: Path) -> Path:
+    """Write `net` in eval mode to `path` and return it.
+
+    Batch norms are folded, the batch (dimension 0 of each input) is named `batch` and dynamic, weights that are
+    quantized are stored as int8. The file appears whole or not at all.
+
+    Raises: TargetError naming the operation that ONNX cannot express.
+    """
+    folded = fold_batch_norms(net).eval()
+    batch = Dim("batch", min=1, max=65536)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(
+                folded.module, net.example, dynamic_shapes=tuple({0: batch} for _ in net.example), strict=False
+            )
+            exported = torch.onnx.export(
+                program, dynamo=True, opset_version=OPSET, custom_translation_table=TRANSLATIONS, verbose=False
+            )
+    except Exception as error:
+        raise TargetError(f"network '{net.name}' cannot be written as ONNX: {_reason(error)}") from error
+    assert exported is not None
+    _store_integers(exported.model)
+    temporary = path.with_name(f".{path.stem}.part.onnx")
+    size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
+    side = f"{path.stem}.data" if size > INLINE_BYTES else None
+    onnx_ir.save(exported.model, temporary, external_data=side)
+    os.replace(temporary, path)
+    return path
+
+
+def _reason(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _store_integers(model: Any) -> None:
+    """Replace each QuantizeLinear of a constant by the integers themselves."""
+    graph = model.graph
+    for node in list(graph):
+        if node.op_type != "QuantizeLinear":
+            continue
+        source, scale, zero = (value.const_value if value is not None else None for value in node.inputs[:3])
+        if source is None or scale is None or zero is None:
+            continue
+        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+        shape = [1] * source.numpy().ndim
+        if scale.numpy().ndim:
+            shape[axis] = -1
+        limits = np.iinfo(zero.numpy().dtype)
+        integers = np.round(source.numpy() / scale.numpy().reshape(shape)) + zero.numpy().reshape(shape)
+        stored = np.clip(integers, limits.min, limits.max).astype(zero.numpy().dtype)
+        name = f"{node.inputs[0].name}.int8"
+        value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(stored, name=name))
+        value.shape, value.dtype = onnx_ir.Shape(stored.shape), onnx_ir.DataType.from_numpy(stored.dtype)
+        graph.register_initializer(value)
+        old = node.inputs[0]
+        onnx_ir.convenience.replace_all_uses_with(node.outputs[0], value)
+        graph.remove(node, safe=True)
+        if not old.uses() and old.name in graph.initializers:
+            del graph.initializers[old.name]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's chatter away; what it raises still comes through."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
