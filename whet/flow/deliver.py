@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whet.core.errors import ArtifactError
-from whet.core.front import non_dominated
+from whet.core.front import hypervolume, non_dominated
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
 from whet.verify.equivalence import Agreement, agreement
-from whet.verify.manifest import write_manifest
+from whet.report.report import ReportData, render
+from whet.verify.manifest import number, write_manifest
 
 MEMBERS = 8
 
@@ -171,7 +170,7 @@ def _write(bench: Workbench, members: list[Member]) -> None:
         for side in source.parent.iterdir():
             if side.name.startswith(source.stem):
                 shutil.copy2(side, place / side.name)
-        write_manifest(place, **manifest_values(bench, member))
+        write_manifest(place, **_manifest(bench, member))
     folder.mkdir(exist_ok=True)
     shutil.rmtree(bench.job.out / "front", ignore_errors=True)
     os.replace(folder, bench.job.out / "front")
@@ -197,3 +196,87 @@ def _conclusion(bench: Workbench, members: list[Member], nearest: Member | None)
         f"x{best.speedup:.2f} faster than the best uncompressed setting of any runtime ({bench.bar}), with "
         f"{task.metric_name} {best.val:.4f} against {bench.reference:.4f} on validation data."
     )
+
+
+def _manifest(bench: Workbench, member: Member) -> dict[str, Any]:
+    """Return what the manifest says of a file: its decision and each figure with unit, protocol and device."""
+    device, task = bench.device.id, bench.job.task
+    in_runtime = f"full data set, from the saved file in {member.setting}"
+    figures = {
+        f"{task.metric_name}_val": number(member.val, task.metric_name, in_runtime, device),
+        f"{task.metric_name}_test": number(member.test, task.metric_name, in_runtime + ", once", device),
+        "drop": number(member.drop, f"{task.drop} {task.metric_name}", "validation data, against f32", device),
+        "speedup": number(member.speedup, f"ratio to {bench.bar}", member.protocol, device),
+        "speedup_low": number(member.speedup_low, f"ratio to {bench.bar}", member.protocol, device),
+        "speedup_high": number(member.speedup_high, f"ratio to {bench.bar}", member.protocol, device),
+        "latency_ms": number(member.latency_ms, "ms, batch 1", member.protocol, device),
+        "size_bytes": number(member.size_bytes, "bytes", "on disk", device),
+        "top1_agreement": number(member.top1_agreement, "share of rows", "against the original in f32", device),
+        "max_abs_difference": number(member.max_abs_difference, "output units", "against the original in f32", device),
+    }
+    return {
+        "network": bench.job.net.name,
+        "task": task.name,
+        "decision": member.decision,
+        "settings": member.settings,
+        "figures": figures,
+        "device": bench.device.to_dict(),
+        "trained_on_samples": member.samples,
+    }
+
+
+def _report(bench: Workbench, front: DeliveredFront) -> None:
+    """Write `report.html` from the study and the front, and keep its data in the study."""
+    memo = bench.study.recall("prepared")
+    skipped: dict[str, str] = {}
+    for trial in bench.study.trials:
+        skipped.update(trial.skipped)
+    data = ReportData(
+        title=f"{bench.job.net.name} on {bench.job.task.name}",
+        network=bench.job.net.name,
+        task=bench.job.task.name,
+        metric=front.metric,
+        direction=bench.job.task.direction,
+        reference_val=front.reference,
+        reference_test=front.reference_test,
+        max_drop=bench.job.max_drop,
+        target=bench.job.target.name,
+        device={**bench.device.to_dict(), "description": bench.device.describe()},
+        bar=front.bar,
+        settings=memo["latency_ms"],
+        trials=[t.to_dict() for t in bench.study.trials],
+        front=[m.to_dict() for m in front.members],
+        nearest=front.nearest.to_dict() if front.nearest else None,
+        layers=list(bench.job.net.layers()),
+        skipped=skipped,
+        hypervolume=_history(bench),
+        versions=bench.device.to_dict().get("versions", {}),
+        command=bench.job.command,
+        conclusion=front.conclusion,
+        budget_seconds=bench.job.budget_seconds,
+        spent_seconds=bench.run.budget.spent_seconds,
+        unfit=bench.unfit,
+    )
+    bench.study.remember("spent_seconds", bench.run.budget.spent_seconds)
+    bench.study.remember("report", vars(data))
+    render(data, front.report)
+
+
+def _history(bench: Workbench) -> list[tuple[float, float]]:
+    """Return after each verified trial the area that the front covers between no speed-up and the largest drop."""
+    worst = bench.job.max_drop if bench.job.max_drop is not None else 0.2
+    points: list[tuple[float, float]] = []
+    history = []
+    for trial in bench.study.trials:
+        if trial.stage == "full" and not trial.simulated:
+            points.append((-trial.speedup, max(trial.drop, 0.0)))
+            history.append((trial.spent_seconds, hypervolume(points, (-1.0, worst))))
+    return history
+
+
+def rewrite_report(folder: Path) -> Path:
+    """Write the report of a finished study again from its record."""
+    from whet.core.study import recorded
+
+    data = recorded(folder, "report")
+    return render(ReportData(**data), folder / "report.html")

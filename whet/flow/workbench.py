@@ -14,7 +14,7 @@ from torch import Tensor
 
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
-from whet.core.run import Progress, Run
+from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.study import Stage, Study, Trial
 from whet.core.target import Artifact
@@ -96,7 +96,13 @@ class Workbench:
 
     @property
     def bar_artifact(self) -> Artifact:
+        """The uncompressed network in its fastest setting."""
         return Artifact(self.original, self._all_settings()[self.bar])
+
+    @property
+    def reference_artifact(self) -> Artifact:
+        """The uncompressed network in f32: what quality is held against."""
+        return Artifact(self.original, self._reference_setting())
 
     # -- building and training -----------------------------------------------------------------------------------
 
