@@ -71,7 +71,8 @@ class Net:
 
     def settle(self) -> Net:
         """Remove dead nodes and unused layers, recompile; call it after editing the graph."""
-        self.graph.eliminate_dead_code()
+        # torch takes attention and other operators with a seed for impure and would keep them for ever.
+        self.graph.eliminate_dead_code(is_impure_node=lambda n: n.op in ("placeholder", "output"))
         self.module.delete_all_unused_submodules()
         self.graph.lint()
         self.module.recompile()

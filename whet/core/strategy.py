@@ -1,4 +1,4 @@
-"""`Strategy`: what proposes decisions; `Observation`: what it is told; counting and drawing points of a space."""
+"""`Strategy`: what proposes decisions; `Observation`: what it is told; counting and drawing decisions."""
 
 from __future__ import annotations
 

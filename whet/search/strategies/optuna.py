@@ -20,7 +20,7 @@ from whet.core.strategy import Ledger, Observation, neighbour
 
 @dataclass(frozen=True)
 class Sampler:
-    """A row: Optuna's class, options for budgets of tens of candidates, and what the sampler is able to do."""
+    """A row: Optuna's class, options for budgets of tens of candidates, and what the sampler can do."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
