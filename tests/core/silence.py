@@ -35,7 +35,7 @@ class Silenced(fx.Interpreter):
     def masks(self, dims: list[Any]) -> list[Tensor]:
         """One boolean a dimension, shaped to broadcast, True where elements stay."""
         rank = len(dims)
-        kept = [~self.removed[torch.from_numpy(dim)] for dim in dims]
+        kept = [~self.removed[torch.tensor(dim)] for dim in dims]
         return [k.reshape([-1 if i == j else 1 for j in range(rank)]) for i, k in enumerate(kept)]
 
     def zero(self, x: Tensor, dims: list[Any]) -> Tensor:
@@ -52,9 +52,7 @@ class Silenced(fx.Interpreter):
             return type(argument)(self.zeroed(item) for item in argument)
         return argument
 
-    def moments(
-        self, x: Tensor, dims: list[Any], over: list[int], keepdim: bool = True
-    ) -> tuple[Tensor, Tensor, int]:
+    def moments(self, x: Tensor, dims: list[Any], over: list[int], keepdim: bool = True) -> tuple[Tensor, Tensor, int]:
         """Mean and sum of squared deviations over the kept elements, and their number."""
         masks = self.masks(dims)
         count = math.prod(int(masks[d].sum()) for d in over)
@@ -96,28 +94,20 @@ class Silenced(fx.Interpreter):
             over = list(range(x.ndim - len(module.normalized_shape), x.ndim))
             eps = torch.finfo(x.dtype).eps if module.eps is None else module.eps
             count = self.moments(x, dims, over)[2]
-            return (
-                x
-                * (self.zero(x, dims).square().sum(over, keepdim=True) / count + eps).rsqrt()
-                * module.weight
-            )
+            return x * (self.zero(x, dims).square().sum(over, keepdim=True) / count + eps).rsqrt() * module.weight
         if isinstance(module, nn.GroupNorm):
             return self.group_norm(x, dims, module.num_groups, module.weight, module.bias, module.eps)
         if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
             return module(self.zero(x, dims))
         return module(x)
 
-    def layer_norm(
-        self, x: Tensor, dims: list[Any], shape: Any, weight: Any, bias: Any, eps: float = 1e-5
-    ) -> Tensor:
+    def layer_norm(self, x: Tensor, dims: list[Any], shape: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
         mean, square, count = self.moments(x, dims, list(range(x.ndim - len(shape), x.ndim)))
         out = (x - mean) / (square / count + eps).sqrt()
         out = out if weight is None else out * weight
         return out if bias is None else out + bias
 
-    def group_norm(
-        self, x: Tensor, dims: list[Any], groups: int, weight: Any, bias: Any, eps: float = 1e-5
-    ) -> Tensor:
+    def group_norm(self, x: Tensor, dims: list[Any], groups: int, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
         mask, outs = self.masks(dims)[1], []
         for part, kept in zip(x.chunk(groups, 1), mask.chunk(groups, 1), strict=True):
             over = list(range(1, x.ndim))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
 
 LAYERS = frozenset(row for row, _ in MODULES.values() if row.startswith(("conv", "linear", "embedding")))
 """Operators that produce the dimension of their output from a weight, and so give it its name."""
+
+RECURRENT = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 
 KINDS = ("heads", "experts", "groups", "head_dim")
 """Kinds that operators tell, the strongest first; all else is channels (of convolutions) or neurons."""
@@ -135,8 +138,8 @@ class _Walk(fx.Interpreter):
             return None
         row = row_of(node.target)
         value = self._finish(call, row.rule(call) if row else self._without_row(call))
-        weight = call.get("weight")
-        if call.name in LAYERS and isinstance(weight, fx.Node) and weight.op == "get_attr":
+        weight = next(iter(call["params"])) if call.name in RECURRENT else call.get("weight")
+        if call.name in LAYERS | RECURRENT and isinstance(weight, fx.Node) and weight.op == "get_attr":
             name = str(weight.target)
             self._produce(name.rpartition(".")[0] or name, call.name, value)
         return value
@@ -173,6 +176,7 @@ class _Walk(fx.Interpreter):
 
     def _produce(self, site: str, operator: str, value: Value) -> None:
         """Name the dimension that a layer makes after the layer."""
+        value = value[0] if isinstance(value, tuple) else value
         if is_dims(value):
             kind, dim = ("channels", value[1]) if operator.startswith("conv") else ("neurons", value[-1])
             self.producers.append((site, kind, dim))
@@ -204,9 +208,9 @@ class _Grouping:
         """Return, for each leaf, its number of elements in every tensor dimension."""
         found: dict[int, list[tuple[str, int, int]]] = {}
         for (name, dim), columns in self.columns.items():
-            for leaf, count in zip(*np.unique(columns, return_counts=True), strict=True):
+            for leaf, elements in zip(*np.unique(columns, return_counts=True), strict=True):
                 if leaf:
-                    found.setdefault(int(leaf), []).append((name, dim, int(count)))
+                    found.setdefault(int(leaf), []).append((name, dim, int(elements)))
         return {leaf: tuple(entries) for leaf, entries in found.items()}
 
     def _sites(self) -> tuple[dict[int, tuple[str, str]], list[int]]:
@@ -233,17 +237,17 @@ class _Grouping:
         """Yield site, kind and leaves of each set of interchangeable leaves that parameters hold."""
         sets: dict[Any, list[int]] = {}
         for leaf in self.order:
-            signature = self.signatures.get(leaf)
-            if signature and any(name in self.walk.parameters for name, _, _ in signature):
-                sets.setdefault((signature, self.kind.get(leaf)), []).append(leaf)
+            if leaf in self.signatures:
+                sets.setdefault((self.signatures[leaf], self.kind.get(leaf)), []).append(leaf)
         taken: set[str] = set()
-        for leaves in sets.values():
-            if len(leaves) < 2:
+        for (signature, _), leaves in sets.items():
+            if len(leaves) < 2 or not any(name in self.walk.parameters for name, _, _ in signature):
                 continue
             marked = self.kind.get(leaves[0])
             name, kind = self.site[leaves[0]]
             base = f"{name}#{marked}" if marked else name
-            site = next(s for s in (base, *(f"{base}#{i}" for i in range(2, 10**6))) if s not in taken)
+            numbered = (f"{base}#{i}" for i in count(2))
+            site = base if base not in taken else next(s for s in numbered if s not in taken)
             taken.add(site)
             yield site, marked or kind, leaves
 

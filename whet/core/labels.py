@@ -17,8 +17,8 @@ class Labels:
     """Labels under equality, products and freezing.
 
     A label stands for a set of *leaves*; an element of a tensor is removed if any leaf of its label is cut.
-    The empty set (`FROZEN`, label 0) can never be removed. `unify(x, y)` demands that two labels stand for the
-    same set. A leaf that is found to vary along two dimensions of a reshape is *refined*: it becomes the
+    The empty set (`FROZEN`, label 0) can never be removed. `unify(x, y)` demands that two labels stand for
+    the same set. A leaf that is found to vary along two dimensions of a reshape is *refined*: it becomes the
     product of two finer leaves. What cannot be expressed is frozen, which is always sound.
 
     >>> labels = Labels()
