@@ -1,0 +1,138 @@
+"""Importance of atoms: which channels, heads or neurons a network can lose first.
+
+A score takes (net, groups, run, samples) and returns, by site, one number per atom, larger is more important.
+Sites whose tensors say nothing about the criterion are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from whet.core.axes import AtomGroup, Member
+from whet.core.errors import CalibrationError
+from whet.core.net import Net
+from whet.core.run import Run
+from whet.core.task import Task, split
+
+Scores = dict[str, NDArray[np.float64]]
+Importance = Callable[[Net, Sequence[AtomGroup], Run, int], Scores]
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Yield the first `samples` samples of the calibration batches, or of the training batches without them.
+
+    Raises: CalibrationError if both are missing or empty.
+    """
+    left = samples
+    for batch in task.calibration if task.calibration is not None else task.train:
+        inputs, targets = split(batch)
+        yield tuple(i[:left] for i in inputs), targets[:left]
+        left -= len(inputs[0])
+        if left <= 0:
+            return
+    if left == samples:
+        raise CalibrationError(f"task '{task.name}' has no calibration or training batches to score atoms on.")
+
+
+def owner(net: Net, member: Member) -> nn.Module:
+    return net.layer(member.parameter.rpartition(".")[0])
+
+
+def reads(net: Net, member: Member) -> bool:
+    """Say whether the member is a weight's input side: dimension 1 of (out, in, ...), 0 if transposed."""
+    layer, weight = owner(net, member), net.module.get_parameter(member.parameter)
+    if weight.ndim < 2 or isinstance(layer, nn.Embedding):
+        return False
+    return member.dim == (0 if isinstance(layer, TRANSPOSED) else 1)
+
+
+def writes(net: Net, member: Member) -> bool:
+    """Say whether the member is the output side of a weight that mixes features (depthwise ones do not)."""
+    weight = net.module.get_parameter(member.parameter)
+    return weight.ndim > 1 and not reads(net, member) and getattr(owner(net, member), "groups", 1) == 1
+
+
+def per_atom(values: Tensor, member: Member, size: int) -> NDArray[np.float64]:
+    """Sum `values`, shaped as the member's parameter, over all that belongs to each atom; shape (size,)."""
+    rows = values.detach().double().movedim(member.dim, 0).flatten(1).sum(1) if values.ndim > 1 else values.double()
+    kept = member.atom >= 0
+    totals = np.bincount(member.atom[kept], rows.detach().numpy()[kept], minlength=size)
+    return totals.astype(np.float64)
+
+
+def weight_norm(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+    """Return sqrt(sum_w |W_w[a]|^2 / mean_b |W_w[b]|^2) * sqrt(sum_r |W_r[a]|^2 / mean_b |W_r[b]|^2).
+
+    The first factor runs over the weights that write atom a, the second over those that read it, each divided
+    by its layer's mean. So an atom that is never written or never read scores zero, and scaling a neuron's
+    input weights up and its output weights down by as much, which changes nothing behind a ReLU, changes no
+    order. Norm of filters: Li et al., 2017.
+    """
+
+    def side(group: AtomGroup, members: Sequence[Member]) -> NDArray[np.float64]:
+        total = np.zeros(group.size)
+        for member in members:
+            squares = per_atom(net.module.get_parameter(member.parameter) ** 2, member, group.size)
+            total += squares / max(float(squares.mean()), 1e-30)
+        return np.sqrt(total) if members else np.ones(group.size)
+
+    found: Scores = {}
+    for group in groups:
+        weights = [m for m in group.members if net.module.get_parameter(m.parameter).ndim > 1]
+        if weights:
+            inside = [m for m in weights if reads(net, m)]
+            found[group.site] = side(group, [m for m in weights if m not in inside]) * side(group, inside)
+    return found
+
+
+def batch_norm_scale(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+    """Return |gamma| of the batch norms on each atom, each divided by its mean (Liu et al., 2017)."""
+    found: Scores = {}
+    for group in groups:
+        norms = [m for m in group.members if isinstance(owner(net, m), nn.modules.batchnorm._BatchNorm)]
+        scales = [m for m in norms if m.parameter.endswith(".weight")]
+        if scales:
+            gammas = [per_atom(net.module.get_parameter(m.parameter).abs(), m, group.size) for m in scales]
+            found[group.site] = np.mean([g / max(float(g.mean()), 1e-30) for g in gammas], axis=0)
+    return found
+
+
+def loss_change(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+    """Return the first-order change of the loss if an atom is taken away: -sum_r <W_r[a], dL/dW_r[a]>.
+
+    The sum runs over the weights that read the atom (that write it, if none do): scaling these by 1 - t is
+    scaling the atom itself. The gradient is that of the mean loss over `samples` samples, in eval mode.
+    Raises: CalibrationError if the task has no data to take a gradient on.
+    """
+    copy = net.copy().eval()
+    seen = 0
+    copy.module.zero_grad()
+    for inputs, targets in calibration(run.task, samples):
+        (run.task.loss(copy(*inputs), targets) * len(targets)).backward()  # type: ignore[no-untyped-call]
+        seen += len(targets)
+    found: Scores = {}
+    for group in groups:
+        reading = [m for m in group.members if reads(net, m)] or [m for m in group.members if writes(net, m)]
+        weights = [(m, copy.module.get_parameter(m.parameter)) for m in reading]
+        changes = [per_atom(w * w.grad / seen, m, group.size) for m, w in weights if w.grad is not None]
+        if changes:
+            found[group.site] = -np.sum(changes, axis=0)
+    return found
+
+
+def taylor(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+    """Return the magnitude of `loss_change` (Molchanov et al., 2019)."""
+    return {site: np.abs(change) for site, change in loss_change(net, groups, run, samples).items()}
+
+
+IMPORTANCES: dict[str, Importance] = {
+    "weight_norm": weight_norm,
+    "batch_norm_scale": batch_norm_scale,
+    "taylor": taylor,
+}

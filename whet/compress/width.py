@@ -1,0 +1,112 @@
+"""Width: cut channels, heads and neurons, the least important first, to aligned sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from whet.compress.importance import IMPORTANCES, reads, writes
+from whet.compress.ties import Tie, tie, unfold
+from whet.core.axes import AtomGroup, Axes, analyze
+from whet.core.cut import cut
+from whet.core.errors import DecisionError, unknown
+from whet.core.net import Net
+from whet.core.passes import Result
+from whet.core.run import Run
+from whet.core.space import Choice, Decision, Space
+from whet.core.target import Target
+
+
+@dataclass(frozen=True)
+class Width:
+    """Keep a fraction of the atoms of each group: channels, heads, groups, neurons.
+
+    `SITE:width` in `fractions`, identity 1.0; a fraction q of n atoms keeps `a * max(1, round(q n / a))`,
+    where a is the alignment: `round_to`, or the target's, halved until the smallest fraction keeps at least a
+    atoms. Which atoms: those that `importance` (a name in `IMPORTANCES`) scores highest, on the net as it is
+    when the pass runs; groups that an earlier pass removed are reported as skipped.
+
+    `tie` says what one choice decides:
+    - `none`: each group has its own choice;
+    - `stage`: groups of equal kind and size share one, but a residual stream (written and read by several
+      layers) none with the inside of blocks; SITE then is a brace expression, `layer1.{0..2}.conv1`;
+    - `network`: one choice for all groups, `*:width`.
+
+    ResNet-20 has 12 groups, hence 4^12 decisions; tied by stage 4^5, which tens of candidates can search.
+    `streams` False leaves residual streams whole. `samples` is for importances that need data.
+    Raises: UnknownNameError for the importance; DecisionError for fractions that are no fractions or lack 1.
+    """
+
+    fractions: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    importance: str = "weight_norm"
+    tie: Tie = "stage"
+    round_to: int | None = None
+    streams: bool = True
+    samples: int = 256
+    paper = "li2017filters"
+
+    def __post_init__(self) -> None:
+        if self.importance not in IMPORTANCES:
+            raise unknown("importance", self.importance, IMPORTANCES)
+        if 1.0 not in self.fractions or not all(0 < f <= 1 for f in self.fractions):
+            raise DecisionError(f"fractions must lie in (0, 1] and include 1.0; got {self.fractions!r}.")
+        if self.round_to is not None and self.round_to < 1:
+            raise DecisionError(f"round_to must be at least 1; got {self.round_to!r}.")
+
+    def space(self, net: Net, target: Target) -> Space:
+        def stage(group: AtomGroup) -> Hashable:
+            return group.kind, group.size, is_stream(net, group)
+
+        groups = self._groups(net, analyze(net))
+        return Space([Choice(f"{s}:width", self.fractions, 1.0) for s in tie(groups.items(), self.tie, stage)])
+
+    def apply(self, net: Net, decision: Decision, run: Run) -> Result:
+        axes = analyze(net)
+        groups, skipped = self._groups(net, axes), dict(axes.skipped)
+        wanted: dict[str, int] = {}
+        for name, fraction in decision.items():
+            folded, _, kind = name.rpartition(":")
+            if kind != "width" or fraction == 1.0:
+                continue
+            for site in unfold(folded, groups):
+                if site in groups:
+                    wanted[site] = self.kept(net, groups[site], float(fraction), run.target.alignment)
+                else:
+                    skipped[site] = "no such group of atoms is left in the network."
+        wanted = {site: count for site, count in wanted.items() if count < groups[site].size}
+        keep = self._most_important(net, {site: (groups[site], n) for site, n in wanted.items()}, run)
+        for site in wanted.keys() - keep.keys():
+            skipped[site] = f"importance '{self.importance}' has no tensor to go by among this group's."
+        changed = {s: f"{len(k)} of {groups[s].size} {groups[s].kind} kept" for s, k in keep.items()}
+        return Result(cut(net, keep, axes), changed, skipped)
+
+    def _groups(self, net: Net, axes: Axes) -> dict[str, AtomGroup]:
+        return {s: g for s, g in axes.groups.items() if self.streams or not is_stream(net, g)}
+
+    def kept(self, net: Net, group: AtomGroup, fraction: float, alignment: int) -> int:
+        """Return how many of the group's atoms `fraction` keeps; halves round up."""
+        if fraction == 1.0:
+            return group.size
+        per_atom = min(int((m.atom >= 0).sum()) for m in group.members) // group.size
+        step = max(1, (self.round_to or alignment) // max(1, per_atom))
+        while step > 1 and step > min(self.fractions) * group.size:
+            step //= 2
+        return min(group.size, step * max(1, int(fraction * group.size / step + 0.5)))
+
+    def _most_important(self, net: Net, wanted: Mapping[str, tuple[AtomGroup, int]], run: Run) -> dict[str, list[int]]:
+        if not wanted:
+            return {}
+        scores = IMPORTANCES[self.importance](net, [group for group, _ in wanted.values()], run, self.samples)
+        return {
+            site: sorted(np.argsort(-scores[site], kind="stable")[:count].tolist())
+            for site, (_, count) in wanted.items()
+            if site in scores
+        }
+
+
+def is_stream(net: Net, group: AtomGroup) -> bool:
+    """Say whether the group is a residual stream: written by several layers and read by several."""
+    written = sum(writes(net, m) for m in group.members)
+    return written > 1 and sum(reads(net, m) for m in group.members) > 1

@@ -1,0 +1,44 @@
+"""A run without a device, for tests of passes: data made up for a net's example inputs, and an alignment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from whet.core.net import Net
+from whet.core.run import Run
+from whet.core.task import Task, accuracy
+
+
+@dataclass(frozen=True)
+class AlignedTarget:
+    """What passes ask of a target when they plan: an alignment."""
+
+    alignment: int = 16
+    name: str = "nowhere"
+
+
+def classification(net: Net, batches: int = 4, batch: int = 8, seed: int = 0) -> Task:
+    """Return a task of random inputs, shaped as the net's example, with random labels for its outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = net(*net.example).shape[-1]
+
+    def sample(example: Tensor) -> Tensor:
+        shape = (batch, *example.shape[1:])
+        if example.is_floating_point():
+            return torch.randn(shape, generator=generator)
+        return torch.randint(0, int(example.max()) + 1, shape, generator=generator)
+
+    data = [
+        (tuple(map(sample, net.example)), torch.randint(0, classes, (batch,), generator=generator))
+        for _ in range(batches)
+    ]
+    return Task("made up", train=data, val=data, loss=F.cross_entropy, metric=accuracy, calibration=data)
+
+
+def planning_run(net: Net, alignment: int = 16, seed: int = 0) -> Run:
+    """Return a run that passes can plan with; it cannot train, compile or measure."""
+    return Run(classification(net, seed=seed), AlignedTarget(alignment), seed=seed)  # type: ignore[arg-type]
