@@ -1,0 +1,148 @@
+"""`Bundle`: a task with its networks; what the loaders of all tasks share."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from whet.core.errors import TaskError, unknown
+from whet.core.task import Batch, Task
+from whet.train.fit import fit
+from whet.train.recipe import Recipe
+from whet.train.state import load_state, save_state
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+Builder = Callable[[], nn.Module]
+
+
+class TensorBatches:
+    """Batches of tensors in memory; epoch e is shuffled and augmented by a generator of (seed, e) alone."""
+
+    def __init__(
+        self, inputs: Tensor, targets: Tensor, batch_size: int, *, shuffle: bool = False, augment: Augment | None = None,
+        prepare: Callable[[Tensor], Tensor] | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
+        self.shuffle, self.augment, self.prepare, self.seed = shuffle, augment, prepare, seed
+
+    @property
+    def samples(self) -> int:
+        return len(self.targets)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.targets), self.batch_size)
+        return whole + (rest > 0 and not (self.shuffle and whole))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.at_epoch(0))
+
+    def at_epoch(self, epoch: int) -> _Epoch:
+        """Return the batches of one epoch; a shuffled epoch leaves an incomplete last batch out."""
+        return _Epoch(self, epoch)
+
+
+class _Epoch:
+    def __init__(self, owner: TensorBatches, epoch: int) -> None:
+        self.owner, self.epoch = owner, epoch
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def __iter__(self) -> Iterator[Batch]:
+        o = self.owner
+        generator = torch.Generator().manual_seed(o.seed * 100_003 + self.epoch)
+        order = torch.randperm(len(o.targets), generator=generator) if o.shuffle else torch.arange(len(o.targets))
+        for index in range(len(o)):
+            picked = order[index * o.batch_size : (index + 1) * o.batch_size]
+            inputs = o.inputs[picked]
+            if o.augment is not None:
+                inputs = o.augment(inputs, generator)
+            yield (o.prepare(inputs) if o.prepare is not None else inputs), o.targets[picked]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A task, the networks that it knows (the first is its own), and how to fine-tune them.
+
+    `weights` names a file of given weights for a network; the others are trained once by `pretraining` and kept in
+    the cache folder.
+    """
+
+    task: Task
+    builders: dict[str, Builder]
+    example: tuple[Tensor, ...]
+    recipe: Recipe = field(default_factory=Recipe)
+    pretraining: Recipe = field(default_factory=Recipe)
+    pretraining_epochs: float = 1.0
+    weights: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return tuple(self.builders)
+
+    def trained(
+        self, name: str | None = None, progress: Callable[[dict[str, Any]], None] = lambda event: None
+    ) -> tuple[nn.Module, tuple[Tensor, ...]]:
+        """Return a trained network in eval mode and example inputs."""
+        chosen = name or self.networks[0]
+        if chosen not in self.builders:
+            raise unknown(f"network of task '{self.task.name}'", chosen, self.builders)
+        torch.manual_seed(0)
+        module = self.builders[chosen]()
+        if chosen in self.weights:
+            load_given(self.weights[chosen], module)
+            return module.eval(), self.example
+        cached = cache_folder() / f"{self.task.name}-{chosen}-{self.pretraining_epochs:g}.safetensors"
+        if cached.exists():
+            load_state(cached, module)
+            return module.eval(), self.example
+        report = fit(
+            module, self.task, recipe=self.pretraining, epochs=self.pretraining_epochs,
+            progress=lambda event: progress({**event, "stage": f"training {chosen} from scratch"}),
+        )  # fmt: skip
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        save_state(module, cached, {"samples": report.samples, "seconds": report.seconds})
+        return module.eval(), self.example
+
+
+def load_given(path: Path, module: nn.Module) -> None:
+    """Load given weights, saying where they belong if they are not there."""
+    if not path.is_file():
+        raise TaskError(f"weights '{path}' are not there: put {path.name} into '{path.parent}'.")
+    load_state(path, module)
+
+
+def cache_folder() -> Path:
+    """Return where trained networks and decoded data are kept: `$WHET_CACHE`, or whet in the user's cache."""
+    given = os.environ.get("WHET_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "whet"
+
+
+def data_folder(task: str, data: Path | None, needs: tuple[str, ...]) -> Path:
+    """Return the folder that holds the files `needs`, or say what to put where."""
+    given = data or (Path(os.environ["WHET_DATA"]) if "WHET_DATA" in os.environ else Path("../shared/data"))
+    missing = [n for n in needs if not (given / n).is_file()]
+    if missing:
+        raise TaskError(
+            f"task '{task}' needs {', '.join(needs)} in its data folder; '{given}' lacks {', '.join(missing)}. "
+            "Name the folder with --data or the variable WHET_DATA."
+        )
+    return given
+
+
+def read_table(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the numbers of a gzipped comma-separated table."""
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
+    except (EOFError, OSError, ValueError) as error:
+        raise TaskError(f"'{path}' is truncated or no gzipped table of numbers: {error}") from error
+    return table

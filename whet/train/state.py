@@ -1,0 +1,81 @@
+"""Weights on disk: safetensors and JSON, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from whet.core.errors import ArtifactError
+from whet.core.net import Net
+
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def module_of(net: Net | nn.Module) -> nn.Module:
+    return net.module if isinstance(net, Net) else net
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write tensors with JSON metadata; the file appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    save_file(
+        {k: v.detach().contiguous().clone() for k, v in tensors.items()},
+        str(temporary),
+        {"whet": json.dumps(dict(metadata or {}))},
+    )
+    os.replace(temporary, path)
+    return path
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return a file's tensors and metadata, or raise `ArtifactError` that says what the file is instead."""
+    if not path.is_file():
+        raise ArtifactError(f"weights '{path}' do not exist.")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if any(start.startswith(p) for p in PICKLE_STARTS):
+        raise ArtifactError(
+            f"'{path}' is a pickle and is not read, because unpickling can run any code. "
+            "Convert it where you trust it: safetensors.torch.save_file(state_dict, 'weights.safetensors')."
+        )
+    try:
+        with safe_open(str(path), "pt") as file:
+            names = file.keys()
+            return {n: file.get_tensor(n) for n in names}, json.loads((file.metadata() or {}).get("whet", "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"'{path}' is truncated or no safetensors file: {error}") from error
+
+
+def save_state(net: Net | nn.Module, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write all parameters and buffers of `net`."""
+    return write_tensors(module_of(net).state_dict(), path, metadata)
+
+
+def load_state(path: Path, net: Net | nn.Module) -> dict[str, Any]:
+    """Load what `save_state` wrote into `net`, in place; names and shapes must match. Returns the metadata."""
+    tensors, metadata = read_tensors(path)
+    own = module_of(net).state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    # torch counts batches in a tensor that older files lack and that no computation reads
+    missing = [n for n in missing if not n.endswith("num_batches_tracked")]
+    if missing or extra:
+        what = f"lacks '{missing[0]}'" if missing else f"has '{extra[0]}', which the network has not"
+        raise ArtifactError(f"'{path}' does not fit the network: it {what} ({len(missing) + len(extra)} names differ).")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise ArtifactError(
+                f"'{path}' does not fit the network: '{name}' has shape {tuple(tensor.shape)}; "
+                f"expected {tuple(own[name].shape)}."
+            )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+    return metadata
