@@ -11,7 +11,7 @@ from whet.core.passes import Pass
 from whet.core.space import Space
 from whet.core.target import Target
 from whet.core.task import Task
-from whet.train.fit import Recipe
+from whet.train.recipe import Recipe
 
 
 @dataclass(frozen=True)

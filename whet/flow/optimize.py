@@ -67,7 +67,8 @@ def optimize(
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
     from whet.hardware import targets
-    from whet.train.fit import Recipe, fit
+    from whet.train.fit import fit
+    from whet.train.recipe import Recipe
 
     named = [(p, load(p)) for p in passes]
     job = Job(

@@ -1,0 +1,97 @@
+"""What the terminal shows: progress while an optimization runs, then the front as a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_SECONDS = 5.0
+
+
+class LiveProgress:
+    """A context that gives a callable for progress events.
+
+    On a terminal one line lives at the bottom; elsewhere, and with `quiet`, plain lines go to standard error: one for
+    each new stage, at most one every few seconds otherwise.
+    """
+
+    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal and not quiet else None
+        self.state: dict[str, Any] = {}
+        self.told = float("-inf")
+        self.deadline: float | None = None
+
+    def __enter__(self) -> Callable[[dict[str, Any]], None]:
+        if self.live is not None:
+            self.live.start()
+        return self.update
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def update(self, event: dict[str, Any]) -> None:
+        """Take in an event and show it."""
+        changed = event.get("stage") not in (None, self.state.get("stage"))
+        if changed:
+            self.state = {k: v for k, v in self.state.items() if k in ("best", "trial", "row")}
+        self.state |= event
+        if event.get("seconds_left") is not None:
+            self.deadline = time.monotonic() + event["seconds_left"]
+        if self.live is not None:
+            self.live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"))
+        elif changed or time.monotonic() - self.told > PLAIN_SECONDS:
+            self.told = time.monotonic()
+            self.console.print(self.line(), soft_wrap=True, markup=False, highlight=False)
+
+    def line(self) -> str:
+        """Return the state in one line."""
+        s = self.state
+        left = max(0, round(self.deadline - time.monotonic())) if self.deadline is not None else None
+        parts = [
+            f"{left // 60}:{left % 60:02d} left" if left is not None else "",
+            s.get("row", ""),
+            str(s.get("stage", "")),
+            f"step {s['step']}/{s['steps']}, loss {s['loss']:.3f}" if "step" in s else "",
+            f"{s['samples_per_second']:,.0f} samples/s" if "samples_per_second" in s else "",
+            f"trial {s['trial']}" if "trial" in s else "",
+            f"best {s['best']}" if "best" in s else "",
+        ]
+        return " · ".join(p for p in parts if p)
+
+
+def front_table(data: dict[str, Any]) -> Table:
+    """Return the delivered front, or the nearest candidate, as a table; `data` is `DeliveredFront.to_dict()`."""
+    members = data["front"] or ([data["nearest"]] if data["nearest"] else [])
+    title = "Front" if data["front"] else "Nothing met the limits; the nearest candidate"
+    metric, reference = data["metric"], data["reference"]
+    table = Table(title=title, caption=f"bar: {data['bar']}, uncompressed; reference: {_scores(metric, reference)}")
+    for name in ("file", "speed-up (quartiles)", f"{metric} val", "test", "drop", "bytes", "setting", "decision"):
+        table.add_column(name, overflow="fold")
+    for rank, m in enumerate(members):
+        table.add_row(
+            f"front/{rank}" if data["front"] else m["path"],
+            f"x{m['speedup']:.2f} ({m['speedup_low']:.2f}-{m['speedup_high']:.2f})",
+            f"{m['val']:.4f}",
+            "" if m["test"] is None else f"{m['test']:.4f}",
+            f"{m['drop']:+.4f}",
+            f"{m['size_bytes']:,}",
+            m["setting"],
+            Text(", ".join(f"{k}={v}" for k, v in m["decision"].items()) or "as it is"),
+        )
+    return table
+
+
+def _scores(metric: str, reference: dict[str, float | None]) -> str:
+    shown = [f"{k} {v:.4f}" for k, v in reference.items() if v is not None]
+    return f"{metric} {', '.join(shown)}"

@@ -1,0 +1,141 @@
+"""The figures of the report, as Plotly's plain JSON."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whet.report.report import ReportData
+
+STAGES = {
+    "probe": ("one choice, untrained", "#9aa5b1", 6),
+    "short": ("briefly trained", "#5b8def", 7),
+    "full": ("fully trained, from its file", "#0f9d76", 10),
+}
+KINDS = ["as it is", "narrower", "int8", "narrower, int8", "dropped"]
+COLOURS = ["#d9dee5", "#f2b84b", "#5b8def", "#8a63d2", "#39424e"]
+LAYOUT: dict[str, Any] = {
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "margin": {"l": 64, "r": 16, "t": 16, "b": 56},
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#7a8594"},
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    "hoverlabel": {"align": "left"},
+}
+GRID = {"gridcolor": "rgba(128,140,155,.25)", "zerolinecolor": "rgba(128,140,155,.5)"}
+
+
+def _hover(trial: dict[str, Any]) -> str:
+    decision = "<br>".join(escape(f"{k} = {v}") for k, v in list(trial["decision"].items())[:24]) or "as it is"
+    return f"<b>trial {trial['number']}</b> · {trial['samples']:,} samples<br>{decision}"
+
+
+def pareto(data: ReportData) -> dict[str, Any]:
+    """Return the plot of drop against speed-up, with the front, the limit and the bar."""
+    traces: list[dict[str, Any]] = []
+    for stage, (title, colour, size) in STAGES.items():
+        points = [t for t in data.trials if t["stage"] == stage]
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": title,
+                "x": [t["speedup"] for t in points], "y": [t["drop"] for t in points],
+                "text": [_hover(t) for t in points], "hovertemplate": "%{text}<br>x%{x:.2f}, drop %{y:.4f}<extra></extra>",
+                "marker": {"color": colour, "size": size, "opacity": 0.45 if stage == "probe" else 0.85},
+            }
+        )  # fmt: skip
+    front = sorted(data.front, key=lambda m: m["speedup"])
+    line = {"color": "#d64550", "width": 2}
+    traces.append(
+        {
+            "type": "scatter", "mode": "lines+markers", "name": "front, timed together",
+            "x": [m["speedup"] for m in front], "y": [m["drop"] for m in front],
+            "text": [_hover(m) for m in front], "hovertemplate": "%{text}<br>x%{x:.2f}, drop %{y:.4f}<extra></extra>",
+            "line": line, "marker": {"color": "#d64550", "size": 11, "symbol": "circle-open", "line": {"width": 2}},
+        }
+    )  # fmt: skip
+    dashed = {"color": "#7a8594", "width": 1, "dash": "dash"}
+    shapes = [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": dashed}]
+    notes = [{"x": 1, "yref": "paper", "y": 0.98, "text": "the bar", "showarrow": False, "xanchor": "right"}]
+    worst = max([t["drop"] for t in data.trials if t["stage"] != "probe"], default=0.1)
+    if data.max_drop is not None:
+        shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": data.max_drop, "y1": data.max_drop, "line": dashed})
+        notes.append({"xref": "paper", "x": 0.99, "y": data.max_drop, "text": "limit", "showarrow": False, "yanchor": "bottom"})
+        worst = max(worst, 2 * data.max_drop)
+    lowest = min([t["drop"] for t in data.trials], default=0.0)
+    layout = LAYOUT | {
+        "height": 460, "shapes": shapes, "annotations": notes,
+        "xaxis": GRID | {"title": {"text": "speed-up over the fastest uncompressed setting"}},
+        "yaxis": GRID | {"title": {"text": f"drop in {escape(data.metric)}"}, "range": [lowest - 0.05 * worst, worst * 1.1]},
+    }  # fmt: skip
+    return {"data": traces, "layout": layout}
+
+
+def layer_states(data: ReportData, member: dict[str, Any]) -> list[int]:
+    """Return for each layer the index in `KINDS` of what was done to it in a member of the front."""
+    trial = next((t for t in data.trials if t["number"] == member["number"]), {"changed": {}})
+    states = []
+    for layer in data.layers:
+        texts = [text for site, text in trial["changed"].items() if _covers(site, layer)]
+        joined = "; ".join(texts).lower()
+        if "drop" in joined or "remove" in joined:
+            states.append(4)
+            continue
+        narrower = any(site.partition("#")[0] == layer and "int8" != t for site, t in trial["changed"].items())
+        states.append(1 * narrower + 2 * ("int8" in joined))
+    return states
+
+
+def _covers(site: str, layer: str) -> bool:
+    site = site.partition("#")[0]
+    return layer == site or layer.startswith(site + ".")
+
+
+def heat_map(data: ReportData) -> dict[str, Any] | None:
+    """Return the map of layers against members of the front, or None without members."""
+    if not data.front or not data.layers:
+        return None
+    columns = [f"{i}: x{m['speedup']:.2f}" for i, m in enumerate(data.front)]
+    states = [layer_states(data, m) for m in data.front]
+    rows = [[states[j][i] for j in range(len(columns))] for i in range(len(data.layers))]
+    steps = [[(i + side) / len(KINDS), c] for i, c in enumerate(COLOURS) for side in (0, 1)]
+    trace = {
+        "type": "heatmap", "z": rows, "x": columns, "y": [escape(name) for name in data.layers], "zmin": -0.5, "zmax": 4.5,
+        "colorscale": steps, "xgap": 3, "ygap": 1, "text": [[KINDS[v] for v in row] for row in rows],
+        "hovertemplate": "%{y}<br>%{x}<br>%{text}<extra></extra>",
+        "colorbar": {"tickvals": [0, 1, 2, 3, 4], "ticktext": KINDS, "thickness": 12},
+    }  # fmt: skip
+    layout = LAYOUT | {
+        "height": max(260, 15 * len(data.layers) + 90),
+        "xaxis": {"title": {"text": "file of the front"}, "type": "category"},
+        "yaxis": {"autorange": "reversed", "automargin": True, "tickfont": {"size": 10}},
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def history(data: ReportData) -> dict[str, Any] | None:
+    """Return how the front's area and the number of candidates grew over time."""
+    if not data.trials:
+        return None
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "lines", "name": title, "line": {"color": colour, "shape": "hv"},
+            "x": [t["spent_seconds"] for t in points], "y": list(range(1, len(points) + 1)), "yaxis": "y2",
+        }
+        for stage, (title, colour, _) in STAGES.items()
+        if (points := [t for t in data.trials if t["stage"] == stage])
+    ]  # fmt: skip
+    traces.append(
+        {
+            "type": "scatter", "mode": "lines+markers", "name": "area under the front",
+            "line": {"color": "#d64550", "shape": "hv", "width": 2},
+            "x": [p[0] for p in data.hypervolume], "y": [p[1] for p in data.hypervolume],
+        }
+    )  # fmt: skip
+    layout = LAYOUT | {
+        "height": 340, "margin": {"l": 72, "r": 64, "t": 16, "b": 56},
+        "xaxis": GRID | {"title": {"text": "seconds"}},
+        "yaxis": GRID | {"title": {"text": "hypervolume"}},
+        "yaxis2": {"title": {"text": "candidates"}, "overlaying": "y", "side": "right", "showgrid": False},
+    }  # fmt: skip
+    return {"data": traces, "layout": layout}

@@ -1,0 +1,83 @@
+"""`report.html`: one self-contained page that shows what was found, what was done, and how it was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from plotly.offline import get_plotlyjs
+
+from whet.report.figures import heat_map, history, pareto
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that the page shows, as plain JSON values.
+
+    `trials` are `Trial.to_dict()`, `front` and `nearest` members of the delivered front, `settings` the latency of the
+    uncompressed network by setting in ms, `hypervolume` pairs of seconds and area.
+    """
+
+    title: str
+    network: str
+    task: str
+    metric: str
+    direction: str
+    reference_val: float
+    reference_test: float | None
+    max_drop: float | None
+    target: str
+    device: dict[str, Any]
+    bar: str
+    settings: dict[str, float]
+    trials: list[dict[str, Any]]
+    front: list[dict[str, Any]]
+    nearest: dict[str, Any] | None
+    layers: list[str]
+    skipped: dict[str, str]
+    hypervolume: list[Any]
+    conclusion: str
+    command: str
+    budget_seconds: float
+    spent_seconds: float
+    versions: dict[str, str] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
+
+
+def render(data: ReportData, path: Path) -> Path:
+    """Write the page to `path`, whole or not at all, and return it."""
+    environment = Environment(
+        loader=PackageLoader("whet.report", "."), autoescape=select_autoescape(default=True), trim_blocks=True
+    )
+    environment.filters["decision"] = decision_text
+    figures = {"pareto": pareto(data), "layers": heat_map(data), "history": history(data)}
+    page = environment.get_template("report.html.jinja").render(
+        d=data,
+        shown=data.front or ([data.nearest] if data.nearest else []),
+        figures={k: _safe_json(v) for k, v in figures.items() if v is not None},
+        plotly=get_plotlyjs(),
+        fastest=min(data.settings.values(), default=0.0),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(page, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def decision_text(decision: dict[str, Any]) -> str:
+    """Return a decision in one line.
+
+    >>> decision_text({"a:width": 0.5})
+    'a:width = 0.5'
+    """
+    return ", ".join(f"{k} = {v}" for k, v in decision.items()) or "as it is"
+
+
+def _safe_json(figure: dict[str, Any]) -> str:
+    """Return JSON that may stand inside a script element whatever the names in it are."""
+    return json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
