@@ -122,10 +122,10 @@ def check(item: Pass, net: Net, target: Target, run: Run, count: int = 6) -> Spa
     for decision in decisions(space, count):
         result = item.apply(net, decision, run)
         assert same(fingerprint(net), before), f"{decision!r} mutated the network that the pass was given"
+        result_works(result, space, decision, net)
         again = item.apply(net, decision.merge({"elsewhere:some_other_kind": 1}), run)
         assert same(fingerprint(again.net), fingerprint(result.net)), (
             f"{decision!r} gave two different nets, or heeded another pass's choice"
         )
-        result_works(result, space, decision, net)
         gradients_arrive(result, decision)
     return space

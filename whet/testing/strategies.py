@@ -70,9 +70,7 @@ def proposals_are_legal_and_new(make: Make, space: Space, objectives: int) -> No
             seen.append(decision)
         strategy.tell(toy(space, d, objectives) for d in asked)
     expected = min(20, size(space))
-    assert len(seen) == expected, (
-        f"{len(seen)} decisions out of a space of {size(space)}; expected {expected}"
-    )
+    assert len(seen) == expected, f"{len(seen)} decisions out of a space of {size(space)}; expected {expected}"
     assert size(space) > 20 or strategy.ask(3) == [], "an exhausted space must give no more decisions"
 
 
@@ -116,9 +114,7 @@ def failures_and_broken_limits_are_survived(make: Make, space: Space, objectives
             good = Observation(decision, toy(space, decision, objectives).values, violation=1.0 + index)
             strategy.tell([Observation(decision) if index % 3 == 0 else good])
             total += 1
-    assert total == min(18, size(space)), (
-        "candidates that all fail or break the limits must not end the search"
-    )
+    assert total == min(18, size(space)), "candidates that all fail or break the limits must not end the search"
 
 
 def queue_comes_first(make: Make, space: Space, objectives: int) -> None:
