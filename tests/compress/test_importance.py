@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import whet
-from whet.compress.importance import batch_norm_scale, calibration, loss_change, taylor, weight_norm
+from whet.compress.importance import Importance, batch_norm_scale, calibration, loss_change, taylor, weight_norm
 from whet.core.axes import analyze
 from whet.core.cut import cut
 from whet.core.net import Net
@@ -116,3 +116,37 @@ def test_taylor_ranks_by_the_loss_that_removal_costs_better_than_norms() -> None
             agreement[name].append(float(np.corrcoef(*ranks)[0, 1]))
     assert np.mean(agreement["taylor"]) > 0.6
     assert np.mean(agreement["taylor"]) > np.mean(agreement["weight_norm"])
+
+
+class Functional(nn.Module):
+    """The same two layers three ways: as modules, as `linear` of parameters, as products with (in, out) matrices."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        torch.manual_seed(0)
+        one, two = nn.Linear(6, 12), nn.Linear(12, 3)
+        if kind == "modules":
+            self.one, self.two = one, two
+        else:
+            turn = (lambda w: w.T.contiguous()) if kind == "addmm" else (lambda w: w)
+            self.w1, self.b1 = nn.Parameter(turn(one.weight.data)), nn.Parameter(one.bias.data)
+            self.w2, self.b2 = nn.Parameter(turn(two.weight.data)), nn.Parameter(two.bias.data)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "modules":
+            return self.two(torch.relu(self.one(x)))
+        if self.kind == "linear":
+            return nn.functional.linear(torch.relu(nn.functional.linear(x, self.w1, self.b1)), self.w2, self.b2)
+        return torch.addmm(self.b2, torch.relu(torch.addmm(self.b1, x, self.w1)), self.w2)
+
+
+@pytest.mark.parametrize("score", [weight_norm, loss_change])
+def test_scores_do_not_depend_on_how_a_layer_is_written(score: Importance) -> None:
+    results = []
+    for kind in ("modules", "linear", "addmm"):
+        net = whet.lift(Functional(kind), torch.ones(2, 6))
+        (group,) = analyze(net).groups.values()
+        results.append(score(net, [group], planning_run(net), 16)[group.site])
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-4, atol=1e-7)

@@ -163,6 +163,31 @@ def test_a_layer_called_twice_makes_two_sites_and_stays_while_it_is_called() -> 
     torch.testing.assert_close(none(*net.example), without_contribution(net, find_blocks(net)))
 
 
+class Products(nn.Module):
+    """Branches without layers: products with (in, out) matrices, as in GPT-2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for i in range(2):
+            self.register_parameter(f"up{i}", nn.Parameter(torch.randn(6, 12)))
+            self.register_parameter(f"down{i}", nn.Parameter(torch.randn(12, 6)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in range(2):
+            x = x + torch.relu(x @ self.get_parameter(f"up{i}")) @ self.get_parameter(f"down{i}")
+        return x
+
+
+def test_branches_of_plain_matrices_are_blocks() -> None:
+    net = whet.lift(Products(), torch.randn(2, 6))
+    blocks = find_blocks(net)
+    assert [b.site for b in blocks] == ["up0", "up1"]
+    assert [b.parameters for b in blocks] == [("up0", "down0"), ("up1", "down1")]
+    dropped = drop_blocks(net, ["up0"])
+    assert set(dict(dropped.module.named_parameters())) == {"up1", "down1"}
+    torch.testing.assert_close(dropped(*net.example), without_contribution(net, blocks[:1]))
+
+
 def test_unknown_site_is_named_with_its_neighbour() -> None:
     with pytest.raises(UnknownNameError, match=r"residual block 'layer1\.9'; did you mean 'layer1\.\d'"):
         drop_blocks(lifted("resnet20"), ["layer1.9"])

@@ -21,6 +21,7 @@ from whet.core.task import Task, split
 Scores = dict[str, NDArray[np.float64]]
 Importance = Callable[[Net, Sequence[AtomGroup], Run, int], Scores]
 
+MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -45,11 +46,26 @@ def owner(net: Net, member: Member) -> nn.Module:
 
 
 def reads(net: Net, member: Member) -> bool:
-    """Say whether the member is a weight's input side: dimension 1 of (out, in, ...), 0 if transposed."""
-    layer, weight = owner(net, member), net.module.get_parameter(member.parameter)
-    if weight.ndim < 2 or isinstance(layer, nn.Embedding):
-        return False
-    return member.dim == (0 if isinstance(layer, TRANSPOSED) else 1)
+    """Say whether the member is the input side of a weight."""
+    return member.dim == input_dim(net, member.parameter)
+
+
+def input_dim(net: Net, parameter: str) -> int | None:
+    """Return the dimension of a weight that runs over its inputs: 1 of (out, in, ...), 0 of (in, out) if transposed.
+
+    None for what no product reads: vectors, embeddings, positions.
+    """
+    if net.module.get_parameter(parameter).ndim < 2:
+        return None
+    users = {u for n in net.graph.nodes if n.op == "get_attr" and n.target == parameter for u in n.users}
+    if any(str(u.target).startswith("aten.linear") for u in users):
+        return 1
+    if any(str(u.target).startswith(("aten.mm", "aten.addmm", "aten.matmul")) for u in users):
+        return 0
+    layer = net.module.get_submodule(parameter.rpartition(".")[0])
+    if users or not isinstance(layer, MATRICES):
+        return None
+    return 0 if isinstance(layer, TRANSPOSED) else 1
 
 
 def writes(net: Net, member: Member) -> bool:

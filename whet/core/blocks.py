@@ -15,6 +15,7 @@ from whet.core.errors import unknown
 from whet.core.net import Net
 
 aten = torch.ops.aten
+PRODUCTS = tuple(f"aten.{name}." for name in ("mm", "addmm", "bmm", "matmul", "linear", "einsum", "embedding"))
 ADDS = (aten.add.Tensor, aten.add_.Tensor, operator.add)
 
 
@@ -67,6 +68,7 @@ class _Graph:
         self.order = {node: i for i, node in enumerate(self.nodes)}
         self.shapes = net.forward_shapes()
         self.layers = net.layers()
+        self.parameters = dict(net.module.named_parameters(remove_duplicate=False))
 
     def is_sum(self, node: fx.Node) -> bool:
         if node.op != "call_function" or node.target not in ADDS or node.name not in self.shapes:
@@ -75,7 +77,9 @@ class _Graph:
         return len(node.args) == len(tensors) == 2
 
     def mixes(self, name: str) -> bool:
-        """Say whether layer `name` mixes features: it has weights and is no norm."""
+        """Say whether layer or parameter `name` mixes features: it is a matrix, or holds weights and is no norm."""
+        if name not in self.layers:
+            return name in self.parameters and self.parameters[name].ndim > 1
         layer = self.layers[name]
         return "Norm" not in type(layer).__name__ and any(True for _ in layer.parameters())
 
@@ -83,7 +87,19 @@ class _Graph:
         return type(self.layers[str(node.target)]).__name__
 
     def weighs(self, node: fx.Node) -> bool:
-        return node.op == "call_module" and self.mixes(str(node.target))
+        """Say whether `node` mixes features: a layer, or a product with a parameter that belongs to no layer."""
+        if node.op == "call_module":
+            return self.mixes(str(node.target))
+        if node.op != "call_function" or not str(node.target).startswith(PRODUCTS):
+            return False
+        return any(self.is_weight(i) for i in node.all_input_nodes)
+
+    def is_weight(self, node: fx.Node) -> bool:
+        """Say whether `node` is a matrix of parameters, transposed or reshaped perhaps."""
+        if node.op == "get_attr":
+            return self.mixes(str(node.target))
+        inputs = node.all_input_nodes
+        return node.op == "call_function" and len(inputs) == 1 and self.is_weight(inputs[0])
 
     def term(self, node: fx.Node) -> _Term:
         body = self._exclusive(node)
@@ -187,9 +203,8 @@ def _block(graph: _Graph, add: fx.Node, branch: _Term, others: Sequence[_Term]) 
 
 def _names(graph: _Graph, terms: Iterable[_Term]) -> list[str]:
     """Return the dotted names of the layers and parameters that live for `terms` alone, in order."""
-    parameters = dict(graph.net.module.named_parameters(remove_duplicate=False))
     nodes = [n for t in terms for n in t.body]
-    return [str(n.target) for n in nodes if n.op == "call_module" or str(n.target) in parameters]
+    return [str(n.target) for n in nodes if n.op == "call_module" or str(n.target) in graph.parameters]
 
 
 def _unfit(graph: _Graph, add: fx.Node, terms: Sequence[_Term], matched: bool) -> str | None:
@@ -246,7 +261,7 @@ def _named(graph: _Graph, blocks: Sequence[Block]) -> list[Block]:
 def _candidates(graph: _Graph, block: Block) -> list[str]:
     """Return possible sites: the prefix of all layers, of those that mix features, the first of these."""
     names = [*block.layers, *block.parameters]
-    mixing = [n for n in names if n in graph.layers and graph.mixes(n)] or names
+    mixing = [n for n in names if graph.mixes(n)] or names
     return list(dict.fromkeys(o for o in (_prefix(names), _prefix(mixing), mixing[0]) if o))
 
 
