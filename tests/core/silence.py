@@ -1,7 +1,7 @@
 """The meaning of a cut, spelled out on the original network: removed elements are zero wherever read.
 
 `Silenced` runs the uncut graph. Before a contraction (convolution, linear, matmul, attention, sum,
-recurrence) it zeroes the removed elements of every operand; averages and variances run over what is left.
+recurrence) it zeroes the removed elements of every operand; averages, variances and softmax run over what is left.
 Nothing here slices a parameter or rewrites a size, so that agreement with `cut` is evidence for both.
 """
 
@@ -15,14 +15,14 @@ from torch import Tensor, fx, nn
 
 from whet.core.axes import Axes
 from whet.core.net import Net
-from whet.core.operators import operator_name
-from whet.core.rows import is_dims
+from whet.core.rows import is_dims, operator_name
 
 CONTRACTIONS = (
     *(f"conv{n}d" for n in (1, 2, 3)),
     *(f"conv_transpose{n}d" for n in (1, 2, 3)),
     *("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
     *("sum", "linalg_vector_norm", "lstm", "gru", "rnn_tanh", "rnn_relu"),
+    *("_weight_norm", "grouped_mm_fallback"),
 )
 
 
@@ -39,9 +39,12 @@ class Silenced(fx.Interpreter):
         return [k.reshape([-1 if i == j else 1 for j in range(rank)]) for i, k in enumerate(kept)]
 
     def zero(self, x: Tensor, dims: list[Any]) -> Tensor:
+        return self.fill(x, dims, 0.0)
+
+    def fill(self, x: Tensor, dims: list[Any], value: float) -> Tensor:
         for mask in self.masks(dims):
             if not mask.all():
-                x = torch.where(mask, x, torch.zeros((), dtype=x.dtype))
+                x = torch.where(mask, x, torch.full((), value, dtype=x.dtype))
         return x
 
     def zeroed(self, argument: Any) -> Any:
@@ -68,6 +71,8 @@ class Silenced(fx.Interpreter):
         name = operator_name(n.target) if n.op == "call_function" else ""
         if name in CONTRACTIONS:
             return n.target(*self.zeroed(tuple(n.args)), **{k: self.zeroed(v) for k, v in n.kwargs.items()})
+        if name in ("softmax", "_softmax", "log_softmax"):
+            return n.target(self.fill(self.env[x], dims, float("-inf")), *n.args[1:], **n.kwargs)
         if name in ("mean", "var", "std"):
             return self.average(n, name, self.env[x], dims)
         if name in ("layer_norm", "group_norm"):

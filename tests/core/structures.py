@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import weight_norm
 
 Sample = tuple[nn.Module, tuple[Tensor, ...]]
 
@@ -159,7 +160,7 @@ class SelectiveScan(nn.Module):
 
 
 class Experts(nn.Module):
-    """All experts at once, weighted by independent gates; a root-mean-square norm spelled in primitives."""
+    """All experts at once, weighted by a softmax of gates; a root-mean-square norm spelled in primitives."""
 
     def __init__(self, width: int = 16, hidden: int = 8, experts: int = 5) -> None:
         super().__init__()
@@ -170,7 +171,7 @@ class Experts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.scale
         hidden = torch.einsum("bnd,edh->bneh", y, self.up).relu()
-        return x + torch.einsum("bneh,ehd,bne->bnd", hidden, self.down, self.gate(y).sigmoid())
+        return x + torch.einsum("bneh,ehd,bne->bnd", hidden, self.down, self.gate(y).softmax(-1))
 
 
 class TiedLanguageModel(nn.Module):
@@ -243,17 +244,17 @@ class PaddedShortcut(nn.Module):
 
 
 class Upsampled(nn.Module):
-    """Transposed convolutions, one of them grouped, instance norm, and a learned slope a channel."""
+    """Transposed and grouped convolutions, instance norm, a slope a channel, a gated unit with normed weights."""
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
         self.down, self.up = nn.Conv2d(width, 12, 2, 2), nn.ConvTranspose2d(12, 12, 2, 2, groups=3)
         self.mix, self.norm = nn.ConvTranspose2d(12, width, 3, 1, 1), nn.InstanceNorm2d(width, affine=True)
-        self.slope = nn.PReLU(width)
+        self.slope, self.gate = nn.PReLU(width), weight_norm(nn.Conv2d(width, 2 * width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.interpolate(F.max_pool2d(self.up(self.down(x)), 2), scale_factor=2)
-        return x + self.slope(self.norm(self.mix(y)))
+        return x + self.slope(self.norm(self.mix(y))) + F.glu(self.gate(x), 1)
 
 
 def _sequence(inner: nn.Module) -> Sample:

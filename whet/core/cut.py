@@ -25,9 +25,13 @@ def cut(net: Net, keep: Mapping[str, Sequence[int]], axes: Axes | None = None) -
     The result computes what `net` computes when the removed atoms are zero wherever they are read (and
     averages run over the atoms that are left). `axes` saves the analysis if it was made on this very net.
 
-    Raises: AxesError if a site is unknown, keeps nothing, or names an atom that it does not have.
+    Raises: AxesError if a site is unknown, keeps nothing, or names an atom that it does not have, if several
+    cuts together empty a dimension, or if `axes` belong to another net.
     """
     axes = analyze(net) if axes is None else axes
+    strange = [n.name for n in net.graph.nodes if n.op != "output" and n.name not in axes.values]
+    if strange:
+        raise AxesError(f"these axes were not made from this net, which has '{strange[0]}' besides; analyze it again.")
     removed = removal(axes, keep)
     result = net.copy()
     if not removed.any():
@@ -46,7 +50,8 @@ def removal(axes: Axes, keep: Mapping[str, Sequence[int]]) -> Mask:
     """Return, for each label, whether it goes; check `keep`."""
     gone = np.zeros(axes.labels.count, bool)
     for site, kept in keep.items():
-        gone[np.delete(axes.leaves[site], _checked(axes, site, kept))] = True
+        atoms = _checked(axes, site, kept)
+        gone[np.delete(axes.leaves[site], atoms)] = True
     removed = axes.labels.spread(gone)
     for name, dims in axes.tensors.items():
         for i, dim in enumerate(dims):

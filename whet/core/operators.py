@@ -16,7 +16,7 @@ import torch
 from whet.core.labels import Dim
 from whet.core.operators_index import INDEX_ROWS
 from whet.core.operators_shape import SHAPE_ROWS
-from whet.core.rows import Call, Dims, Edit, Row, Value
+from whet.core.rows import Call, Dims, Edit, Row, Value, operator_name
 
 
 def pointwise(call: Call) -> Value:
@@ -193,6 +193,37 @@ def reduce(freezes: bool) -> Callable[[Call], Value]:
     return rule
 
 
+def vector_norm(call: Call) -> Value:
+    """A sum of powers, in which zeros count for nothing; other orders freeze what they read."""
+    order = call["ord"]
+    return reduce(not (isinstance(order, (int, float)) and 0 < order < float("inf")))(call)
+
+
+def weight_norm(call: Call) -> Value:
+    """w = g v / |v|, the norm over all dimensions but `dim`."""
+    v, g, axis = call.dims("v"), call.dims("g"), call["dim"]
+    call.labels.unify(v[axis], g[axis])
+    return v
+
+
+def gated(call: Call) -> Value:
+    """The first half of a dimension, gated by the second."""
+    out, axis = list(call.first), call["dim"]
+    half = len(out[axis]) // 2
+    out[axis] = call.labels.unify(out[axis][:half], out[axis][half:])
+    return out
+
+
+def grouped_matmul(call: Call) -> Value:
+    """Rows (tokens) sorted by expert times the weight (experts, in, out) of each: experts and rows are frozen."""
+    x, weight, *rest = call.tensors()
+    if len(x) != 2 or len(weight) != 3:
+        return call.unknown("only (tokens, in) by (experts, in, out) has a rule")
+    call.labels.freeze(x[0], weight[0], *[dim for dims in rest for dim in dims])
+    call.labels.unify(weight[1], x[1])
+    return [x[0], weight[2]]
+
+
 def along(call: Call) -> Value:
     """Operators in which all elements along `dim` meet: those are frozen, the others pass."""
     x = call.first
@@ -244,6 +275,7 @@ def recurrent(gates: int) -> Callable[[Call], Value]:
 
 
 def same(call: Call) -> Value:
+    """The labels of the first tensor; a softmax, like an average, runs over the elements that are left."""
     return call.first
 
 
@@ -263,9 +295,7 @@ def by_value(call: Call) -> Value:
     return call.freeze_all()
 
 
-def _rows(
-    rule: Callable[[Call], Value], names: str, rewrite: Callable[[Edit], None] | None = None
-) -> dict[str, Row]:
+def _rows(rule: Callable[[Call], Value], names: str, rewrite: Callable[[Edit], None] | None = None) -> dict[str, Row]:
     return {name: Row(rule, rewrite) for name in names.split()}
 
 
@@ -287,9 +317,7 @@ def set_normalized_shape(edit: Edit) -> None:
 
 ROWS: dict[str, Row] = {
     **_rows(lambda call: convolve(call, False), "conv1d conv2d conv3d", set_groups),
-    **_rows(
-        lambda call: convolve(call, True), " ".join(f"conv_transpose{n}d" for n in (1, 2, 3)), set_groups
-    ),
+    **_rows(lambda call: convolve(call, True), " ".join(f"conv_transpose{n}d" for n in (1, 2, 3)), set_groups),
     **_rows(linear, "linear"),
     **_rows(matmul("self", "other"), "matmul"),
     **_rows(matmul("self", "mat2"), "bmm mm"),
@@ -308,10 +336,14 @@ ROWS: dict[str, Row] = {
         " upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d"
         " _upsample_nearest_exact2d reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
     ),
-    **_rows(reduce(False), "mean sum var std var_mean std_mean linalg_vector_norm"),
+    **_rows(reduce(False), "mean sum var std var_mean std_mean"),
+    **_rows(vector_norm, "linalg_vector_norm"),
+    **_rows(weight_norm, "_weight_norm"),
+    **_rows(gated, "glu"),
+    **_rows(grouped_matmul, "_grouped_mm grouped_mm grouped_mm_fallback"),
+    **_rows(pointwise, "where copy copy_ min.other max.other __and__ __or__ __xor__ floor_divide masked_fill"),
     **_rows(reduce(True), "amax amin max min argmax argmin prod logsumexp any all median norm"),
-    **_rows(along, "softmax _softmax log_softmax _log_softmax cumsum cumprod logcumsumexp"),
-    **_rows(along, "sort argsort topk roll"),
+    **_rows(along, "cumsum cumprod logcumsumexp sort argsort topk roll diff"),
     **_rows(embedding, "embedding"),
     **_rows(prelu, "prelu"),
     **_rows(recurrent(4), "lstm"),
@@ -319,7 +351,8 @@ ROWS: dict[str, Row] = {
     **_rows(recurrent(1), "rnn_tanh rnn_relu"),
     **_rows(
         same,
-        "clone contiguous detach alias dropout feature_dropout alpha_dropout to _to_copy lift_fresh_copy"
+        " softmax _softmax log_softmax _log_softmax"
+        " clone contiguous detach alias dropout feature_dropout alpha_dropout to _to_copy lift_fresh_copy"
         " lift_fresh type_as hardswish hardsigmoid relu6 selu softplus log_sigmoid logsigmoid mish"
         " zeros_like ones_like full_like rand_like randn_like empty_like bernoulli",
     ),
@@ -331,17 +364,11 @@ ROWS: dict[str, Row] = {
 }
 
 
-def operator_name(target: Any) -> str:
-    """Return the short name of a graph target: `conv2d` for `aten.conv2d.default`, `getitem`."""
-    if isinstance(target, torch._ops.OpOverload):
-        return target._schema.name.split("::")[-1]
-    return str(getattr(target, "__name__", target))
-
-
 def row_of(target: Any) -> Row | None:
     """Return the row for a graph target; every operator that torch tags as pointwise has one."""
     name = operator_name(target)
-    row = ROWS.get(name) or ROWS.get(name.rstrip("_"))
+    overload = getattr(target, "_overloadname", "")
+    row = ROWS.get(f"{name}.{overload}") or ROWS.get(name) or ROWS.get(name.rstrip("_"))
     if row is None and isinstance(target, torch._ops.OpOverload) and torch.Tag.pointwise in target.tags:
         return Row(pointwise)
     return row

@@ -7,7 +7,7 @@ import torch
 from torch import fx
 
 from whet.core.labels import Dim
-from whet.core.rows import Bound, Call, Dims, Edit, Row, Value
+from whet.core.rows import Bound, Call, Dims, Edit, Row, Value, operator_name
 
 
 def bounds(bound: Bound) -> slice:
@@ -16,8 +16,10 @@ def bounds(bound: Bound) -> slice:
 
 
 def slice_(call: Call) -> Value:
+    """A slice by literal bounds; one with a step may become a copy, so nothing may write through it."""
     out, axis = list(call.first), call["dim"]
-    if all(v is None or isinstance(v, int) for v in (call["start"], call["end"], call["step"])):
+    written = call["step"] != 1 and any(operator_name(user.target).endswith("_") for user in call.node.users)
+    if not written and all(v is None or isinstance(v, int) for v in (call["start"], call["end"], call["step"])):
         out[axis] = out[axis][bounds(call)]
     else:
         call.labels.freeze(out[axis])

@@ -120,10 +120,7 @@ def flip(call: Call) -> Value:
 def concatenate(call: Call) -> Value:
     parts = [dims for dims in call.list_dims("tensors") if not (len(dims) == 1 and len(dims[0]) == 0)]
     axis = call["dim"] % len(parts[0])
-    out = [
-        call.zeros(0) if i == axis else call.labels.unify(*dims)
-        for i, dims in enumerate(zip(*parts, strict=True))
-    ]
+    out = [call.zeros(0) if i == axis else call.labels.unify(*dims) for i, dims in enumerate(zip(*parts, strict=True))]
     out[axis] = np.concatenate([p[axis] for p in parts])
     return out
 

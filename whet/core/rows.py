@@ -124,12 +124,10 @@ class Call(Bound):
         return frozen_like(self.out)
 
     def unknown(self, reason: str) -> Value:
-        """Freeze all that the node touches and report it."""
-        self.skip(reason)
+        """Freeze all that the node touches, and report it if that takes anything away."""
+        if not all(self.labels.frozen(dim) for dims in self.tensors() for dim in dims):
+            self.skipped[self.node.name] = f"{self.name}: {reason}"
         return self.freeze_all()
-
-    def skip(self, reason: str) -> None:
-        self.skipped[self.node.name] = f"{self.name}: {reason}"
 
     def broadcast(self, operands: Sequence[Dims]) -> Dims:
         """Unify dimensions of equal size, aligned at the right; size one ties nothing."""
@@ -195,6 +193,13 @@ def frozen_like(out: Any) -> Value:
     if isinstance(out, (list, tuple)):
         return tuple(frozen_like(item) for item in out)
     return None
+
+
+def operator_name(target: Any) -> str:
+    """Return the short name of a graph target: `conv2d` for `aten.conv2d.default`, `getitem`."""
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.name.split("::")[-1]
+    return str(getattr(target, "__name__", target))
 
 
 def bind(node: fx.Node) -> dict[str, Any]:
