@@ -228,9 +228,11 @@ def _manifest(bench: Workbench, member: Member) -> dict[str, Any]:
 def _report(bench: Workbench, front: DeliveredFront) -> None:
     """Write `report.html` from the study and the front, and keep its data in the study."""
     memo = bench.study.recall("prepared")
+    delivered = {m.number for m in front.members} or ({front.nearest.number} if front.nearest else set())
     skipped: dict[str, str] = {}
     for trial in bench.study.trials:
-        skipped.update(trial.skipped)
+        if trial.number in delivered:
+            skipped.update(trial.skipped)
     data = ReportData(
         title=f"{bench.job.net.name} on {bench.job.task.name}",
         network=bench.job.net.name,

@@ -196,28 +196,36 @@ class Search:
     # -- stage 1: one choice at a time ---------------------------------------------------------------------------
 
     def probe(self) -> None:
-        """Time and score each single choice without training; the forecasts begin from these."""
+        """Score, and where the budget allows time, each single choice without training: where forecasts begin."""
         done = {t.decision for t in self._of_stage("probe")}
-        allowed = self.plan.probe_share * self.job.budget_seconds + self.run_.budget.spent_seconds
+        allowed = self.plan.probe_share * self.job.budget_seconds
+        step = self.bench.cost("save", 3.0) + self.bench.cost("race", 1.0)
+        timed = len(self.space) * step < allowed
+        until = self.run_.budget.spent_seconds + allowed
         for choice in self.space:
             value = self._probe_value(choice.values, choice.identity)
             decision = self.space.canonical(Decision({choice.name: value}))
-            if decision in done or not len(decision):
-                continue
-            if self.run_.budget.spent_seconds > allowed:
-                break
-            self._say(f"probing {choice.name} = {value}")
-            result = self.bench.structure(decision)
-            if not result.changed:
-                continue
-            latency, setting, size = self.bench.time_net(result.net, seconds=1.0)
-            quality = self.bench.quick_quality(self.bench.recalibrated(result.net))
-            self.bench.record(
-                "probe", decision, quality, latency, settings=setting, size_bytes=size,
-                reference=self.bench.quick_reference(), skipped=result.skipped,
-            )  # fmt: skip
+            if decision not in done and len(decision) and self.run_.budget.spent_seconds < until:
+                self._say(f"probing {choice.name} = {value}")
+                self._probe(decision, timed)
         if hasattr(self.strategy, "believe"):
             self.strategy.believe(*self._beliefs())
+
+    def _probe(self, decision: Decision, timed: bool) -> None:
+        result = self.bench.structure(decision)
+        if not result.changed:
+            return
+        figures: dict[str, Any] = {}
+        latency = None
+        if timed:
+            latency, figures["settings"], figures["size_bytes"] = self.bench.time_net(result.net, seconds=1.0)
+        else:
+            figures["speedup"] = self.bench.forecast_speedup(result.net)
+            figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
+        quality = self.bench.quick_quality(self.bench.recalibrated(result.net))
+        self.bench.record(
+            "probe", decision, quality, latency, reference=self.bench.quick_reference(), skipped=result.skipped, **figures
+        )
 
     @staticmethod
     def _probe_value(values: Sequence[Any], identity: Any) -> Any:
@@ -244,7 +252,7 @@ class Search:
         observed = self._of_stage("short")
         for trial in observed:
             self._tell(trial)
-        until = self.plan.explore_until * self.job.budget_seconds
+        until = max(self.plan.explore_until * self.job.budget_seconds, self.run_.budget.spent_seconds + 15.0)
         short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
         count = len(observed)
         while self.job.trials is None or count < self.job.trials:

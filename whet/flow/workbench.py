@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
@@ -212,6 +213,15 @@ class Workbench:
             return (*self.time_file(path, seconds), Artifact(path, {}).size_bytes)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def forecast_speedup(self, net: Net) -> float:
+        """Return the original's multiply-accumulates over `net`'s: a forecast, where there is no time to measure."""
+        return self._operations(self.job.net) / max(self._operations(net), 1)
+
+    def _operations(self, net: Net) -> int:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net(*net.example)
+        return int(counter.get_total_flops())
 
     def time_file(self, path: Path, seconds: float) -> tuple[Latency, dict[str, Any]]:
         files = {"bar": (self.original, self._all_settings()[self.bar])}

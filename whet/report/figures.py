@@ -135,7 +135,7 @@ def history(data: ReportData) -> dict[str, Any] | None:
     layout = LAYOUT | {
         "height": 340, "margin": {"l": 72, "r": 64, "t": 16, "b": 56},
         "xaxis": GRID | {"title": {"text": "seconds"}},
-        "yaxis": GRID | {"title": {"text": "hypervolume"}},
-        "yaxis2": {"title": {"text": "candidates"}, "overlaying": "y", "side": "right", "showgrid": False},
+        "yaxis": GRID | {"title": {"text": "hypervolume"}, "rangemode": "tozero"},
+        "yaxis2": {"title": {"text": "candidates"}, "rangemode": "tozero", "overlaying": "y", "side": "right", "showgrid": False},
     }  # fmt: skip
     return {"data": traces, "layout": layout}
