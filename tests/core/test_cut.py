@@ -63,7 +63,9 @@ def test_the_order_and_repetition_of_kept_atoms_do_not_matter() -> None:
     assert torch.equal(a(*net.example), b(*net.example))
 
 
-@pytest.mark.parametrize("name", ["dense", "fused_attention", "padded_shortcut", "shuffled", "lstm", "shifted_windows"])
+@pytest.mark.parametrize(
+    "name", ["dense", "fused_attention", "padded_shortcut", "shuffled", "recurrent_lstm", "shifted_windows"]
+)
 def test_two_cuts_in_a_row_equal_one(name: str) -> None:
     net, axes = lifted(name)
     sites = {site: group.size for site, group in axes.groups.items() if group.size >= 3}

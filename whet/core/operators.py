@@ -79,7 +79,8 @@ def multiply(call: Call, x: Dims, y: Dims) -> Dims:
     left = BATCH[-(len(x) - 2) :] + "MK" if len(x) > 2 else "MK"[-len(x) :]
     right = BATCH[-(len(y) - 2) :] + "KN" if len(y) > 2 else "KN"[: len(y)]
     batch = max(left[:-2], right[:-2], key=len)
-    if len(x) > 3 and len(y) > 3:
+    batched = len(x) > 2 and len(y) > 2 and not list(call.parameters())
+    if batched and (len(x) > 3 or not call.labels.frozen(x[0])):
         call.mark("heads", *x[:-2], *y[:-2])
         call.mark("head_dim", x[-1], y[-1])
     out = batch + ("M" if "M" in left else "") + ("N" if "N" in right else "")
