@@ -25,10 +25,10 @@ class Method:
 
 
 METHODS = tuple(
-    Method(*row)
-    for row in [
+    Method(name, where, family, paper)
+    for name, where, family, paper in [
         # name, where, family, paper
-        ("compress.depth", "whet.compress.depth:Depth", "pass"),
+        ("compress.depth", "whet.compress.depth:Depth", "pass", "Men et al. 2024, ShortGPT: Layers in Large Language Models are More Redundant Than You Expect"),
         ("compress.width", "whet.compress.width:Width", "pass", "Li et al. 2017, Pruning Filters for Efficient ConvNets"),
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"),
         ("search.random", "whet.search.strategies.random:RandomStrategy", "strategy", "Bergstra and Bengio 2012, Random Search for Hyper-Parameter Optimization"),

@@ -32,6 +32,7 @@ def optimize(
     target: Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")] = "cpu",
     max_drop: Annotated[str, typer.Option(help="The quality that may be lost, e.g. 1%.")] = "1%",
     budget: Annotated[str, typer.Option(help="Wall-clock time, e.g. 90s, 15min.")] = "15min",
+    epochs: Annotated[float | None, typer.Option(help="Limit training to so many epochs, instead of time.")] = None,
     trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
     strategy: Annotated[str, typer.Option(help="What proposes candidates.")] = "sensitivity",
     passes: Annotated[str, typer.Option(help="Which ways of shrinking are searched.")] = "depth,width,quantize",
@@ -47,7 +48,7 @@ def optimize(
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = _network(task, network, data, progress)
         front = run(
-            net, bundle.task, target=target, max_drop=max_drop, budget=budget, out=out, trials=trials,
+            net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=tuple(p for p in passes.split(",") if p), seed=seed, restart=restart,
             progress=progress, recipe=bundle.recipe,
         )  # fmt: skip
@@ -102,9 +103,11 @@ def measure(
     if as_json:
         print(json.dumps({"device": fingerprint().to_dict(), "settings": [vars(r) for r in rows]}))
         return
-    table = Table("setting", "median ms", f"ratio to {next(iter(sessions))}", "quartiles", title=fingerprint().describe())
+    ratio = f"ratio to {next(iter(sessions))}"
+    table = Table("setting", "median ms", ratio, "quartiles", title=fingerprint().describe())
     for row in rows:
-        table.add_row(row.name, f"{row.latency_ms:.4f}", f"x{row.ratio:.2f}", f"{row.ratio_low:.2f}-{row.ratio_high:.2f}")
+        spread = f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"
+        table.add_row(row.name, f"{row.latency_ms:.4f}", f"x{row.ratio:.2f}", spread)
     Console().print(table)
 
 

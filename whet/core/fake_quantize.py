@@ -73,58 +73,61 @@ def weight_scale(weight: Tensor) -> Tensor:
     return weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-8) / WEIGHT_MAX
 
 
-class _IntegerWeight(nn.Module):
+class IntegerWeight:
     """A layer whose weight lies on an int8 grid per output channel; in training the scale follows the weight."""
 
-    weight: nn.Parameter
+    training: bool
     weight_scale: Tensor
     weight_zero_point: Tensor
 
-    def integer_weight(self) -> Tensor:
+    def integer_weight(self, weight: Tensor) -> Tensor:
         if self.training:
-            self.weight_scale.copy_(weight_scale(self.weight))
-        on_grid: Tensor = fake_quantize(
-            self.weight, self.weight_scale, self.weight_zero_point, 0, -WEIGHT_MAX, WEIGHT_MAX
-        )
+            self.weight_scale.copy_(weight_scale(weight))
+        on_grid: Tensor = fake_quantize(weight, self.weight_scale, self.weight_zero_point, 0, -WEIGHT_MAX, WEIGHT_MAX)
         return on_grid
 
 
-class QuantizedLinear(_IntegerWeight, nn.Linear):
+class QuantizedLinear(IntegerWeight, nn.Linear):
     """`nn.Linear` with an int8 weight."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.linear(input, self.integer_weight(), self.bias)
+        return functional.linear(input, self.integer_weight(self.weight), self.bias)
 
 
-class QuantizedConv1d(_IntegerWeight, nn.Conv1d):
+class QuantizedConv1d(IntegerWeight, nn.Conv1d):
     """`nn.Conv1d` with an int8 weight."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.integer_weight(), self.bias)
+        output: Tensor = self._conv_forward(input, self.integer_weight(self.weight), self.bias)
+        return output
 
 
-class QuantizedConv2d(_IntegerWeight, nn.Conv2d):
+class QuantizedConv2d(IntegerWeight, nn.Conv2d):
     """`nn.Conv2d` with an int8 weight."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.integer_weight(), self.bias)
+        output: Tensor = self._conv_forward(input, self.integer_weight(self.weight), self.bias)
+        return output
 
 
-QUANTIZED: dict[type[nn.Module], type[_IntegerWeight]] = {
+QUANTIZED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: QuantizedLinear,
     nn.Conv1d: QuantizedConv1d,
     nn.Conv2d: QuantizedConv2d,
 }
 """The layers that can have int8 weights, with what they become."""
 
-def quantize_weight(layer: nn.Module) -> _IntegerWeight:
+
+def quantize_weight(layer: nn.Module) -> nn.Module:
     """Return the quantized layer that takes over the tensors and attributes of `layer`."""
     kind = QUANTIZED[type(layer)]
     quantized = kind.__new__(kind)
     quantized.__dict__.update(layer.__dict__)
     quantized._parameters = dict(layer._parameters)
     quantized._buffers = dict(layer._buffers)
-    scale = weight_scale(quantized.weight)
+    weight = quantized._parameters["weight"]
+    assert weight is not None
+    scale = weight_scale(weight)
     quantized.register_buffer("weight_scale", scale)
     quantized.register_buffer("weight_zero_point", torch.zeros(len(scale), dtype=torch.int64))
     return quantized

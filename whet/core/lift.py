@@ -255,9 +255,7 @@ class _Rebuild:
         if any(isinstance(v, fx.Node) and v.name not in self.tensors for v in named.values()):
             return None
         known = {v.name: self.tensors[v.name] for v in named.values() if isinstance(v, fx.Node)}
-        values = {
-            k: known.get(v.name, v.meta.get("val")) if isinstance(v, fx.Node) else v for k, v in symbolic.items()
-        }
+        values = {k: known.get(v.name, v.meta.get("val")) if isinstance(v, fx.Node) else v for k, v in symbolic.items()}
         path = self._path(node, [symbolic[a] for a, _ in row.tensors[:1]])
         literals = tuple((k, str(v)) for k, v in symbolic.items() if not isinstance(v, fx.Node) and k not in row.inputs)
         call = (node.target, literals, tuple(str(v) for v in named.values()))

@@ -159,7 +159,7 @@ class Study:
     @property
     def spent_seconds(self) -> float:
         """Seconds of budget that earlier sessions used, up to their last finished trial."""
-        return max([t.spent_seconds for t in self.trials] + [self.recall("spent_seconds") or 0.0])
+        return max([t.spent_seconds for t in self.trials] + [float(self.recall("spent_seconds") or 0.0)])
 
 
 def recorded(folder: Path, key: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def run(
         folder = out / f"{net.name}-{bundle.task.name}" / (row.title.split(":")[0].replace(" ", "-").replace(",", ""))
         fronts[row.title] = optimize(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, out=folder, passes=row.passes,
-            recipe=bundle.recipe, progress=lambda event, title=row.title: progress({**event, "row": title}),
+            recipe=bundle.recipe, progress=partial(_in_row, progress, row.title),
         )  # fmt: skip
     table = compare(net, bundle.task.name, fronts, target) | {"budget_seconds": seconds(budget), "max_drop": max_drop}
     results.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,10 @@ def run(
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, f"{stem}{suffix}")
     return table
+
+
+def _in_row(progress: Progress, title: str, event: dict[str, Any]) -> None:
+    progress({**event, "row": title})
 
 
 def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str) -> dict[str, Any]:
@@ -76,9 +81,7 @@ def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str)
         for title, front in fronts.items()
         if (m := front.fastest() or front.nearest) is not None
     }
-    sessions = {
-        name: (lambda session=chosen.open(artifact, 1): session(*inputs)) for name, artifact in artifacts.items()
-    }
+    sessions = {name: partial(chosen.open(artifact, 1), *inputs) for name, artifact in artifacts.items()}
     latencies = measure(sessions, "bar", seconds=20.0)
     rows = []
     for title, front in fronts.items():
@@ -107,12 +110,14 @@ def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str)
 def markdown(table: dict[str, Any]) -> str:
     """Return the table for people."""
     lines = [
-        f"### {table['network']} on {table['task']}: {table['budget_seconds']:.0f} s a row, at most {table['max_drop']} worse",
+        f"### {table['network']} on {table['task']}: {table['budget_seconds']:.0f} s a row, "
+        f"at most {table['max_drop']} worse",
         "",
         f"Bar: the uncompressed network in its fastest setting, `{table['bar']}`. Reference {table['metric']}: "
         f"{table['reference_val']:.4f} on validation, {table['reference_test']:.4f} on test data.",
         "",
-        f"| row | speed-up over the bar (quartiles) | {table['metric']} val | {table['metric']} test | bytes | setting | limit |",
+        f"| row | speed-up over the bar (quartiles) | {table['metric']} val | {table['metric']} test "
+        "| bytes | setting | limit |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in table["rows"]:

@@ -14,8 +14,8 @@ from whet.core.target import Artifact
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
-from whet.verify.equivalence import Agreement, agreement
 from whet.report.report import ReportData, render
+from whet.verify.equivalence import Agreement, agreement
 from whet.verify.manifest import number, write_manifest
 
 MEMBERS = 8

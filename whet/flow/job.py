@@ -36,6 +36,7 @@ class Job:
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
     command: str = ""
+    epochs: float | None = None
 
     def space(self) -> Space:
         total = Space()
@@ -54,6 +55,7 @@ class Job:
             "strategy": self.strategy,
             "seed": self.seed,
             "trials": self.trials,
+            "epochs": self.epochs,
             "passes": [describe(p) for p in (*self.passes, *self.finishers)],
             "recipe": describe(self.recipe),
         }
@@ -62,4 +64,5 @@ class Job:
 def describe(item: Any) -> dict[str, Any]:
     """Return a frozen dataclass as plain data with its class name."""
     fields = asdict(item) if is_dataclass(item) and not isinstance(item, type) else {}
-    return {"name": type(item).__name__, **{k: v if isinstance(v, int | float | bool) else str(v) for k, v in fields.items()}}
+    plain = {k: v if isinstance(v, int | float | bool) else str(v) for k, v in fields.items()}
+    return {"name": type(item).__name__, **plain}

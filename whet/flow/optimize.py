@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whet.core.errors import WhetError, unknown
+from whet.core.errors import unknown
 from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Budget, Progress, Run
 from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Study, Trial
-from whet.core.task import Task
+from whet.core.target import Artifact
+from whet.core.task import Task, split
 from whet.flow.deliver import DeliveredFront, deliver
 from whet.flow.job import Job
 from whet.flow.limits import fraction, seconds
@@ -25,6 +26,7 @@ from whet.flow.workbench import Workbench
 from whet.search import strategies
 
 PASS_NAMES = {"depth": "whet.compress.depth:Depth", "width": "whet.compress.width:Width"}
+EPOCH_TRIALS = 12
 FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
 """What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
 
@@ -40,6 +42,19 @@ class Plan:
     finals: int = 3
     quantized_share: float = 0.2
     reserve_share: float = 0.05
+    short_samples: int | None = None
+    full_samples: int | None = None
+
+    @classmethod
+    def of_epochs(cls, epochs: float, train_samples: int, trials: int) -> Plan:
+        """Return the plan that trains on `epochs` times the training data in all, however long that takes."""
+        total = epochs * train_samples
+        finals = cls.finals
+        return cls(short_samples=max(1, int(0.4 * total / trials)), full_samples=max(1, int(0.6 * total / finals)))
+
+    def limit(self, seconds: float, samples: int | None, share: float = 1.0) -> dict[str, Any]:
+        """Return how long a training may be, as options of `fit`."""
+        return {"seconds": seconds * share} if samples is None else {"samples": max(1, int(samples * share))}
 
 
 def optimize(
@@ -49,6 +64,7 @@ def optimize(
     target: str = "cpu",
     max_drop: str | float | None = None,
     budget: str | float = "15min",
+    epochs: float | None = None,
     out: str | Path = "runs/whet",
     passes: Sequence[str | Pass] = ("depth", "width", "quantize"),
     trials: int | None = None,
@@ -63,7 +79,9 @@ def optimize(
     """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
 
     `max_drop` is in points for accuracies (0.01 is one point) and relative for errors, as `task.drop` says.
-    `budget` counts everything from this call on. The same call with the same `out` resumes; `restart` begins anew.
+    `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
+    training data in all, and then time does not count. The same call with the same `out` resumes; `restart` begins
+    anew.
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
     from whet.hardware import targets
@@ -71,13 +89,17 @@ def optimize(
     from whet.train.recipe import Recipe
 
     named = [(p, load(p)) for p in passes]
+    if epochs is not None:
+        trials = trials or EPOCH_TRIALS
+        length = sum(len(split(batch)[1]) for batch in task.train)
+        plan = plan or Plan.of_epochs(epochs, length, trials)
     job = Job(
         net=net,
         task=task,
         target=targets.get(target),
         passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
         finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
-        budget_seconds=seconds(budget),
+        budget_seconds=seconds(budget) if epochs is None else math.inf,
         out=Path(out),
         max_drop=fraction(max_drop),
         trials=trials,
@@ -85,6 +107,7 @@ def optimize(
         seed=seed,
         recipe=recipe or Recipe(),
         command=command or " ".join(sys.argv),
+        epochs=epochs,
     )
     if restart and (job.out / "study.db").exists():
         shutil.rmtree(job.out)
@@ -127,7 +150,7 @@ class Search:
         self.space = bench.job.space()
         limit = bench.job.max_drop
         budgets = (limit / 2, limit * 12) if limit else (0.003, 0.2)
-        options = {"budgets": budgets} if bench.job.strategy == "sensitivity" else {}
+        options: dict[str, Any] = {"budgets": budgets} if bench.job.strategy == "sensitivity" else {}
         self.strategy: Strategy = strategies.get(bench.job.strategy, self.space, seed=bench.job.seed, **options)
 
     def run(self) -> None:
@@ -148,6 +171,8 @@ class Search:
     @property
     def reserve_seconds(self) -> float:
         """Seconds to keep for delivering: verifying and timing about six files."""
+        if math.isinf(self.job.budget_seconds):
+            return 0.0
         return self.plan.reserve_share * self.job.budget_seconds + 6 * self.bench.cost("evaluate", 1.0) + 6.0
 
     # -- stage 0: what needs no training -------------------------------------------------------------------------
@@ -173,8 +198,6 @@ class Search:
         folder = self.job.out / "trials" / str(number)
         path = self.bench.save(result.net, folder)
         latency, setting = self.bench.time_file(path, seconds=2.0)
-        from whet.core.target import Artifact
-
         artifact = Artifact(path, setting)
         quality = self.bench.score_file(artifact, self.job.task.val)
         return self.bench.record(
@@ -224,7 +247,13 @@ class Search:
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
         quality = self.bench.quick_quality(self.bench.recalibrated(result.net))
         self.bench.record(
-            "probe", decision, quality, latency, reference=self.bench.quick_reference(), skipped=result.skipped, **figures
+            "probe",
+            decision,
+            quality,
+            latency,
+            reference=self.bench.quick_reference(),
+            skipped=result.skipped,
+            **figures,
         )
 
     @staticmethod
@@ -254,6 +283,7 @@ class Search:
             self._tell(trial)
         until = max(self.plan.explore_until * self.job.budget_seconds, self.run_.budget.spent_seconds + 15.0)
         short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
+        short = 0.0 if math.isinf(short) else short
         count = len(observed)
         while self.job.trials is None or count < self.job.trials:
             step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
@@ -277,7 +307,7 @@ class Search:
         samples = self._samples(parent)
         if parent is None:
             self.bench.recalibrated(net)
-        report = self.bench.train(net, duration)
+        report = self.bench.train(net, **self.plan.limit(duration, self.plan.short_samples))
         return self.bench.record(
             "short", decision, self.bench.quick_quality(net), latency, settings=setting, size_bytes=size,
             reference=self.bench.quick_reference(), samples=samples + report.samples, parent=parent,
@@ -343,24 +373,21 @@ class Search:
         """Train one candidate for `duration` seconds in all, and verify each way of finishing it."""
         self._say(f"training candidate {candidate.number} (x{candidate.speedup:.2f})")
         result = self.bench.structure(candidate.decision)
-        net = result.net if candidate.state is None else self.bench.rebuild(candidate)
+        net, parent = self.bench.inherit(candidate.decision, result.net)
         share = 1 - self.plan.quantized_share * bool(self.job.finishers)
-        report = self.bench.train(net, duration * share)
-        samples = candidate.samples + report.samples
+        report = self.bench.train(net, **self.plan.limit(duration, self.plan.full_samples, share))
+        samples = self._samples(parent) + report.samples
         self.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
         if not self.job.finishers:
             return
         decision = candidate.decision.merge(self.finisher_decision())
         finished = self.bench.finish(net, decision)
         gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1)
-        report = self.bench.train(finished.net, duration * (1 - share), recipe=gentle)
+        limit = self.plan.limit(duration, self.plan.full_samples, 1 - share)
+        report = self.bench.train(finished.net, gentle, **limit)
         both = replace(
             finished,
             changed={**result.changed, **finished.changed},
             skipped={**result.skipped, **finished.skipped},
         )
         self.verify(both, decision, samples + report.samples, candidate.number)
-
-
-Optimizer = Callable[..., DeliveredFront]
-__all__ = ["Plan", "WhetError", "optimize"]

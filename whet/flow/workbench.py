@@ -24,13 +24,16 @@ from whet.flow.job import Job
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency, measure
 from whet.hardware.targets import every_setting, setting_name
+from whet.train.fit import FitReport
 from whet.train.recalibrate import recalibrate
+from whet.train.recipe import Recipe
 from whet.train.state import load_state, save_state
 from whet.verify.equivalence import evaluate
 
 QUICK_SAMPLES = 2000
 KEEP_SETTINGS = 4
 EVALUATION_BATCH = 64
+PARENTS = 3
 
 
 class Workbench:
@@ -134,11 +137,11 @@ class Workbench:
         parents = [
             t
             for t in self.study.trials
-            if t.state is not None
-            and set(t.decision) <= names
-            and all(own.get(n) == v for n, v in t.decision.items())
+            if t.state is not None and set(t.decision) <= names and all(own.get(n) == v for n, v in t.decision.items())
         ]
-        for parent in sorted(parents, key=lambda t: -t.samples)[:2]:
+        parents.sort(key=lambda t: -t.samples)
+        same = [t for t in parents[PARENTS:] if len(t.decision) == len(own)]
+        for parent in parents[:PARENTS] + same[:1]:
             rest = Decision({n: v for n, v in own.items() if n not in parent.decision})
             if not rest:
                 return self.rebuild(parent), parent.number
@@ -147,10 +150,11 @@ class Workbench:
                 return child, parent.number
         return net, None
 
-    def train(self, net: Net, seconds: float, **options: Any) -> Any:
-        """Fine-tune `net` in place with distillation from the original."""
+    def train(self, net: Net, recipe: Recipe | None = None, **limit: Any) -> FitReport:
+        """Fine-tune `net` in place with distillation from the original, for `seconds` or `samples`."""
         with self.clock("train"):
-            return self.run.fit(net, recipe=options.pop("recipe", self.job.recipe), seconds=seconds, **options)
+            report: FitReport = self.run.fit(net, recipe=recipe or self.job.recipe, **limit)
+        return report
 
     def recalibrated(self, net: Net) -> Net:
         """Re-estimate batch-norm statistics in place, on training data."""
@@ -287,13 +291,9 @@ def same_graph(a: Net, b: Net) -> bool:
         return False
     shapes = [{n: tuple(t.shape) for n, t in x.module.state_dict().items()} for x in (a, b)]
     attributes = [{n: repr(m) for n, m in x.layers().items()} for x in (a, b)]
-    constants = [
-        {n.target: _attribute(x, str(n.target)) for n in x.graph.nodes if n.op == "get_attr"} for x in (a, b)
-    ]
+    constants = [{n.target: _attribute(x, str(n.target)) for n in x.graph.nodes if n.op == "get_attr"} for x in (a, b)]
     equal = shapes[0] == shapes[1] and attributes[0] == attributes[1] and constants[0].keys() == constants[1].keys()
-    return equal and all(
-        v.is_floating_point() or torch.equal(v, constants[1][k]) for k, v in constants[0].items()
-    )
+    return equal and all(v.is_floating_point() or torch.equal(v, constants[1][k]) for k, v in constants[0].items())
 
 
 def _attribute(net: Net, name: str) -> Tensor:

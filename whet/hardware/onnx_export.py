@@ -35,7 +35,7 @@ def _quantize_dequantize(x: Any, scale: Any, zero_point: Any, axis: int, qmin: i
     return op.DequantizeLinear(op.QuantizeLinear(x, scale, zero, **where), scale, zero, **where)
 
 
-TRANSLATIONS = {fake_quantize.fake_quantize._opoverload: _quantize_dequantize}
+TRANSLATIONS: dict[Any, Any] = {fake_quantize.fake_quantize._opoverload: _quantize_dequantize}
 
 
 def export_onnx(net: Net, path: Path) -> Path:

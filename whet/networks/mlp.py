@@ -17,7 +17,8 @@ class MLPBlock(nn.Module):
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.contract(functional.relu(self.expand(self.norm(x))))
+        y: Tensor = x + self.contract(functional.relu(self.expand(self.norm(x))))
+        return y
 
 
 class MLP(nn.Module):

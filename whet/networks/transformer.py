@@ -36,14 +36,21 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x))
-        return x + self.mlp(self.mlp_norm(x))
+        y: Tensor = x + self.mlp(self.mlp_norm(x))
+        return y
 
 
 class Encoder(nn.Module):
     """Input `(N, context, features)`, output `(N, classes)` from the mean over positions."""
 
     def __init__(
-        self, features: int = 64, classes: int = 10, context: int = 128, width: int = 384, heads: int = 6, layers: int = 6
+        self,
+        features: int = 64,
+        classes: int = 10,
+        context: int = 128,
+        width: int = 384,
+        heads: int = 6,
+        layers: int = 6,
     ) -> None:
         super().__init__()
         self.embed = nn.Linear(features, width)
@@ -60,9 +67,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """A language model: input `(N, context)` of token numbers, output logits `(N, context, vocabulary)`."""
 
-    def __init__(
-        self, vocabulary: int, context: int = 128, width: int = 192, heads: int = 6, layers: int = 4
-    ) -> None:
+    def __init__(self, vocabulary: int, context: int = 128, width: int = 192, heads: int = 6, layers: int = 4) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(torch.randn(1, context, width) * 0.02)

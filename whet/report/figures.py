@@ -23,6 +23,7 @@ LAYOUT: dict[str, Any] = {
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     "hoverlabel": {"align": "left"},
 }
+HOVER = "%{text}<br>x%{x:.2f}, drop %{y:.4f}<extra></extra>"
 GRID = {"gridcolor": "rgba(128,140,155,.25)", "zerolinecolor": "rgba(128,140,155,.5)"}
 
 
@@ -40,7 +41,7 @@ def pareto(data: ReportData) -> dict[str, Any]:
             {
                 "type": "scatter", "mode": "markers", "name": title,
                 "x": [t["speedup"] for t in points], "y": [t["drop"] for t in points],
-                "text": [_hover(t) for t in points], "hovertemplate": "%{text}<br>x%{x:.2f}, drop %{y:.4f}<extra></extra>",
+                "text": [_hover(t) for t in points], "hovertemplate": HOVER,
                 "marker": {"color": colour, "size": size, "opacity": 0.45 if stage == "probe" else 0.85},
             }
         )  # fmt: skip
@@ -50,7 +51,7 @@ def pareto(data: ReportData) -> dict[str, Any]:
         {
             "type": "scatter", "mode": "lines+markers", "name": "front, timed together",
             "x": [m["speedup"] for m in front], "y": [m["drop"] for m in front],
-            "text": [_hover(m) for m in front], "hovertemplate": "%{text}<br>x%{x:.2f}, drop %{y:.4f}<extra></extra>",
+            "text": [_hover(m) for m in front], "hovertemplate": HOVER,
             "line": line, "marker": {"color": "#d64550", "size": 11, "symbol": "circle-open", "line": {"width": 2}},
         }
     )  # fmt: skip
@@ -59,21 +60,25 @@ def pareto(data: ReportData) -> dict[str, Any]:
     notes = [{"x": 1, "yref": "paper", "y": 0.98, "text": "the bar", "showarrow": False, "xanchor": "right"}]
     worst = max([t["drop"] for t in data.trials if t["stage"] != "probe"], default=0.1)
     if data.max_drop is not None:
-        shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": data.max_drop, "y1": data.max_drop, "line": dashed})
-        notes.append({"xref": "paper", "x": 0.99, "y": data.max_drop, "text": "limit", "showarrow": False, "yanchor": "bottom"})
+        y = data.max_drop
+        shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": dashed})
+        note = {"xref": "paper", "x": 0.99, "y": y, "text": "limit", "showarrow": False, "yanchor": "bottom"}
+        notes.append(note)
         worst = max(worst, 2 * data.max_drop)
     lowest = min([t["drop"] for t in data.trials], default=0.0)
     layout = LAYOUT | {
         "height": 460, "shapes": shapes, "annotations": notes,
         "xaxis": GRID | {"title": {"text": "speed-up over the fastest uncompressed setting"}},
-        "yaxis": GRID | {"title": {"text": f"drop in {escape(data.metric)}"}, "range": [lowest - 0.05 * worst, worst * 1.1]},
+        "yaxis": GRID
+        | {"title": {"text": f"drop in {escape(data.metric)}"}, "range": [lowest - 0.05 * worst, worst * 1.1]},
     }  # fmt: skip
     return {"data": traces, "layout": layout}
 
 
 def layer_states(data: ReportData, member: dict[str, Any]) -> list[int]:
     """Return for each layer the index in `KINDS` of what was done to it in a member of the front."""
-    trial = next((t for t in data.trials if t["number"] == member["number"]), {"changed": {}})
+    empty: dict[str, Any] = {"changed": {}}
+    trial = next((t for t in data.trials if t["number"] == member["number"]), empty)
     states = []
     for layer in data.layers:
         texts = [text for site, text in trial["changed"].items() if _covers(site, layer)]
@@ -81,7 +86,7 @@ def layer_states(data: ReportData, member: dict[str, Any]) -> list[int]:
         if "drop" in joined or "remove" in joined:
             states.append(4)
             continue
-        narrower = any(site.partition("#")[0] == layer and "int8" != t for site, t in trial["changed"].items())
+        narrower = any(site.partition("#")[0] == layer and t != "int8" for site, t in trial["changed"].items())
         states.append(1 * narrower + 2 * ("int8" in joined))
     return states
 
@@ -100,7 +105,8 @@ def heat_map(data: ReportData) -> dict[str, Any] | None:
     rows = [[states[j][i] for j in range(len(columns))] for i in range(len(data.layers))]
     steps = [[(i + side) / len(KINDS), c] for i, c in enumerate(COLOURS) for side in (0, 1)]
     trace = {
-        "type": "heatmap", "z": rows, "x": columns, "y": [escape(name) for name in data.layers], "zmin": -0.5, "zmax": 4.5,
+        "type": "heatmap", "z": rows, "x": columns, "y": [escape(name) for name in data.layers],
+        "zmin": -0.5, "zmax": 4.5,
         "colorscale": steps, "xgap": 3, "ygap": 1, "text": [[KINDS[v] for v in row] for row in rows],
         "hovertemplate": "%{y}<br>%{x}<br>%{text}<extra></extra>",
         "colorbar": {"tickvals": [0, 1, 2, 3, 4], "ticktext": KINDS, "thickness": 12},
@@ -136,6 +142,9 @@ def history(data: ReportData) -> dict[str, Any] | None:
         "height": 340, "margin": {"l": 72, "r": 64, "t": 16, "b": 56},
         "xaxis": GRID | {"title": {"text": "seconds"}},
         "yaxis": GRID | {"title": {"text": "hypervolume"}, "rangemode": "tozero"},
-        "yaxis2": {"title": {"text": "candidates"}, "rangemode": "tozero", "overlaying": "y", "side": "right", "showgrid": False},
+        "yaxis2": {
+            "title": {"text": "candidates"}, "rangemode": "tozero", "overlaying": "y", "side": "right",
+            "showgrid": False,
+        },
     }  # fmt: skip
     return {"data": traces, "layout": layout}

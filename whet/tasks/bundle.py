@@ -27,8 +27,8 @@ class TensorBatches:
     """Batches of tensors in memory; epoch e is shuffled and augmented by a generator of (seed, e) alone."""
 
     def __init__(
-        self, inputs: Tensor, targets: Tensor, batch_size: int, *, shuffle: bool = False, augment: Augment | None = None,
-        prepare: Callable[[Tensor], Tensor] | None = None, seed: int = 0,
+        self, inputs: Tensor, targets: Tensor, batch_size: int, *, shuffle: bool = False,
+        augment: Augment | None = None, prepare: Callable[[Tensor], Tensor] | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
         self.shuffle, self.augment, self.prepare, self.seed = shuffle, augment, prepare, seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,13 @@ def normalise(images: Tensor) -> Tensor:
 
 def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Shift each image by up to four pixels, the border filled with black, and mirror every other one."""
-    count, _, height, width = images.shape
-    padded = functional.pad(images, (4, 4, 4, 4))
-    dy, dx = (torch.randint(0, 9, (count, 1), generator=generator) for _ in range(2))
-    rows = torch.arange(height) + dy
-    mirrored = torch.rand(count, 1, generator=generator) < 0.5
-    columns = torch.where(mirrored, torch.arange(width - 1, -1, -1), torch.arange(width)) + dx
-    each = torch.arange(count)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    count = len(images)
+    windows = functional.pad(images, (4, 4, 4, 4)).unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)
+    dy, dx = (torch.randint(0, 9, (count,), generator=generator) for _ in range(2))
+    shifted = windows[torch.arange(count), :, dy, dx]
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    shifted[mirrored] = shifted[mirrored].flip(3)
+    return shifted
 
 
 def decoded(path: Path) -> tuple[Tensor, Tensor]:
@@ -92,7 +92,7 @@ def decoded(path: Path) -> tuple[Tensor, Tensor]:
 def _decode(archive: Any, cached: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     data, offset = archive["jpeg"], archive["offset"]
     images = np.empty((len(offset) - 1, 3, 32, 32), dtype=np.uint8)
-    for i, (start, end) in enumerate(zip(offset[:-1], offset[1:], strict=True)):
+    for i, (start, end) in enumerate(pairwise(offset)):
         with Image.open(io.BytesIO(data[start:end].tobytes())) as image:
             images[i] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     cached.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -122,7 +122,7 @@ class _Loop:
         train, skip = self.task.train, self.report.steps
         for epoch in count():
             items = train.at_epoch(epoch) if hasattr(train, "at_epoch") else train
-            length = len(items) if hasattr(items, "__len__") else None
+            length = len(items) if isinstance(items, Sized) else None
             if length is not None and 0 < length <= skip:
                 skip -= length
                 continue
@@ -178,7 +178,7 @@ class _Loop:
         self.report.samples += len(targets)
         if math.isfinite(value):
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             if self.recipe.clip_norm > 0:
                 nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_norm)
             self.optimizer.step()

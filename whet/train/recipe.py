@@ -94,9 +94,7 @@ class Recipe:
         trained = [p for p in module.parameters() if p.requires_grad]
         decayed = [p for p in trained if id(p) not in spared and p.dim() > 1]
         rest = [p for p in trained if id(p) in spared or p.dim() <= 1]
-        groups = [
-            {"params": p, "weight_decay": w} for p, w in ((decayed, self.weight_decay), (rest, 0.0)) if p
-        ]
+        groups = [{"params": p, "weight_decay": w} for p, w in ((decayed, self.weight_decay), (rest, 0.0)) if p]
         if self.optimizer == "sgd":
             return torch.optim.SGD(groups, self.learning_rate, self.momentum, nesterov=self.momentum > 0)
         return torch.optim.AdamW(groups, self.learning_rate, betas=(0.9, 0.98), eps=1e-8)

@@ -59,7 +59,8 @@ def check_files(folder: Path) -> dict[str, Any]:
         if not path.is_file():
             raise ArtifactError(f"'{path}' is missing.")
         if path.stat().st_size != expected["size_bytes"]:
-            raise ArtifactError(f"'{path}' has {path.stat().st_size} bytes; its manifest says {expected['size_bytes']}.")
+            size = path.stat().st_size
+            raise ArtifactError(f"'{path}' has {size} bytes; its manifest says {expected['size_bytes']}.")
         if sha256(path) != expected["sha256"]:
             raise ArtifactError(f"'{path}' is not the file of its manifest: its SHA-256 differs.")
     return manifest

@@ -45,9 +45,7 @@ class LinearForecast:
         self.covariance: NDArray[np.float64] = np.eye(len(self.choices)) * floor**2
 
     def features(self, decision: Decision) -> Vector:
-        return np.array(
-            [distance(c, decision.of(c)) if self.space.active(c, decision) else 0.0 for c in self.choices]
-        )
+        return np.array([distance(c, decision.of(c)) if self.space.active(c, decision) else 0.0 for c in self.choices])
 
     def believe(self, effects: Mapping[str, float]) -> None:
         """Set the prior effect of each named choice; the others are as large as the mean of these."""
@@ -57,16 +55,17 @@ class LinearForecast:
 
     def fit(self, decisions: Sequence[Decision], values: Sequence[float]) -> None:
         """Update the effects by all measurements so far."""
-        prior = self.prior
+        prior: Vector = self.prior
         x = np.stack([self.features(d) for d in decisions]) if decisions else np.zeros((0, len(self.choices)))
         y = np.asarray(values, dtype=np.float64)
         if self.scale_prior and len(y):
             forecast = x @ prior
             factor = float(forecast @ y / max(forecast @ forecast, 1e-12))
-            prior = prior * float(np.clip(factor, 0.01, 10.0))
-        precision = np.diag(1.0 / (self.belief * np.abs(prior) + self.floor) ** 2)
+            prior = prior * min(max(factor, 0.01), 10.0)
+        deviation: Vector = self.belief * np.absolute(prior) + self.floor
+        precision: NDArray[np.float64] = np.diag(np.power(deviation, -2.0))
         self.covariance = np.linalg.inv(precision + x.T @ x / self.noise**2)
-        self.mean = self.covariance @ (precision @ prior + x.T @ y / self.noise**2)
+        self.mean[:] = self.covariance @ (precision @ prior + x.T @ y / self.noise**2)
 
     def __call__(self, decision: Decision) -> float:
         return float(self.features(decision) @ self.mean)

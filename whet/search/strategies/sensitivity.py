@@ -15,7 +15,6 @@ from whet.core.space import Decision, Space
 from whet.core.strategy import Ledger, Observation, draw
 from whet.search.predictors.linear import LinearForecast, distance
 
-
 DRAWS = 20
 
 
@@ -42,7 +41,8 @@ class Sensitivity:
         damage: LinearForecast | None = None,
     ) -> None:
         if tuple(directions) != ("maximize", "minimize"):
-            raise DecisionError(f"strategy 'sensitivity' works on (maximize speed-up, minimize drop); got {directions!r}.")
+            wanted = "(maximize speed-up, minimize drop)"
+            raise DecisionError(f"strategy 'sensitivity' works on {wanted}; got {directions!r}.")
         self.space, self.budgets = space, budgets
         self.latency = latency or LinearForecast(space, noise=0.03, floor=0.05)
         self.damage = damage or LinearForecast(space, noise=0.01, floor=0.005, scale_prior=True)
