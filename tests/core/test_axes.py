@@ -94,6 +94,15 @@ def test_cut_removes_the_members_and_nothing_else(name: str) -> None:
     assert {p: list(t.shape) for p, t in after.items()} == expected
 
 
+def test_keys_and_values_may_keep_different_features() -> None:
+    """Fused attention then lays its output out differently, which a `view` would not survive."""
+    net, axes = prepared("hf_gpt2")
+    sites = [site for site, group in axes.groups.items() if group.kind == "head_dim"]
+    assert len(sites) == 4
+    for site in sites:
+        assert error_of(net, axes, {site: [0, 3, 4], sites[0].replace("#head_dim", "#heads"): [1, 2]}) < TOLERANCE
+
+
 def test_silencing_another_atom_is_told_apart() -> None:
     net, axes = prepared("dense")
     with torch.no_grad():

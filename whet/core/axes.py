@@ -37,7 +37,12 @@ MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
 LAYERS = frozenset(row for row, _ in MODULES.values() if row.startswith(("conv", "linear", "embedding")))
 """Operators that produce the dimension of their output from a weight, and so give it its name."""
 
-RECURRENT = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
+WEIGHTS = {
+    **dict.fromkeys(LAYERS, "weight"),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "params"),
+    **{"addmm": "mat2", "mm": "mat2", "matmul": "other"},
+}
+"""For each operator that produces a dimension when it is no layer, the argument whose owner gives the name."""
 
 KINDS = ("heads", "experts", "groups", "head_dim")
 """Kinds that operators tell, the strongest first; all else is channels (of convolutions) or neurons."""
@@ -138,8 +143,9 @@ class _Walk(fx.Interpreter):
             return None
         row = row_of(node.target)
         value = self._finish(call, row.rule(call) if row else self._without_row(call))
-        weight = next(iter(call["params"])) if call.name in RECURRENT else call.get("weight")
-        if call.name in LAYERS | RECURRENT and isinstance(weight, fx.Node) and weight.op == "get_attr":
+        weight = call.get(WEIGHTS.get(call.name, ""))
+        weight = weight[0] if isinstance(weight, (list, tuple)) else weight
+        if isinstance(weight, fx.Node) and weight.op == "get_attr":
             name = str(weight.target)
             self._produce(name.rpartition(".")[0] or name, call.name, value)
         return value

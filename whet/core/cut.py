@@ -128,6 +128,8 @@ def _set_attributes(module: nn.Module, x: Dims, removed: Mask) -> None:
 
 def _rewrite(module: fx.GraphModule, node: fx.Node, axes: Axes, removed: Mask) -> None:
     """Adapt the literal arguments of an operator any of whose dimensions changed."""
+    if node.target is torch.ops.aten.view.default:
+        node.target = torch.ops.aten.reshape.default  # other sizes may come with other strides
     row = row_of(node.target)
     if row is None or row.rewrite is None:
         return
