@@ -126,7 +126,10 @@ ARCHITECTURES: dict[str, Callable[[], Sample]] = {
     "decoder": lambda: (Decoder(64, 12, 32, 4, 2), _tokens()),
     "hf_resnet": _resnet,
     "hf_regnet": _regnet,
-    "hf_mobilenetv2": lambda: (_classifier("MobileNetV2", depth_multiplier=0.35, image_size=32, num_labels=5), _image()),
+    "hf_mobilenetv2": lambda: (
+        _classifier("MobileNetV2", depth_multiplier=0.35, image_size=32, num_labels=5),
+        _image(),
+    ),
     "hf_efficientnet": _efficientnet,
     "hf_convnext": _convnext,
     "hf_poolformer": _poolformer,

@@ -52,9 +52,10 @@ class Plan:
         finals = cls.finals
         return cls(short_samples=max(1, int(0.4 * total / trials)), full_samples=max(1, int(0.6 * total / finals)))
 
-    def limit(self, seconds: float, samples: int | None, share: float = 1.0) -> dict[str, Any]:
-        """Return how long a training may be, as options of `fit`."""
-        return {"seconds": seconds * share} if samples is None else {"samples": max(1, int(samples * share))}
+    @staticmethod
+    def limit(seconds: float, samples: float | None) -> dict[str, Any]:
+        """Return how long a training may be, as options of `fit`: samples where the budget is in epochs."""
+        return {"seconds": seconds} if samples is None else {"samples": max(1, int(samples))}
 
 
 def optimize(
@@ -320,20 +321,44 @@ class Search:
     # -- stage 3: the few that may be on the front ---------------------------------------------------------------
 
     def finals(self) -> None:
-        """Train the most promising structures for real; finish each both as it is and with the finishers."""
-        done = self._of_stage("full")
-        rounds = len({t.parent for t in done if t.samples})
+        """Train the most promising structures for real; verify each as it is, then with the finishers.
+
+        What is left of the budget is shared by the rounds to come; a structure whose finishing was lost to a kill
+        is finished first.
+        """
         planned = self.plan.finals if len(self.space) and self.job.budget_seconds >= 120 else 1
-        while rounds < planned:
-            left = self.run_.budget.left_seconds - self.reserve_seconds
-            share = left / (planned - rounds) - self._finishing_seconds()
+        while True:
+            trained = [t for t in self._of_stage("full") if t.samples and not self._is_finished(t)]
+            unfinished = [t for t in trained if self.job.finishers and not self._finishing_of(t)]
+            rounds = planned - len(trained)
+            if not unfinished and rounds <= 0:
+                break
+            units = rounds + self.portion * len(unfinished)
+            share = (self.run_.budget.left_seconds - self.reserve_seconds) / units - self._finishing_seconds()
             if share < 2.0:
                 break
+            if unfinished:
+                self.finish(unfinished[0], share * self.portion)
+                continue
             candidate = self.choose()
             if candidate is None:
                 break
-            self.full(candidate, share)
-            rounds += 1
+            self.full(candidate, share * (1 - self.portion))
+
+    @property
+    def portion(self) -> float:
+        """The share of a round's training that comes after the finishers."""
+        return self.plan.quantized_share if self.job.finishers else 0.0
+
+    def _samples_of(self, share: float) -> float | None:
+        return None if self.plan.full_samples is None else self.plan.full_samples * share
+
+    def _is_finished(self, trial: Trial) -> bool:
+        """Say whether finishers were applied in `trial`."""
+        return any(n not in self.space.choices for n in trial.decision)
+
+    def _finishing_of(self, trial: Trial) -> Trial | None:
+        return next((t for t in self._of_stage("full") if t.parent == trial.number and self._is_finished(t)), None)
 
     def _finishing_seconds(self) -> float:
         files = 1 + bool(self.job.finishers)
@@ -360,34 +385,31 @@ class Search:
         """Return the ratio of a candidate's drop after full training to that after short training, as seen so far."""
         ratios = []
         for t in self._of_stage("full"):
-            if t.parent is not None and t.parent >= 0 and not self._finished_int8(t):
+            if t.parent is not None and t.parent >= 0 and not self._is_finished(t):
                 before = self.study.trials[t.parent].drop
                 if before > 1e-4:
                     ratios.append(min(max(t.drop / before, 0.05), 1.0))
         return sum(ratios) / len(ratios) if ratios else 0.3
 
-    def _finished_int8(self, trial: Trial) -> bool:
-        return any(n not in self.space.choices for n in trial.decision)
-
     def full(self, candidate: Trial, duration: float) -> None:
-        """Train one candidate for `duration` seconds in all, and verify each way of finishing it."""
+        """Train one candidate's structure and verify it as it is."""
         self._say(f"training candidate {candidate.number} (x{candidate.speedup:.2f})")
         result = self.bench.structure(candidate.decision)
         net, parent = self.bench.inherit(candidate.decision, result.net)
-        share = 1 - self.plan.quantized_share * bool(self.job.finishers)
-        report = self.bench.train(net, **self.plan.limit(duration, self.plan.full_samples, share))
+        report = self.bench.train(net, **self.plan.limit(duration, self._samples_of(1 - self.portion)))
         samples = self._samples(parent) + report.samples
         self.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
-        if not self.job.finishers:
-            return
-        decision = candidate.decision.merge(self.finisher_decision())
-        finished = self.bench.finish(net, decision)
+
+    def finish(self, trained: Trial, duration: float) -> None:
+        """Apply the finishers to a trained structure, let it settle at a tenth of the learning rate, verify it."""
+        self._say(f"finishing trial {trained.number} in int8")
+        decision = trained.decision.merge(self.finisher_decision())
+        finished = self.bench.finish(self.bench.rebuild(trained), decision)
         gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1)
-        limit = self.plan.limit(duration, self.plan.full_samples, 1 - share)
-        report = self.bench.train(finished.net, gentle, **limit)
+        report = self.bench.train(finished.net, gentle, **self.plan.limit(duration, self._samples_of(self.portion)))
         both = replace(
             finished,
-            changed={**result.changed, **finished.changed},
-            skipped={**result.skipped, **finished.skipped},
+            changed={**trained.changed, **finished.changed},
+            skipped={**trained.skipped, **finished.skipped},
         )
-        self.verify(both, decision, samples + report.samples, candidate.number)
+        self.verify(both, decision, trained.samples + report.samples, trained.number)

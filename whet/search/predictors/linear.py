@@ -60,11 +60,11 @@ class LinearForecast:
         y = np.asarray(values, dtype=np.float64)
         if self.scale_prior and len(y):
             forecast = x @ prior
-            factor = float(forecast @ y / max(forecast @ forecast, 1e-12))
+            factor = float(forecast @ y) / max(float(forecast @ forecast), 1e-12)
             prior = prior * min(max(factor, 0.01), 10.0)
         deviation: Vector = self.belief * np.absolute(prior) + self.floor
         precision: NDArray[np.float64] = np.diag(np.power(deviation, -2.0))
-        self.covariance = np.linalg.inv(precision + x.T @ x / self.noise**2)
+        self.covariance[:] = np.linalg.inv(precision + x.T @ x / self.noise**2)
         self.mean[:] = self.covariance @ (precision @ prior + x.T @ y / self.noise**2)
 
     def __call__(self, decision: Decision) -> float:

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import whet
+from whet.core.axes import analyze
+from whet.core.errors import LiftError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from architectures import ARCHITECTURES, build
+
+
+def test_there_are_at_least_twenty_four() -> None:
+    assert len(ARCHITECTURES) >= 24
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_lifted_network_is_the_same_and_trains(name: str) -> None:
+    module, example = build(name)
+    trained = {n for n, p in module.named_parameters() if p.requires_grad}
+    module.train()
+    module(*example).square().mean().backward()
+    trained = {n for n, p in module.named_parameters() if p.grad is not None}
+    module.eval()
+    net = whet.lift(module, example, check=False)
+    for batch in (1, 2, 3):
+        given = tuple(torch.cat([x, x])[:batch] for x in example)
+        with torch.no_grad():
+            expected, found = module(*given), net(*given)
+        assert found.shape == expected.shape
+        assert float((found - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+    norms = [m for m in net.module.modules() if isinstance(m, nn.BatchNorm2d | nn.Dropout)]
+    net.train()
+    assert all(m.training for m in norms)
+    net(*example).square().mean().backward()
+    reached = {n for n, p in net.module.named_parameters() if p.grad is not None}
+    own = {id(p): n for n, p in net.module.named_parameters()}
+    assert len(reached) == len(own)
+    count = sum(p.numel() for n, p in module.named_parameters() if n in trained)
+    assert sum(p.numel() for n, p in net.module.named_parameters() if n in reached) == count
+    assert not any(m.training for m in net.eval().module.modules())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_layers_keep_their_names(name: str) -> None:
+    module, example = build(name)
+    net = whet.lift(module, example, check=False)
+    kinds = (nn.Conv2d, nn.Conv1d, nn.Linear, nn.LayerNorm, nn.BatchNorm2d, nn.Embedding, nn.GroupNorm)
+
+    def kind(layer: nn.Module) -> str:
+        return next(k.__name__ for k in kinds if isinstance(layer, k))
+
+    source = {n: kind(m) for n, m in module.named_modules() if isinstance(m, kinds)}
+    lifted = {n: kind(m) for n, m in net.layers().items() if isinstance(m, kinds)}
+    assert lifted and lifted.items() <= source.items()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_most_parameters_are_cuttable(name: str) -> None:
+    module, example = build(name)
+    axes = analyze(whet.lift(module, example, check=False))
+    assert axes.cuttable_share >= 0.8
+    assert axes.groups
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.head = nn.Linear(8, 20, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.embed(x))
+
+
+def test_tied_weights_stay_tied() -> None:
+    net = whet.lift(Tied(), torch.randint(0, 20, (2, 5)))
+    assert net.layer("embed").weight is net.layer("head").weight
+    copied = net.copy()
+    assert copied.layer("embed").weight is copied.layer("head").weight
+    assert net.parameter_count == 160
+
+
+def test_source_is_left_alone() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2)).train()
+    net = whet.lift(module, torch.randn(1, 4))
+    assert module.training and module[1].training
+    with torch.no_grad():
+        net.layer("0").weight.zero_()
+    assert module[0].weight.abs().sum() > 0
+
+
+def test_a_thousand_nodes_in_fifteen_seconds() -> None:
+    layers = [nn.Sequential(nn.Linear(16, 16), nn.ReLU()) for _ in range(500)]
+    start = time.monotonic()
+    net = whet.lift(nn.Sequential(*layers), torch.randn(2, 16), check=False)
+    analyze(net)
+    assert len(net.graph.nodes) >= 1000
+    assert time.monotonic() - start < 15
+
+
+def test_pt2_file_and_python_entry(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+    program = torch.export.export(module, (torch.randn(2, 4),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    torch.export.save(program, tmp_path / "net.pt2")
+    x = torch.randn(5, 4)
+    assert torch.equal(whet.lift(tmp_path / "net.pt2")(x), module(x))
+    (tmp_path / "mine.py").write_text(
+        "import torch\ndef build():\n    return torch.nn.Linear(4, 3), (torch.randn(2, 4),)\n"
+    )
+    assert whet.lift(f"{tmp_path / 'mine.py'}:build")(x).shape == (5, 3)
+    with pytest.raises(LiftError, match=r"no function 'bild'; it defines: build"):
+        whet.lift(f"{tmp_path / 'mine.py'}:bild")
+
+
+class Branches(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            return x + 1
+        return x - 1
+
+
+def test_what_does_not_export_is_named_with_its_line() -> None:
+    line = next(i for i, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "if x.sum() > 0" in text)
+    with pytest.raises(LiftError, match=rf"Branches cannot be exported(.|\n)*test_lift\.py:{line}") as caught:
+        whet.lift(Branches(), torch.randn(2, 3))
+    assert "x.sum() > 0" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "net.pth", "model.pkl"])
+def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
+    torch.save({"a": 1}, tmp_path / name)
+    with pytest.raises(LiftError, match="pickle, and nothing is unpickled"):
+        whet.lift(tmp_path / name, torch.randn(2, 3))
+
+
+def test_wrong_inputs_say_what_is_allowed(tmp_path: Path) -> None:
+    module = nn.Linear(3, 3)
+    with pytest.raises(LiftError, match="input 0 must be a tensor; got list"):
+        whet.lift(module, ([1.0, 2.0],))
+    with pytest.raises(LiftError, match="needs example inputs"):
+        whet.lift(module)
+    with pytest.raises(LiftError, match="does not exist"):
+        whet.lift(tmp_path / "absent.pt2")
+    (tmp_path / "cut.pt2").write_bytes(b"PK\x03\x04half")
+    with pytest.raises(LiftError, match=r"truncated or no torch\.export file"):
+        whet.lift(tmp_path / "cut.pt2")

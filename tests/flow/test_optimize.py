@@ -1,0 +1,187 @@
+"""The main job on the digits network, end to end, and what happens to it when it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import whet
+from whet import tasks
+from whet.core.errors import StudyError, TaskError, UnknownNameError
+from whet.core.study import Study
+from whet.flow.deliver import DeliveredFront
+from whet.flow.optimize import Search, optimize
+from whet.verify.manifest import check_files, read_manifest
+
+KILLS = int(os.environ.get("WHET_KILLS", "3"))
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[whet.Net, Any]:
+    bundle = tasks.get("digits")
+    module, example = bundle.trained()
+    return whet.lift(module, example, name="digits_cnn"), bundle
+
+
+@pytest.fixture(scope="module")
+def run(digits: tuple[whet.Net, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeliveredFront]:
+    net, bundle = digits
+    before = net.module.state_dict()
+    before = {k: v.clone() for k, v in before.items()}
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    start = time.monotonic()
+    front = optimize(net, bundle.task, max_drop="3%", budget="30s", trials=3, out=out, recipe=bundle.recipe)
+    assert time.monotonic() - start < 30 * 1.4  # a machine with two test processes is slower than one alone
+    assert all(torch.equal(v, before[k]) for k, v in net.module.state_dict().items())
+    yield front
+
+
+def test_front_holds_files_verified_in_their_runtime(run: DeliveredFront) -> None:
+    assert run.met and run.members
+    fastest = run.fastest()
+    assert fastest is not None and fastest.speedup == max(m.speedup for m in run.members)
+    for rank, member in enumerate(run.members):
+        manifest = check_files(run.folder / "front" / str(rank))
+        assert manifest["decision"] == member.decision
+        figures = manifest["figures"]
+        assert figures["accuracy_val"]["value"] >= run.reference - 0.03 - 1e-9
+        assert 0.8 < figures["accuracy_test"]["value"] <= 1.0
+        assert all({"value", "unit", "protocol", "device", "how"} == set(f) for f in figures.values())
+    assert run.report.stat().st_size > 1_000_000
+    assert "faster than the best uncompressed" in run.conclusion or "Nothing beat" in run.conclusion
+
+
+def test_same_call_resumes_and_touches_the_test_data_no_more(
+    run: DeliveredFront, digits: tuple[whet.Net, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, bundle = digits
+    from whet.flow import deliver
+
+    monkeypatch.setattr(deliver, "_test", lambda bench, artifact: pytest.fail("test data were read again"))
+    monkeypatch.setattr(Search, "finals", lambda self: None)
+    again = optimize(net, bundle.task, max_drop="3%", budget="30s", trials=3, out=run.folder, recipe=bundle.recipe)
+    assert [m.test for m in again.members] == [m.test for m in run.members]
+    assert [m.decision for m in again.members] == [m.decision for m in run.members]
+
+
+def test_another_task_or_seed_in_the_same_folder_is_refused(run: DeliveredFront, digits: tuple[whet.Net, Any]) -> None:
+    net, bundle = digits
+    with pytest.raises(StudyError, match="seed was 0, now 1"):
+        optimize(net, bundle.task, max_drop="3%", budget="30s", trials=3, out=run.folder, seed=1, recipe=bundle.recipe)
+
+
+def test_ctrl_c_delivers_the_front_so_far(
+    digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, bundle = digits
+
+    def interrupt(self: Search) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Search, "probe", interrupt)
+    front = optimize(net, bundle.task, max_drop="3%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
+    assert [m.decision for m in front.members] == [{"network:int8": "all"}]
+    assert read_manifest(tmp_path / "r" / "front" / "0")["network"] == "digits_cnn"
+
+
+def test_a_limit_that_nobody_meets_shows_the_nearest(
+    digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, bundle = digits
+    monkeypatch.setattr(Search, "run", lambda self: (self.bench.prepare(), self.finish_identity()))
+    worse = whet.Task(**{**vars(bundle.task), "metric": _Falling()})
+    front = optimize(net, worse, max_drop="1%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
+    assert not front.met and not front.members and front.fastest() is None
+    assert front.nearest is not None and front.nearest.drop > 0.01
+    assert "No candidate stayed within a drop of 0.01" in front.conclusion
+
+
+class _Falling:
+    """A metric that finds each further file worse."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> float:
+        self.calls += 1
+        return 1.0 - 0.1 * self.calls
+
+
+def test_wrong_names_and_data_are_told_at_the_edge(digits: tuple[whet.Net, Any], tmp_path: Path) -> None:
+    net, bundle = digits
+    for options, message in (
+        ({"target": "openvin-cpu"}, "did you mean 'openvino-cpu'"),
+        ({"passes": ("dept",)}, "did you mean 'depth'"),
+        ({"strategy": "tpee"}, "did you mean 'tpe'"),
+    ):
+        with pytest.raises(UnknownNameError, match=message):
+            optimize(net, bundle.task, out=tmp_path / "r", budget="9s", **options)
+    with pytest.raises(TaskError, match="no validation data"):
+        whet.Task("mine", train=[], val=[], loss=functional.cross_entropy, metric=whet.accuracy)
+
+
+def test_a_network_without_anything_to_cut_is_still_quantized(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 1, 8, 8)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+    task = whet.Task(
+        "flat", train=[(x, x.new_zeros(64).long())], val=[(x, module(x).argmax(1))], loss=functional.cross_entropy,
+        metric=whet.accuracy,
+    )  # fmt: skip
+    front = optimize(whet.lift(module, x[:2]), task, max_drop="20%", budget="12s", out=tmp_path / "r")
+    assert front.nearest is not None or front.members
+
+
+def trials_of(out: Path, config: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    import optuna
+
+    study = optuna.load_study(study_name="whet", storage=f"sqlite:///{out / 'study.db'}")
+    records = [json.loads(t.user_attrs["trial"]) for t in study.trials]
+    return [(r["number"], r["stage"], json.dumps(r["decision"]), r["quality"], r["samples"]) for r in records]
+
+
+def test_killed_anywhere_it_ends_with_the_same_trials(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "killable.py"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(out: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, str(script), str(out)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    undisturbed = start(tmp_path / "whole")
+    lines = undisturbed.communicate()[0]
+    assert undisturbed.returncode == 0, lines
+    expected = trials_of(tmp_path / "whole")
+    rng = random.Random(0)
+    for _ in range(KILLS):
+        process = start(tmp_path / "killed")
+        assert process.stdout is not None
+        process.stdout.readline()  # imports are done, the study begins
+        time.sleep(rng.uniform(0.0, 6.0))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        found = trials_of(tmp_path / "killed") if (tmp_path / "killed" / "study.db").exists() else []
+        assert found == expected[: len(found)]
+    last = start(tmp_path / "killed")
+    assert last.communicate()[0] and last.returncode == 0
+    assert trials_of(tmp_path / "killed") == expected
+
+
+def test_study_is_opened_by_its_own_config_only(tmp_path: Path) -> None:
+    Study.in_folder(tmp_path, {"a": 1}, whet.Space())
+    with pytest.raises(StudyError, match="a was 1, now 2"):
+        Study.in_folder(tmp_path, {"a": 2}, whet.Space())
