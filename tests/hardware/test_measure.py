@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +169,7 @@ def test_two_measurements_in_one_process_take_turns() -> None:
         thread.join()
     spans.sort()
     assert len(spans) == 3
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:]))
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
 HOLDER = """

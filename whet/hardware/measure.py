@@ -215,11 +215,13 @@ def alone(path: Path | None = None) -> Iterator[None]:
 
 
 def _open_shared(path: Path) -> int:
-    """Open the lock file so that every user of the machine can, whatever the creator's umask."""
+    """Open the lock file, made so that every user of the machine can, whatever the creator's umask."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if os.fstat(handle).st_uid == os.getuid():
-            os.fchmod(handle, 0o666)
+        # Linux refuses O_CREAT on another user's file in a shared temporary directory.
+        if path.exists():
+            return os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+        os.fchmod(handle, 0o666)
         return handle
     except OSError as error:
         raise TargetError(f"the measuring lock '{path}' cannot be opened: {error.strerror}.") from error

@@ -1,0 +1,112 @@
+"""PyTorch's ahead-of-time compiler: some seconds a network, so for delivered files, never inside a search."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from whet.core.errors import ArtifactError, TargetError
+from whet.core.net import Net
+from whet.hardware.cpu import BoundSession, refusing, require
+
+KEY = "whet"
+
+
+class _Served(nn.Module):
+    """A network's forward pass as it is served: under autocast for bf16, its output in f32."""
+
+    def __init__(self, net: Net, precision: str) -> None:
+        super().__init__()
+        self.net = net.copy().eval().module
+        self.bf16 = precision == "bf16"
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+            output = self.net(*inputs)
+        if not isinstance(output, Tensor):
+            raise TargetError(f"the network returns a {type(output).__name__}; it must return a tensor.")
+        return output.float()
+
+
+class Inductor:
+    """Saves an AOTInductor package (`.pt2`), which holds machine code for this processor, and loads it.
+
+    The precision is compiled into the file; threads are set around each call. Loading a package runs its
+    code, so open only files that you made. Needs a C++ compiler on the machine that saves.
+    """
+
+    def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path:
+        """Compile and write `model.PRECISION.pt2`.
+
+        Raises: TargetError for quantised layers, naming the first, and for what does not compile.
+        """
+        refuse_quantized(net)
+        precision = settings["precision"]
+        path = folder / f"model.{precision}.pt2"
+        unfinished = folder / f".unfinished.{os.getpid()}.pt2"
+        inputs = [[list(x.shape[1:]), str(x.dtype).removeprefix("torch.")] for x in net.example]
+        about = json.dumps({"precision": precision, "inputs": inputs})
+        batch = ({0: torch.export.Dim.DYNAMIC},) * len(net.example)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with refusing(TargetError, f"inductor cannot compile '{net.name}'"), torch.no_grad():
+                program = torch.export.export(_Served(net, precision), net.example, dynamic_shapes=(batch,))
+                torch._inductor.aoti_compile_and_package(
+                    program,
+                    package_path=str(unfinished),
+                    # Without dynamic threads the count at compile time would be baked in.
+                    inductor_configs={"cpp.dynamic_threads": True, "aot_inductor.metadata": {KEY: about}},
+                )
+            unfinished.rename(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return path
+
+    def open(self, path: Path, settings: Mapping[str, Any], batch: int) -> BoundSession:
+        """Load a package for a batch of that size.
+
+        Raises: ArtifactError for a missing or damaged file, or one compiled for another precision.
+        """
+        require(path)
+        with refusing(ArtifactError, f"'{path}' is truncated or no AOTInductor package"):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise ArtifactError(f"'{path}' is damaged in its member '{damaged}'.")
+            model = torch._inductor.aoti_load_package(str(path))
+            about = json.loads(model.get_metadata()[KEY])
+        if about["precision"] != settings["precision"]:
+            made, asked = about["precision"], settings["precision"]
+            raise ArtifactError(f"'{path}' was compiled for {made}; its settings ask for {asked}.")
+        tensors = [torch.zeros(batch, *shape, dtype=getattr(torch, kind)) for shape, kind in about["inputs"]]
+        threads = settings["threads"]
+
+        def infer() -> Any:
+            before = torch.get_num_threads()
+            torch.set_num_threads(threads)
+            try:
+                return model(*tensors).numpy()
+            finally:
+                torch.set_num_threads(before)
+
+        with refusing(TargetError, f"inductor cannot run '{path}' with a batch of {batch}"):
+            infer()
+        return BoundSession([tensor.numpy() for tensor in tensors], infer)
+
+
+def refuse_quantized(net: Net) -> None:
+    """Raise `TargetError` if a layer is none of torch's own or an operation quantizes."""
+    reason = "inductor-cpu runs float layers only; use openvino-cpu or onnxruntime-cpu for int8."
+    for name, layer in net.layers().items():
+        if not type(layer).__module__.startswith("torch.nn.modules."):
+            raise TargetError(f"layer '{name}' is a {type(layer).__name__}: {reason}")
+    for node in net.graph.nodes:
+        if node.op == "call_function" and "quantize" in str(node.target):
+            raise TargetError(f"operation '{node.name}' is {node.target}: {reason}")

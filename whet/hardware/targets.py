@@ -1,0 +1,259 @@
+"""The targets by name: which runtimes, precisions and thread counts a device offers, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from whet.core.errors import ArtifactError, TargetError, unknown
+from whet.core.net import Net
+from whet.core.space import Choice, Decision, Space
+from whet.core.target import Array, Artifact, Session
+from whet.hardware.device import Device, fingerprint
+from whet.hardware.measure import Latency, measure, measure_artifacts
+
+Settings = dict[str, Any]
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+
+
+class Runtime(Protocol):
+    """One runtime's way of writing a model file and of opening it."""
+
+    def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path: ...
+
+    def open(self, path: Path, settings: Mapping[str, Any], batch: int) -> Session: ...
+
+
+@dataclass(frozen=True)
+class RuntimeRow:
+    """Where a runtime's class is, and its precisions with the processor flags of which one is needed.
+
+    The first precision that the processor has is the runtime's own default, the identity of the choice.
+    """
+
+    entry: str
+    precisions: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def legal(self, device: Device) -> tuple[str, ...]:
+        return tuple(name for name, flags in self.precisions if device.has_any(flags))
+
+    def load(self) -> Runtime:
+        module, _, name = self.entry.partition(":")
+        runtime: Runtime = getattr(import_module(module), name)()
+        return runtime
+
+
+RUNTIMES = {
+    "openvino": RuntimeRow("whet.hardware.openvino:OpenVINO", (("bf16", BF16_FLAGS), ("f32", ()))),
+    "onnxruntime": RuntimeRow("whet.hardware.onnxruntime:OnnxRuntime", (("f32", ()),)),
+    "inductor": RuntimeRow("whet.hardware.inductor:Inductor", (("f32", ()), ("bf16", BF16_FLAGS))),
+}
+TARGETS = {
+    "cpu": ("openvino", "onnxruntime"),
+    "openvino-cpu": ("openvino",),
+    "onnxruntime-cpu": ("onnxruntime",),
+    "inductor-cpu": ("inductor",),
+}
+
+
+@dataclass(frozen=True)
+class CpuTarget:
+    """One or several runtimes on a CPU.
+
+    The identity decision is what a user gets who sets nothing: the first runtime, its default precision
+    (OpenVINO takes bf16 where the processor has it), a thread for each core. A runtime with one precision
+    offers no choice. There is no choice of layout: OpenVINO lays tensors out itself, and handing it
+    channels last gained nothing (x0.99-1.03 on stacks of 3x3 convolutions); ONNX Runtime has its blocked
+    layout on at its top graph level.
+    """
+
+    name: str
+    runtimes: tuple[str, ...]
+    device: Device
+
+    @property
+    def alignment(self) -> int:
+        """Channels of one vector register of f32: 16 with AVX-512, else 8.
+
+        Measured on an AVX-512 server, 9 convolutions 3x3: 60 channels take 1.10 times as long as 64 in
+        OpenVINO bf16, 36 take 1.66 times as long as 32; in ONNX Runtime 20, 24 and 28 take as long as 32.
+        """
+        return 16 if self.device.has_any(("avx512f",)) else 8
+
+    def space(self) -> Space:
+        """Return `runtime:name`, `runtime:precision` and `runtime:threads`, each where there is a choice."""
+        choices = []
+        legal = {name: RUNTIMES[name].legal(self.device) for name in self.runtimes}
+        if len(self.runtimes) > 1:
+            choices.append(Choice("runtime:name", self.runtimes, self.runtimes[0]))
+        several = tuple(name for name in self.runtimes if len(legal[name]) > 1)
+        if several:
+            precisions = legal[several[0]]
+            when = ("runtime:name", several) if len(self.runtimes) > 1 else None
+            choices.append(Choice("runtime:precision", precisions, precisions[0], when))
+        threads = thread_counts(self.device.cores)
+        if len(threads) > 1:
+            choices.append(Choice("runtime:threads", threads, threads[-1]))
+        return Space(choices)
+
+    def settings(self, decision: Decision) -> Settings:
+        """Return `runtime`, `precision` and `threads`; choices of other sites are passed over.
+
+        Raises: UnknownNameError or DecisionError for a `runtime:` choice that this target does not have.
+        """
+        space = self.space()
+        own = Decision({name: value for name, value in decision.items() if name.startswith("runtime:")})
+        space.check(own)
+        runtime = str(own.get("runtime:name", self.runtimes[0]))
+        precision = space.choices.get("runtime:precision")
+        threads = space.choices.get("runtime:threads")
+        free = precision is not None and space.active(precision, own)
+        return {
+            "runtime": runtime,
+            "precision": own.of(precision) if precision and free else RUNTIMES[runtime].legal(self.device)[0],
+            "threads": own.of(threads) if threads else 1,
+        }
+
+    def all_settings(self) -> list[Settings]:
+        """Return every legal setting of this target, its default first."""
+        return _settings(self.runtimes, self.device)
+
+    def save(self, net: Net, folder: Path, settings: Settings | None = None) -> Path:
+        """Write the model file, by default for the identity's settings; only inductor's depends on them."""
+        chosen = settings or self.settings(Decision())
+        return _runtime(chosen["runtime"]).save(net, folder, chosen)
+
+    def open(self, artifact: Artifact, batch: int) -> Session:
+        """Load an artifact of any runtime for a static batch; see `BoundSession` for what a session does.
+
+        Raises: ArtifactError if its file or settings are not whole, TargetError if the runtime cannot run it.
+        """
+        settings = artifact.settings
+        missing = [key for key in ("runtime", "precision", "threads") if key not in settings]
+        if missing:
+            raise ArtifactError(f"the settings of '{artifact.path}' lack {', '.join(missing)}.")
+        if not isinstance(settings["threads"], int) or settings["threads"] < 1:
+            raise ArtifactError(f"'{artifact.path}': threads must be 1 or more; got {settings['threads']!r}.")
+        return _runtime(settings["runtime"]).open(artifact.path, settings, batch)
+
+
+def get(name: str) -> CpuTarget:
+    """Return the target of that name on this device, or raise `UnknownNameError`.
+
+    >>> get("onnxruntime-cpu").settings(Decision())["precision"]
+    'f32'
+    """
+    if name not in TARGETS:
+        raise unknown("target", name, TARGETS)
+    return CpuTarget(name, TARGETS[name], fingerprint())
+
+
+def thread_counts(cores: int) -> tuple[int, ...]:
+    """Return the powers of two below `cores`, and `cores`.
+
+    >>> thread_counts(6)
+    (1, 2, 4, 6)
+    """
+    powers = (2**n for n in range(cores.bit_length()))
+    return (*(count for count in powers if count < cores), cores)
+
+
+def every_setting(device: Device | None = None) -> list[Settings]:
+    """Return every legal setting of every runtime that reads ONNX: what the bar is measured over."""
+    return _settings(TARGETS["cpu"], device or fingerprint())
+
+
+def setting_name(settings: Mapping[str, Any]) -> str:
+    """Return the short name of settings.
+
+    >>> setting_name({"runtime": "openvino", "precision": "bf16", "threads": 1})
+    'openvino/bf16/1'
+    """
+    return f"{settings['runtime']}/{settings['precision']}/{settings['threads']}"
+
+
+def measure_settings(
+    target: CpuTarget, path: Path, settings: Sequence[Settings], example: Sequence[Array], **options: Any
+) -> dict[str, Latency]:
+    """Measure one file under several settings, interleaved; return by `setting_name`, ratios to the first.
+
+    `example` holds the network's inputs; `options` go to `measure`.
+    """
+    artifacts = {setting_name(each): Artifact(path, dict(each)) for each in settings}
+    return measure_artifacts(target.open, artifacts, example, setting_name(settings[0]), **options)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The uncompressed network in every setting; `artifact` is the fastest: what candidates must beat.
+
+    `latencies` go by `setting_name`, with ratios to the first that runs; `unfit` says why a setting does not.
+    """
+
+    best: str
+    artifact: Artifact
+    latencies: dict[str, Latency]
+    unfit: dict[str, str]
+
+
+def baselines(
+    net: Net, target: CpuTarget, folder: Path, example: Sequence[Array] | None = None, **options: Any
+) -> Bar:
+    """Save the uncompressed net, measure it in every setting of any runtime, return the fastest: the bar.
+
+    `example` is the batch that will be served, by default the first sample of the net's own. The bar is
+    over all of `every_setting`, whatever runtime `target` is, because the promise is; inductor's settings
+    join where it is the target (it compiles once a precision). `options` go to `measure`.
+
+    Raises: TargetError if no setting runs the network.
+    """
+    inputs = tuple(x[:1].numpy() for x in net.example) if example is None else tuple(example)
+    artifacts, unfit = _saved(net, target, folder)
+    sessions: dict[str, Session] = {}
+    for name, artifact in artifacts.items():
+        try:
+            sessions[name] = target.open(artifact, len(inputs[0]))
+        except TargetError as error:
+            unfit[name] = str(error)
+    if not sessions:
+        raise TargetError(f"no setting runs '{net.name}': {'; '.join(sorted(set(unfit.values())))}")
+    calls = {name: partial(session, *inputs) for name, session in sessions.items()}
+    latencies = measure(calls, next(iter(calls)), **options)
+    best = max(latencies.values(), key=lambda latency: latency.ratio).name
+    return Bar(best, artifacts[best], latencies, unfit)
+
+
+def _saved(net: Net, target: CpuTarget, folder: Path) -> tuple[dict[str, Artifact], dict[str, str]]:
+    """Write each file that a setting needs; return the artifacts and what cannot be written, by setting."""
+    artifacts: dict[str, Artifact] = {}
+    unfit: dict[str, str] = {}
+    files: dict[tuple[str, str], Path] = {}
+    everything = [*every_setting(target.device), *target.all_settings()]
+    for name, each in {setting_name(each): each for each in everything}.items():
+        kind = ("inductor", each["precision"]) if each["runtime"] == "inductor" else ("onnx", "")
+        try:
+            if kind not in files:
+                files[kind] = target.save(net, folder, each)
+            artifacts[name] = Artifact(files[kind], each)
+        except TargetError as error:
+            unfit[name] = str(error)
+    return artifacts, unfit
+
+
+def _settings(runtimes: Sequence[str], device: Device) -> list[Settings]:
+    return [
+        {"runtime": runtime, "precision": precision, "threads": threads}
+        for runtime in runtimes
+        for precision in RUNTIMES[runtime].legal(device)
+        for threads in reversed(thread_counts(device.cores))
+    ]
+
+
+def _runtime(name: str) -> Runtime:
+    if name not in RUNTIMES:
+        raise unknown("runtime", name, RUNTIMES)
+    return RUNTIMES[name].load()
