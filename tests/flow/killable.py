@@ -26,9 +26,10 @@ def main(out: Path) -> None:
     net = whet.lift(module, example, name="digits_cnn")
     size = net.parameter_count
 
-    def counted(self: Workbench, net: whet.Net, seconds: float = 1.0) -> tuple[Latency, dict[str, Any], int]:
+    def counted(self: Workbench, net: whet.Net, finishing: whet.Decision, seconds: float = 1.0) -> dict[str, Any]:
         ratio = size / net.parameter_count
-        return Latency("counted", 1.0, ratio, ratio, ratio, 1, "parameters", ""), self.settings[0], net.parameter_count
+        latency = Latency("counted", 1.0, ratio, ratio, ratio, 1, "parameters", "")
+        return {"latency": latency, "settings": self.settings[0], "size_bytes": net.parameter_count}
 
     def by_size(self: Workbench, path: Path, seconds: float = 1.0) -> tuple[Latency, dict[str, Any]]:
         ratio = 1e6 / path.stat().st_size

@@ -205,7 +205,7 @@ class Search:
             "full",
             decision,
             quality,
-            latency,
+            latency=latency,
             simulated=False,
             samples=samples,
             parent=parent,
@@ -224,7 +224,7 @@ class Search:
         done = {t.decision for t in self._of_stage("probe")}
         allowed = self.plan.probe_share * self.job.budget_seconds
         step = self.bench.cost("save", 3.0) + self.bench.cost("race", 1.0)
-        timed = len(self.space) * step < allowed
+        timed = len(self.space) * step * (1 + bool(self.job.finishers)) < allowed
         until = self.run_.budget.spent_seconds + allowed
         for choice in self.space:
             value = self._probe_value(choice.values, choice.identity)
@@ -240,9 +240,8 @@ class Search:
         if not result.changed:
             return
         figures: dict[str, Any] = {}
-        latency = None
         if timed:
-            latency, figures["settings"], figures["size_bytes"] = self.bench.time_net(result.net, seconds=1.0)
+            figures |= self.bench.time_net(result.net, self.finisher_decision())
         else:
             figures["speedup"] = self.bench.forecast_speedup(result.net)
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
@@ -251,7 +250,6 @@ class Search:
             "probe",
             decision,
             quality,
-            latency,
             reference=self.bench.quick_reference(),
             skipped=result.skipped,
             **figures,
@@ -271,7 +269,8 @@ class Search:
         for trial in self._of_stage("probe"):
             name, value = next(iter(trial.decision.items()))
             step = max(distance(self.space.choices[name], value), 1e-6)
-            latency[name] = -math.log(max(trial.speedup, 1e-6)) / step
+            base = self.base_speedup if trial.protocol else 1.0
+            latency[name] = -math.log(max(trial.speedup / base, 1e-6)) / step
             damage[name] = max(trial.drop, 0.0) / step
         return latency, damage
 
@@ -298,21 +297,27 @@ class Search:
     def _tell(self, trial: Trial) -> None:
         structural = Decision({n: v for n, v in trial.decision.items() if n in self.space.choices})
         excess = max(0.0, trial.drop - 4 * self.job.max_drop) if self.job.max_drop is not None else 0.0
-        self.strategy.tell([Observation(structural, (trial.speedup, trial.drop), excess)])
+        self.strategy.tell([Observation(structural, (trial.speedup / self.base_speedup, trial.drop), excess)])
+
+    @property
+    def base_speedup(self) -> float:
+        """The speed-up of the untouched structure with the finishers: what structural choices multiply."""
+        untouched = [t.speedup for t in self._of_stage("full") if not t.samples and t.speedup > 0]
+        return max([1.0, *untouched[:1]])
 
     def short(self, decision: Decision, duration: float) -> Trial:
         """Time a candidate, fine-tune it briefly, score it in torch on part of the validation data."""
         result = self.bench.structure(decision)
-        latency, setting, size = self.bench.time_net(result.net, seconds=1.0)
+        timed = self.bench.time_net(result.net, self.finisher_decision())
         net, parent = self.bench.inherit(decision, result.net)
         samples = self._samples(parent)
         if parent is None:
             self.bench.recalibrated(net)
         report = self.bench.train(net, **self.plan.limit(duration, self.plan.short_samples))
         return self.bench.record(
-            "short", decision, self.bench.quick_quality(net), latency, settings=setting, size_bytes=size,
-            reference=self.bench.quick_reference(), samples=samples + report.samples, parent=parent,
-            changed=result.changed, skipped=result.skipped, net=net,
+            "short", decision, self.bench.quick_quality(net), reference=self.bench.quick_reference(),
+            samples=samples + report.samples, parent=parent, changed=result.changed, skipped=result.skipped, net=net,
+            **timed,
         )  # fmt: skip
 
     def _samples(self, parent: int | None) -> int:
@@ -326,7 +331,8 @@ class Search:
         What is left of the budget is shared by the rounds to come; a structure whose finishing was lost to a kill
         is finished first.
         """
-        planned = self.plan.finals if len(self.space) and self.job.budget_seconds >= 120 else 1
+        few = 1 if self.job.budget_seconds < 120 or not len(self.space) else 2
+        planned = self.plan.finals if self.job.budget_seconds >= 600 and len(self.space) else few
         while True:
             trained = [t for t in self._of_stage("full") if t.samples and not self._is_finished(t)]
             unfinished = [t for t in trained if self.job.finishers and not self._finishing_of(t)]

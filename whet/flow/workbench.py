@@ -31,7 +31,7 @@ from whet.train.state import load_state, save_state
 from whet.verify.equivalence import evaluate
 
 QUICK_SAMPLES = 2000
-KEEP_SETTINGS = 4
+KEEP_SETTINGS = 3
 EVALUATION_BATCH = 64
 PARENTS = 3
 
@@ -209,12 +209,29 @@ class Workbench:
         with self.clock("race"):
             return measure(sessions, baseline or next(iter(sessions)), seconds=seconds)
 
-    def time_net(self, net: Net, seconds: float = 1.5) -> tuple[Latency, dict[str, Any], int]:
-        """Save `net`, time it in the most promising settings, return the fastest with its setting and bytes."""
+    def time_net(self, net: Net, finishing: Decision, seconds: float = 1.2) -> dict[str, Any]:
+        """Time a candidate as it is and with the finishers, in the most promising settings; keep nothing.
+
+        Finishing costs no training, so a candidate is as fast as the faster of the two. Returns the fields
+        `latency`, `settings`, `size_bytes` and `note` of its trial.
+        """
         folder = self.job.out / "scratch"
+        variants = {"as it is": net}
+        if self.job.finishers:
+            variants["with int8"] = self.finish(net, finishing).net
         try:
-            path = self.save(net, folder)
-            return (*self.time_file(path, seconds), Artifact(path, {}).size_bytes)
+            paths = {how: self.save(variant, folder / how.replace(" ", "-")) for how, variant in variants.items()}
+            files = {(how, setting_name(s)): (path, s) for how, path in paths.items() for s in self.settings}
+            named = {" ".join(key): value for key, value in files.items()}
+            bar = {"bar": (self.original, self._all_settings()[self.bar])}
+            found = self.race(bar | named, "bar", seconds)
+            best = max((key for key in files if " ".join(key) in found), key=lambda k: found[" ".join(k)].ratio)
+            return {
+                "latency": found[" ".join(best)],
+                "settings": files[best][1],
+                "size_bytes": Artifact(paths[best[0]], {}).size_bytes,
+                "note": f"timed {best[0]}",
+            }
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -239,7 +256,7 @@ class Workbench:
 
     # -- the log -------------------------------------------------------------------------------------------------
 
-    def record(self, stage: Stage, decision: Decision, quality: float, latency: Latency | None, **more: Any) -> Trial:
+    def record(self, stage: Stage, decision: Decision, quality: float, **more: Any) -> Trial:
         """Append a finished trial; a trained net's weights are written first."""
         number = self.study.next_number
         net: Net | None = more.pop("net", None)
@@ -249,6 +266,7 @@ class Workbench:
             save_state(net, self.job.out / state)
             more["state"] = str(state)
         reference = more.pop("reference", self.reference)
+        latency: Latency | None = more.pop("latency", None)
         if latency is not None:
             more |= {
                 "speedup": latency.ratio,

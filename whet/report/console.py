@@ -87,9 +87,15 @@ def front_table(data: dict[str, Any]) -> Table:
             f"{m['drop']:+.4f}",
             f"{m['size_bytes']:,}",
             m["setting"],
-            Text(", ".join(f"{k}={v}" for k, v in m["decision"].items()) or "as it is"),
+            Text(_brief(m["decision"])),
         )
     return table
+
+
+def _brief(decision: dict[str, Any]) -> str:
+    """Return the decision, or how many choices it makes where that would not fit; the manifest has them all."""
+    text = ", ".join(f"{k}={v}" for k, v in decision.items()) or "as it is"
+    return text if len(text) <= 40 else f"{len(decision)} choices"
 
 
 def _scores(metric: str, reference: dict[str, float | None]) -> str:

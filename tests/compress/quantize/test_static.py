@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import whet
+from whet import tasks
+from whet.compress.quantize.static import NETWORK, StaticQuantization
+from whet.core.errors import CalibrationError, TaskError, UnknownNameError
+from whet.core.fake_quantize import QUANTIZED, ActivationQuantizer
+from whet.core.target import Artifact
+from whet.hardware import targets
+from whet.networks.transformer import Encoder
+from whet.testing import passes
+from whet.verify.equivalence import evaluate
+
+ALL = whet.Decision({NETWORK: "all"})
+
+
+def run_on(x: torch.Tensor, net: whet.Net, calibration: bool = True) -> whet.Run:
+    batches = [(x, torch.zeros(len(x), dtype=torch.long))]
+    task = whet.Task(
+        "t", train=batches if calibration else None, val=batches, loss=functional.cross_entropy, metric=whet.accuracy
+    )
+    return whet.Run(task, targets.get("cpu"), net)
+
+
+@pytest.fixture(scope="module")
+def resnet() -> tuple[whet.Net, Any]:
+    try:
+        bundle = tasks.get("cifar10")
+    except TaskError as error:
+        pytest.skip(str(error))
+    module, example = bundle.trained("resnet20")
+    return whet.lift(module, example), bundle
+
+
+@pytest.fixture(scope="module")
+def quantized(resnet: tuple[whet.Net, Any]) -> whet.Result:
+    net, bundle = resnet
+    return StaticQuantization().apply(net, ALL, whet.Run(bundle.task, targets.get("cpu"), net))
+
+
+@pytest.fixture(scope="module")
+def file(quantized: whet.Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return targets.get("cpu").save(quantized.net, tmp_path_factory.mktemp("int8"))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_resnet_keeps_within_a_point_in_its_runtime(resnet: tuple[whet.Net, Any], file: Path, runtime: str) -> None:
+    net, bundle = resnet
+    cpu = targets.get("cpu")
+    val = list(bundle.task.val)[:3]
+    artifact = Artifact(file, {"runtime": runtime, "precision": "f32", "threads": 1})
+    outputs, wanted = evaluate(lambda n: cpu.open(artifact, n), val, 100)
+    with torch.no_grad():
+        expected = torch.cat([net(x) for x, _ in val])
+    assert whet.accuracy(outputs, wanted) >= whet.accuracy(expected, wanted) - 0.01
+    assert whet.accuracy(outputs, expected.argmax(1)) > 0.96
+
+
+def test_runtime_does_what_was_simulated(quantized: whet.Result, resnet: tuple[whet.Net, Any], file: Path) -> None:
+    x, _ = next(iter(resnet[1].task.val))
+    artifact = Artifact(file, {"runtime": "onnxruntime", "precision": "f32", "threads": 1})
+    found = torch.from_numpy(targets.get("cpu").open(artifact, 100)(x[:100].numpy()))
+    with torch.no_grad():
+        simulated = quantized.net(x[:100])
+    assert float((found - simulated).norm() / simulated.norm()) < 0.03
+
+
+def test_openvino_runs_every_convolution_on_integers(file: Path) -> None:
+    import openvino as ov
+
+    core = ov.Core()
+    model = core.read_model(str(file))
+    model.reshape([1, 3, 32, 32])
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    kinds = [
+        op.get_rt_info()["runtimePrecision"].astype(str)
+        for op in compiled.get_runtime_model().get_ordered_ops()
+        if op.get_rt_info()["layerType"].astype(str) == "Convolution"
+    ]
+    assert len(kinds) == 19
+    assert set(kinds) <= {"u8", "i8"}
+
+
+def test_onnxruntime_runs_every_convolution_on_integers(file: Path, tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 19
+    assert "Conv" not in kinds
+
+
+def test_weights_are_stored_as_integers(file: Path) -> None:
+    import onnx
+
+    stored = onnx.load(file).graph.initializer
+    small = sum(t.data_type == onnx.TensorProto.INT8 and len(t.dims) >= 2 for t in stored)
+    assert small == 20
+    assert not [t.name for t in stored if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) >= 2]
+    assert file.stat().st_size < 0.4 * 4 * 269_722
+
+
+def test_a_six_layer_encoder_keeps_its_outputs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 128, 64)
+    net = whet.lift(Encoder().eval(), x[:2])
+    result = StaticQuantization().apply(net, ALL, run_on(x, net))
+    assert len(result.changed) == 26
+    path = targets.get("cpu").save(result.net, tmp_path)
+    artifact = Artifact(path, {"runtime": "openvino", "precision": "f32", "threads": 1})
+    found = torch.from_numpy(targets.get("cpu").open(artifact, 8)(x.numpy()))
+    with torch.no_grad():
+        expected = net(x)
+    assert float((found - expected).norm() / expected.norm()) < 0.03
+
+
+def small() -> tuple[whet.Net, torch.Tensor]:
+    torch.manual_seed(0)
+    x = torch.randn(16, 3, 8, 8)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten())
+    return whet.lift(nn.Sequential(module, nn.Linear(128, 4)).eval(), x[:2]), x
+
+
+def test_conforms() -> None:
+    net, x = small()
+    run = run_on(x, net)
+    passes.check(StaticQuantization(), net, run.target, run)
+
+
+def test_layers_are_chosen_one_by_one() -> None:
+    net, x = small()
+    decision = whet.Decision({NETWORK: "per-layer", "0.3:bits": 8, "gone:bits": 8})
+    result = StaticQuantization().apply(net, decision, run_on(x, net))
+    assert list(result.changed) == ["0.3"]
+    assert result.skipped == {"gone": "not in the network any more"}
+    kinds = {n: type(m) for n, m in result.net.layers().items()}
+    assert kinds["0.3"] in QUANTIZED.values() and kinds["0.0"] is nn.Conv2d
+    assert kinds["0.3_input"] is ActivationQuantizer
+
+
+def test_readers_of_one_tensor_share_a_quantizer() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 12, 16)
+    net = whet.lift(Encoder(16, 5, 12, 32, 4, 1).eval(), x[:2])
+    before = len([m for m in net.layers().values() if type(m) in QUANTIZED])
+    result = StaticQuantization().apply(net, ALL, run_on(x, net))
+    quantizers = [m for m in result.net.layers().values() if isinstance(m, ActivationQuantizer)]
+    assert len(result.changed) == before and len(quantizers) <= before
+
+
+def test_without_calibration_data_it_says_so() -> None:
+    net, x = small()
+    with pytest.raises(CalibrationError, match="task 't' has no calibration batches"):
+        StaticQuantization().apply(net, ALL, run_on(x, net, calibration=False))
+
+
+def test_an_input_that_is_always_zero_is_skipped() -> None:
+    net, x = small()
+    result = StaticQuantization().apply(net, ALL, run_on(torch.zeros_like(x), net))
+    assert "zero on all calibration data" in result.skipped["0.0"]
+
+
+def test_a_misspelt_observer_is_named() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'percentile'"):
+        StaticQuantization(observer="percentil")

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from whet.report.console import LiveProgress, front_table
+from whet.report.figures import KINDS, layer_states
+from whet.report.report import ReportData, render
+
+EVIL = "<script>alert(1)</script>"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--virtual-time-budget=8000", "--enable-logging=stderr",
+)  # fmt: skip
+
+
+def member(number: int, speedup: float, drop: float) -> dict[str, Any]:
+    return {
+        "number": number, "path": f"trials/{number}/model.onnx",
+        "decision": {"stage1.0:keep": False, f"{EVIL}:width": 0.5},
+        "settings": {}, "setting": "openvino/bf16/1", "val": 0.9 - drop, "drop": drop, "test": 0.89, "speedup": speedup,
+        "speedup_low": speedup - 0.1, "speedup_high": speedup + 0.1, "latency_ms": 0.1 / speedup, "size_bytes": 123456,
+        "top1_agreement": 0.97, "max_abs_difference": 1.5, "relative_difference": 0.02, "samples": 40000,
+        "protocol": "interleaved",
+    }  # fmt: skip
+
+
+def trial(number: int, stage: str, speedup: float, drop: float) -> dict[str, Any]:
+    return {
+        "number": number, "stage": stage, "decision": {"stage1.0:keep": False}, "quality": 0.9 - drop, "drop": drop,
+        "speedup": speedup, "samples": 100, "simulated": stage != "full", "spent_seconds": 10.0 * number,
+        "changed": {"stage1.0": "branch of 4 layers dropped", "stem": "8 of 16 channels kept; int8", "head": "int8"},
+    }  # fmt: skip
+
+
+def data() -> ReportData:
+    trials = [
+        trial(0, "probe", 1.1, 0.05),
+        trial(1, "short", 1.5, 0.03),
+        trial(2, "full", 1.6, 0.008),
+        trial(3, "full", 1.2, 0.0),
+    ]
+    return ReportData(
+        title="net on digits", network="net", task="digits", metric="accuracy", direction="max", reference_val=0.9,
+        reference_test=0.89, max_drop=0.01, target="cpu", device={"description": "a CPU"}, bar="openvino/bf16/1",
+        settings={"openvino/bf16/1": 0.1, "openvino/f32/1": 0.2}, trials=trials,
+        front=[member(2, 1.6, 0.008), member(3, 1.2, 0.0)], nearest=None,
+        layers=["stem", "stage1.0.conv1", "stage1.0.conv2", "head", EVIL], skipped={EVIL: f"because {EVIL}"},
+        hypervolume=[(20.0, 0.001), (30.0, 0.002)], conclusion="x1.60 faster than the best uncompressed setting",
+        command="whet optimize", budget_seconds=60, spent_seconds=55, versions={"torch": "2"},
+    )  # fmt: skip
+
+
+def browser() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("WHET_NO_BROWSER") == "1":
+            pytest.skip("WHET_NO_BROWSER=1")
+        pytest.fail("the report is tested in a browser: apt-get install chromium, or set WHET_NO_BROWSER=1")
+    return found
+
+
+def test_the_page_renders_its_plots_in_a_browser(tmp_path: Path) -> None:
+    page = render(data(), tmp_path / "report.html")
+    command = [browser(), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.resolve().as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    for name in ("pareto", "layers", "history"):
+        begin = done.stdout.index(f'id="{name}"')
+        assert "main-svg" in done.stdout[begin : begin + 3000], name
+    assert done.stdout.count('class="point"') >= 4
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    assert not console
+    assert EVIL not in re.sub(r"<script.*?</script>\n", "", done.stdout, flags=re.S).replace("\\u003c", "")
+
+
+def test_the_page_is_whole_without_network_or_scripts(tmp_path: Path) -> None:
+    text = render(data(), tmp_path / "report.html").read_text()
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", text)
+    body = text[text.index("<main>") : text.index("</main>")]
+    for shown in ("x1.60", "0.8920", "0.8900", "openvino/f32/1", "123,456", "97.0 %", "a CPU", "whet optimize"):
+        assert shown in body, shown
+    assert EVIL not in text and "&lt;script&gt;alert(1)" in body
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_layers_show_what_was_done_to_them() -> None:
+    kinds = [KINDS[s] for s in layer_states(data(), data().front[0])]
+    assert kinds == ["narrower, int8", "dropped", "dropped", "int8", "as it is"]
+
+
+def test_without_a_front_the_nearest_is_shown(tmp_path: Path) -> None:
+    nothing = replace(data(), front=[], nearest=member(2, 1.6, 0.03), hypervolume=[])
+    text = render(nothing, tmp_path / "report.html").read_text()
+    assert "The nearest candidate" in text and 'id="layers"' not in text
+    empty = replace(nothing, nearest=None, trials=[])
+    assert "No candidate was finished" in render(empty, tmp_path / "empty.html").read_text()
+
+
+def test_progress_is_lines_where_there_is_no_terminal() -> None:
+    stream = io.StringIO()
+    with LiveProgress(console=Console(file=stream, width=200)) as progress:
+        progress({"stage": "probing a", "seconds_left": 61})
+        for step in range(50):
+            progress({"stage": "training", "step": step, "steps": 50, "loss": 0.5, "seconds_left": 59})
+        progress({"stage": "full", "trial": 3, "best": "x1.50 at drop +0.0010"})
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("1:0") and "probing a" in lines[0]
+    assert "trial 3" in lines[2] and "best x1.50" in lines[2] and "step" not in lines[2]
+
+
+def test_front_table_shows_both_scores() -> None:
+    shown = {
+        "front": [member(2, 1.6, 0.008)], "nearest": None, "metric": "accuracy", "bar": "openvino/bf16/1",
+        "reference": {"val": 0.9, "test": None},
+    }  # fmt: skip
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(front_table(shown))
+    text = stream.getvalue()
+    assert "x1.60 (1.50-1.70)" in text and "0.8920" in text and "0.8900" in text and "2 choices" in text

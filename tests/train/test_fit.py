@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import whet
+from whet.core.errors import ArtifactError, TaskError, TrainingError
+from whet.core.task import Task
+from whet.tasks.bundle import TensorBatches
+from whet.train.fit import fit
+from whet.train.recipe import Recipe
+
+F32 = Recipe(learning_rate=0.05, precision="f32")
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+
+
+def task(loss: Any = functional.cross_entropy, count: int = 256) -> Task:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 6, generator=generator)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    train = TensorBatches(x, y, 32, shuffle=True)
+    return Task("toy", train=train, val=[(x, y)], loss=loss, metric=whet.accuracy)
+
+
+def test_it_learns_and_ends_in_eval_mode() -> None:
+    module, data = network(), task()
+    report = fit(module, data, recipe=F32, epochs=15)
+    x, y = next(iter(data.val))
+    assert whet.accuracy(module(x), y) > 0.9
+    assert report.samples == 15 * 256 and report.steps == 15 * 8
+    assert report.losses[-1] < report.losses[0] / 2
+    assert not module.training
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path, optimizer: str) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    recipe = Recipe(optimizer, 0.01, precision="f32")
+    whole = network()
+    fit(whole, task(), recipe=recipe, samples=1000)
+    broken, seen = network(), 0
+
+    def interrupting(outputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal seen
+        seen += 1
+        if seen == 14:
+            raise KeyboardInterrupt
+        return functional.cross_entropy(outputs, targets)
+
+    checkpoint = tmp_path / "half.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, task(interrupting), recipe=recipe, samples=1000, checkpoint=checkpoint)
+    resumed = network()
+    report = fit(resumed, task(), recipe=recipe, samples=1000, checkpoint=checkpoint)
+    torch.set_num_threads(threads)
+    assert report.samples >= 1000 and not checkpoint.exists()
+    for name, tensor in whole.state_dict().items():
+        if name != "1.num_batches_tracked":
+            assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_good_weights() -> None:
+    module, steps = network(), 0
+
+    def failing(outputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal steps
+        steps += 1
+        return functional.cross_entropy(outputs, targets) * (float("nan") if steps == 60 else 1.0)
+
+    with pytest.raises(TrainingError, match=r"loss was nan at step 60.*learning rate than 0.05"):
+        fit(module, task(failing), recipe=F32, epochs=20)
+    assert all(torch.isfinite(p).all() for p in module.state_dict().values())
+    x, y = next(iter(task().val))
+    assert whet.accuracy(module.eval()(x), y) > 0.6, "the weights are those of step 50, not the first ones"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "pickle"])
+def test_damaged_checkpoints_are_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"\x80\x04pickled" if damage == "pickle" else b"\x10\x00\x00\x00\x00\x00\x00\x00{")
+    with pytest.raises(ArtifactError, match=rf"checkpoint\.safetensors.*{damage}"):
+        fit(network(), task(), recipe=F32, samples=64, checkpoint=path)
+
+
+def test_a_teacher_equal_to_the_student_gives_no_gradient() -> None:
+    torch.manual_seed(0)
+    student = nn.Linear(6, 3)
+    teacher = nn.Linear(6, 3)
+    teacher.load_state_dict(student.state_dict())
+    before = student.weight.detach().clone()
+    recipe = Recipe(distillation=1.0, temperature=1.0, weight_decay=0.0, precision="f32")
+    fit(student, task(), teacher=teacher, recipe=recipe, samples=256)
+    torch.testing.assert_close(student.weight, before, rtol=0, atol=1e-6)
+
+
+def test_a_student_comes_to_its_teacher() -> None:
+    torch.manual_seed(1)
+    teacher, student = nn.Linear(6, 3), nn.Linear(6, 3)
+    recipe = Recipe(learning_rate=0.1, distillation=1.0, weight_decay=0.0, temperature=2.0, precision="f32")
+    report = fit(student, task(), teacher=teacher, recipe=recipe, epochs=40)
+    assert report.losses[-1] < report.losses[0] / 50
+
+
+def test_hints_pull_inner_layers_and_missing_ones_are_skipped() -> None:
+    torch.manual_seed(2)
+    teacher, student = network(), network()
+    with torch.no_grad():
+        teacher[0].weight.normal_()
+    x, _ = next(iter(task().val))
+    apart = float((student[0](x) - teacher[0](x)).square().mean())
+    recipe = Recipe(learning_rate=0.05, hints=("0", "inner"), precision="f32", weight_decay=0.0)
+    report = fit(student, task(), teacher=teacher, recipe=recipe, epochs=20)
+    assert float((student[0](x) - teacher[0](x)).square().mean()) < apart / 5
+    assert report.skipped == {"inner": "hint layer is not in both networks"}
+
+
+def test_time_limits_are_kept_and_anneal_fully() -> None:
+    rates: list[float] = []
+    start = time.monotonic()
+    report = fit(
+        network(), task(), recipe=F32, seconds=1.2, progress=lambda event: rates.append(event["learning_rate"])
+    )
+    assert 1.2 <= time.monotonic() - start < 2.0
+    assert report.samples_per_second > 0 and len(rates) <= 4
+    assert rates[-1] < max(rates)
+
+
+def test_without_data_or_limit_it_says_so() -> None:
+    data = task()
+    with pytest.raises(TaskError, match="no training data"):
+        fit(network(), Task("t", train=None, val=data.val, loss=data.loss, metric=data.metric), samples=1)
+    with pytest.raises(TrainingError, match="needs a limit"):
+        fit(network(), data)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from whet.core.errors import UnknownNameError
+from whet.train.recipe import DISTANCES, SCHEDULES, Recipe
+
+
+def test_schedules_warm_up_peak_and_end_at_zero() -> None:
+    for name in ("cosine", "one-cycle"):
+        schedule = SCHEDULES[name]
+        values = [schedule(i / 1000, 0.05) for i in range(1001)]
+        assert max(values) == pytest.approx(1.0, abs=1e-3)
+        assert values[0] < 0.1 and values[-1] == pytest.approx(0.0, abs=1e-6)
+    assert SCHEDULES["cosine"](0.05, 0.05) == pytest.approx(1.0)
+    assert SCHEDULES["constant"](0.5, 0.0) == SCHEDULES["constant"](1.0, 0.1) == 1.0
+
+
+def test_weight_decay_spares_norms_and_biases() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    decayed, spared = Recipe(weight_decay=0.1).build(module).param_groups
+    assert {id(p) for p in decayed["params"]} == {id(module[0].weight), id(module[3].weight)}
+    assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0.0
+    assert len(spared["params"]) == 4
+
+
+def test_divergence_is_hintons() -> None:
+    """At high temperature T^2 KL tends to half the variance of the difference of logits (Hinton et al. 2015, 2.1)."""
+    torch.manual_seed(0)
+    a, b = torch.randn(64, 10), torch.randn(64, 10)
+    limit = ((a - b) - (a - b).mean(1, keepdim=True)).square().sum(1).mean() / (2 * 10)
+    assert float(DISTANCES["kl"](a, b, 200.0)) == pytest.approx(float(limit), rel=0.02)
+    assert float(DISTANCES["kl"](a, a, 4.0)) == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("field", ["optimizer", "schedule", "distance", "precision"])
+def test_misspelt_values_are_told(field: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"unknown {field} 'sgdd'"):
+        Recipe(**{field: "sgdd"})
