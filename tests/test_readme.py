@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_python_of_the_readme_is_an_example_that_runs(tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    assert code == [(ROOT / "examples" / "quickstart.py").read_text()]
+    command = [sys.executable, str(ROOT / "examples" / "quickstart.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "model.onnx" in done.stdout
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    verbs = set(re.findall(r"^(?:# )?whet ([a-z]+)", text, flags=re.M))
+    assert {"optimize", "measure", "bench", "report", "list"} <= verbs
+    for verb in sorted(verbs):
+        done = subprocess.run([sys.executable, "-m", "whet", verb, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, (verb, done.stderr)
+
+
+def test_method_packages_import_core_and_never_each_other() -> None:
+    """Tasks may train, reports and flows may use anything; the methods stand alone on `core`."""
+    allowed = {"tasks": {"tasks", "train", "networks"}}
+    wrong = []
+    for package in ("compress", "train", "search", "hardware", "verify", "networks", "tasks"):
+        for path in (ROOT / "whet" / package).rglob("*.py"):
+            for other in re.findall(r"^\s*(?:from|import) whet\.(\w+)", path.read_text(), flags=re.M):
+                if other not in {"core", package, *allowed.get(package, set())}:
+                    wrong.append(f"{path.relative_to(ROOT)} imports whet.{other}")
+    assert not wrong
+
+
+def test_importing_whet_loads_no_method() -> None:
+    code = "import sys, whet; print([m for m in sys.modules if m.startswith('whet.') and not m.startswith('whet.core')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_nothing_imports_torchvision() -> None:
+    assert not [p for p in (ROOT / "whet").rglob("*.py") if re.search(r"(import|from) torchvision", p.read_text())]
