@@ -40,7 +40,9 @@ def test_method_packages_import_core_and_never_each_other() -> None:
 
 
 def test_importing_whet_loads_no_method() -> None:
-    code = "import sys, whet; print([m for m in sys.modules if m.startswith('whet.') and not m.startswith('whet.core')])"
+    code = (
+        "import sys, whet; print([m for m in sys.modules if m.startswith('whet.') and not m.startswith('whet.core')])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

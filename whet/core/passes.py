@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.core.space import Decision, Space
+from whet.core.spec import check_if_asked
 from whet.core.target import Target
 
 
@@ -50,7 +51,7 @@ class Chain:
         skipped: dict[str, str] = {}
         for item in self.passes:
             result = item.apply(net, decision, run)
-            net = result.net
+            net = check_if_asked(result.net)
             for site, text in result.changed.items():
                 changed[site] = f"{changed[site]}; {text}" if site in changed else text
             skipped.update(result.skipped)
