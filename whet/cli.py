@@ -84,26 +84,19 @@ def measure(
     as_json: Json = False,
 ) -> None:
     """Time a network, uncompressed, in every setting of a target, interleaved."""
-    from whet.core.target import Artifact
     from whet.hardware import targets
     from whet.hardware.device import fingerprint
-    from whet.hardware.measure import measure as race
 
     chosen = targets.get(target)
-    sessions: dict[str, Any] = {}
     net, _ = _network(task, network, data, lambda event: None)
-    inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
     with tempfile.TemporaryDirectory() as folder:
-        path = chosen.save(net.eval(), Path(folder))
-        for setting in chosen.all_settings():
-            session = chosen.open(Artifact(path, setting), 1)
-            sessions[targets.setting_name(setting)] = lambda session=session: session(*inputs)
-        found = race(sessions, next(iter(sessions)), seconds=seconds)
+        bar = targets.baselines(net.eval(), chosen, Path(folder), seconds=seconds)
+    found = bar.latencies
     rows = sorted(found.values(), key=lambda x: x.latency_ms)
     if as_json:
         print(json.dumps({"device": fingerprint().to_dict(), "settings": [vars(r) for r in rows]}))
         return
-    ratio = f"ratio to {next(iter(sessions))}"
+    ratio = f"ratio to {next(iter(found))}"
     table = Table("setting", "median ms", ratio, "quartiles", title=fingerprint().describe())
     for row in rows:
         spread = f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"

@@ -176,6 +176,8 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from whet.hardware.measure import alone
+
+pytestmark = pytest.mark.alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -24,6 +24,8 @@ from whet.hardware import targets
 from whet.hardware.device import Device, fingerprint
 from whet.hardware.targets import BF16_FLAGS, RUNTIMES, TARGETS, CpuTarget, every_setting, setting_name
 
+pytestmark = pytest.mark.alone
+
 HERE_BF16 = fingerprint().has_any(BF16_FLAGS)
 SETTINGS = every_setting()
 needs_bf16 = pytest.mark.skipif(not HERE_BF16, reason="the processor has no bf16")
@@ -159,16 +161,14 @@ def test_looking_up_a_target_imports_no_runtime() -> None:
 
 
 def test_opening_openvino_starts_no_telemetry() -> None:
-    code = (
-        "import sys, whet.hardware.openvino;"
-        "print([m for m in sys.modules if m.startswith('openvino_telemetry.')])"
-    )
+    code = "import sys, whet.hardware.openvino;print([m for m in sys.modules if m.startswith('openvino_telemetry.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_the_identity_is_what_openvino_does_unasked(network: tuple[nn.Module, Path]) -> None:
     from whet.hardware.openvino import ov  # without its telemetry
+
     compiled = ov.Core().compile_model(str(network[1]), "CPU")
     identity = targets.get("openvino-cpu").settings(Decision())
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -182,9 +182,7 @@ def test_the_identity_is_what_openvino_does_unasked(network: tuple[nn.Module, Pa
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=setting_name)
 @pytest.mark.parametrize("batch", [1, 5])
-def test_outputs_are_those_of_torch(
-    network: tuple[nn.Module, Path], settings: dict[str, Any], batch: int
-) -> None:
+def test_outputs_are_those_of_torch(network: tuple[nn.Module, Path], settings: dict[str, Any], batch: int) -> None:
     module, path = network
     session = targets.get("cpu").open(Artifact(path, settings), batch)
     inputs = [torch.randn(batch, 3, 16, 16) for _ in range(2)]

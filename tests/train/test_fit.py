@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ def test_it_learns_and_ends_in_eval_mode() -> None:
     x, y = next(iter(data.val))
     assert whet.accuracy(module(x), y) > 0.9
     assert report.samples == 15 * 256 and report.steps == 15 * 8
-    assert report.losses[-1] < report.losses[0] / 2
+    assert report.losses[-1] < report.losses[0] * 0.75
     assert not module.training
 
 
@@ -55,7 +57,7 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path, optimizer: s
         nonlocal seen
         seen += 1
         if seen == 14:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C in the middle of a step
         return functional.cross_entropy(outputs, targets)
 
     checkpoint = tmp_path / "half.safetensors"

@@ -39,6 +39,9 @@ def _pair(net: Net, node: fx.Node, calls: dict[str, int]) -> tuple[nn.Module, nn
     if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
         return None
     layer, norm = net.layer(str(before.target)), net.layer(str(node.target))
+    read = {str(n.target) for n in net.graph.nodes if n.op == "get_attr"}
+    if {f"{before.target}.weight", f"{before.target}.bias"} & read:
+        return None
     once = calls[str(before.target)] == calls[str(node.target)] == 1
     tied = sum(p is layer.weight for p in _every_parameter(net)) > 1 if hasattr(layer, "weight") else False
     if type(layer) not in FOLDABLE or norm.running_mean is None or not once or tied:

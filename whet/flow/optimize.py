@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whet.core.errors import unknown
+from whet.core.errors import TargetError, unknown
 from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Budget, Progress, Run
@@ -112,6 +112,11 @@ def optimize(
     )
     if restart and (job.out / "study.db").exists():
         shutil.rmtree(job.out)
+    if target == "inductor-cpu":
+        raise TargetError(
+            "target 'inductor-cpu' compiles for seconds a file and cannot be searched over: optimize for "
+            "'openvino-cpu', 'onnxruntime-cpu' or 'cpu', and compare with `whet measure --target inductor-cpu`."
+        )
     clock = Budget(job.budget_seconds)
     space = job.space()
     for item in job.finishers:

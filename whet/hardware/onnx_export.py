@@ -24,6 +24,7 @@ from whet.core.fold import fold_batch_norms
 from whet.core.net import Net
 
 OPSET = 21
+BATCH = "batch"
 INLINE_BYTES = 1_900_000_000
 """A protobuf holds two gigabytes; larger networks keep their weights in a side file."""
 
@@ -47,7 +48,7 @@ def export_onnx(net: Net, path: Path) -> Path:
     Raises: TargetError naming the operation that ONNX cannot express.
     """
     folded = fold_batch_norms(net).eval()
-    batch = Dim("batch", min=1, max=65536)
+    batch = Dim(BATCH, min=1, max=65536)
     try:
         with _quiet(), torch.no_grad():
             program = torch.export.export(
@@ -60,6 +61,7 @@ def export_onnx(net: Net, path: Path) -> Path:
         raise TargetError(f"network '{net.name}' cannot be written as ONNX: {_reason(error)}") from error
     assert exported is not None
     _store_integers(exported.model)
+    _strip(exported.model)
     temporary = path.with_name(f".{path.stem}.part.onnx")
     size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
     side = f"{path.stem}.data" if size > INLINE_BYTES else None
@@ -89,7 +91,8 @@ def _store_integers(model: Any) -> None:
             shape[axis] = -1
         limits = np.iinfo(zero.numpy().dtype)
         integers = np.round(source.numpy() / scale.numpy().reshape(shape)) + zero.numpy().reshape(shape)
-        stored = np.clip(integers, limits.min, limits.max).astype(zero.numpy().dtype)
+        lowest = max(limits.min, -limits.max)  # symmetric where signed, as in training
+        stored = np.clip(integers, lowest, limits.max).astype(zero.numpy().dtype)
         name = f"{node.inputs[0].name}.int8"
         value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(stored, name=name))
         value.shape, value.dtype = onnx_ir.Shape(stored.shape), onnx_ir.DataType.from_numpy(stored.dtype)
@@ -99,6 +102,22 @@ def _store_integers(model: Any) -> None:
         graph.remove(node, safe=True)
         if not old.uses() and old.name in graph.initializers:
             del graph.initializers[old.name]
+
+
+def _strip(model: Any) -> None:
+    """Take out the exporter's notes on each node, which tell where the file was made, and name the batch."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    values = [*model.graph.inputs, *model.graph.initializers.values()]
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        values.extend(node.outputs)
+    given = model.graph.inputs[0].shape[0]
+    for value in values:
+        value.metadata_props.clear()
+        if value.shape is not None:
+            value.shape = onnx_ir.Shape([BATCH if dim == given else dim for dim in value.shape])
 
 
 @contextlib.contextmanager

@@ -59,6 +59,9 @@ class OpenVINO:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": True,
         }
+        if settings["precision"] == "f32" and settings["threads"] == 1 and _joins_matrices(model):
+            # OpenVINO 2026.4.1 dies of a segmentation fault on residual blocks of linear layers over matrices.
+            options["SNIPPETS_MODE"] = "DISABLE"
         with refusing(TargetError, f"OpenVINO cannot compile '{path}' for a batch of {batch}"):
             model.reshape(shapes)
             request = _core().compile_model(model, "CPU", options).create_infer_request()
@@ -75,3 +78,15 @@ class OpenVINO:
             return output
 
         return BoundSession(bound, infer)
+
+
+def _joins_matrices(model: Any) -> bool:
+    """Say whether an elementwise operation joins two computed tensors of at most two dimensions."""
+    for node in model.get_ops():
+        if node.get_type_name() not in ("Add", "Subtract", "Multiply"):
+            continue
+        rank = node.get_output_partial_shape(0).rank
+        made = [v.get_node().get_type_name() != "Constant" for v in node.input_values()]
+        if rank.is_static and rank.get_length() <= 2 and all(made):
+            return True
+    return False

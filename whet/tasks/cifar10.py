@@ -7,6 +7,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ def decoded(path: Path) -> tuple[Tensor, Tensor]:
         with np.load(path) as archive:
             labels = torch.from_numpy(archive["label"].astype(np.int64))
             images = np.load(cached) if cached.exists() else _decode(archive, cached)
-    except (ValueError, KeyError, OSError, EOFError, UnidentifiedImageError) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, UnidentifiedImageError) as error:
         raise TaskError(f"'{path}' is truncated or has not the arrays jpeg, offset, label: {error}") from error
     if len(images) != len(labels):
         raise TaskError(f"'{path}' holds {len(images)} images but {len(labels)} labels.")

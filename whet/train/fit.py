@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -72,17 +75,36 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         loop.load(checkpoint)
     try:
-        loop.run(progress, checkpoint, checkpoint_seconds)
-    except KeyboardInterrupt:
-        if checkpoint is not None:
-            loop.save(checkpoint)
-        raise
+        with _between_steps() as interrupted:
+            loop.run(progress, checkpoint, checkpoint_seconds, interrupted)
+        if interrupted:
+            if checkpoint is not None:
+                loop.save(checkpoint)
+            raise KeyboardInterrupt
     finally:
         loop.module.eval()
         loop.taps.remove()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return loop.report
+
+
+@contextmanager
+def _between_steps() -> Iterator[list[int]]:
+    """Hold Ctrl-C back until a step is whole; the list is non-empty once it was pressed.
+
+    A checkpoint from the middle of a step could not be resumed exactly. Outside the main thread, where Python does
+    not let signals be handled, it does nothing.
+    """
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Loop:
@@ -135,7 +157,13 @@ class _Loop:
             if not seen:
                 raise TaskError(f"task '{self.task.name}' gives no training batch.")
 
-    def run(self, progress: Callable[[dict[str, Any]], None], checkpoint: Path | None, every: float) -> None:
+    def run(
+        self,
+        progress: Callable[[dict[str, Any]], None],
+        checkpoint: Path | None,
+        every: float,
+        interrupted: list[int],
+    ) -> None:
         self.module.train()
         good, told, saved = self._copy(), 0.0, time.monotonic()
         window: list[float] = []
@@ -159,7 +187,7 @@ class _Loop:
             if checkpoint is not None and now - saved > every:
                 saved = now
                 self.save(checkpoint)
-            if self.progress >= 1:
+            if self.progress >= 1 or interrupted:
                 break
         if window:
             self.report.losses.append(sum(window) / len(window))

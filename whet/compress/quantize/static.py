@@ -53,7 +53,7 @@ class StaticQuantization:
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         scope = decision.get(NETWORK, "off")
         if scope == "off":
-            return Result(net)
+            return Result(net.copy())
         named = [name for name, layer in net.layers().items() if type(layer) in QUANTIZED]
         wanted = named if scope == "all" else [n for n in named if decision.of(_choice(n)) == 8]
         gone = [n for n in decision if n.endswith(":bits") and n.rpartition(":")[0] not in named]
@@ -67,6 +67,9 @@ class StaticQuantization:
             if node.op != "call_module" or site not in wanted:
                 continue
             values = ranges[node.args[0].name]
+            if not values.isfinite().all():
+                skipped[site] = "its input was not finite on the calibration data"
+                continue
             if not float(values.abs().max()) > 0:
                 skipped[site] = "its input was zero on all calibration data"
                 continue
@@ -86,7 +89,10 @@ def _choice(site: str) -> Choice:
 
 def _insert(net: Net, source: fx.Node, site: str, quantizer: nn.Module) -> fx.Node:
     """Place `quantizer` behind `source`, named after the first layer that reads it."""
+    taken = {n for n, _ in net.module.named_modules()}
     name = f"{site}_input"
+    while name in taken:
+        name += "_"
     owner, _, last = name.rpartition(".")
     net.module.get_submodule(owner).add_module(last, quantizer)
     with net.graph.inserting_after(source):
