@@ -58,6 +58,8 @@ class StaticQuantization:
         wanted = named if scope == "all" else [n for n in named if decision.of(_choice(n)) == 8]
         gone = [n for n in decision if n.endswith(":bits") and n.rpartition(":")[0] not in named]
         skipped = {n.rpartition(":")[0]: "not in the network any more" for n in gone}
+        if not wanted:
+            return Result(net.copy(), {}, skipped | {"network": "no layer was chosen for int8"})
         net = fold_batch_norms(net)
         ranges = _observe(net, set(wanted), run, self.samples)
         changed: dict[str, str] = {}
