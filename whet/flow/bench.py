@@ -12,13 +12,13 @@ from typing import Any
 from whet.core.errors import unknown
 from whet.core.net import Net
 from whet.core.run import Progress
-from whet.core.target import Artifact
 from whet.flow.deliver import DeliveredFront
 from whet.flow.limits import seconds
 from whet.flow.optimize import optimize
+from whet.flow.race import alike, race
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
-from whet.hardware.measure import measure
+from whet.hardware.targets import setting_name
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,11 @@ def _in_row(progress: Progress, title: str, event: dict[str, Any]) -> None:
 def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str) -> dict[str, Any]:
     """Time the bar and each front's fastest member, interleaved in one process."""
     chosen = targets.get(target)
-    inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
     first = next(iter(fronts.values()))
-    artifacts = {"bar": first.bar_artifact} | {
-        title: Artifact(front.folder / m.path, m.settings)
-        for title, front in fronts.items()
-        if (m := front.fastest() or front.nearest) is not None
-    }
-    sessions = {name: partial(chosen.open(artifact, 1), *inputs) for name, artifact in artifacts.items()}
-    latencies = measure(sessions, "bar", seconds=20.0)
+    members = {title: front.fastest() or front.nearest for title, front in fronts.items()}
+    files = {t: (fronts[t].folder / m.path, alike(chosen, m.settings)) for t, m in members.items() if m is not None}
+    raced = race(chosen, net, first.bar_artifact.path, files, seconds=40.0)
+    latencies = raced.latencies
     rows = []
     for title, front in fronts.items():
         member = front.fastest() or front.nearest
@@ -92,13 +88,14 @@ def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str)
         rows.append(
             member.to_dict()
             | {"row": title, "met": front.met, "speedup": latency.ratio, "speedup_low": latency.ratio_low,
-               "speedup_high": latency.ratio_high, "latency_ms": latency.latency_ms}
+               "speedup_high": latency.ratio_high, "latency_ms": latency.latency_ms,
+               "setting": setting_name(raced.settings[title])}
         )  # fmt: skip
     return {
         "task": task,
         "network": net.name,
         "metric": first.metric,
-        "bar": first.bar,
+        "bar": setting_name(raced.bar),
         "reference_val": first.reference,
         "reference_test": first.reference_test,
         "device": fingerprint().to_dict(),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from whet.core.front import hypervolume, non_dominated
 from whet.core.study import Trial
 from whet.core.target import Artifact
+from whet.flow.race import alike, race
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
@@ -91,10 +92,11 @@ def deliver(bench: Workbench) -> DeliveredFront:
     chosen = sorted(front, key=lambda t: -t.speedup)[:MEMBERS]
     outside = min(verified, key=lambda t: t.drop, default=None) if not chosen else None
     measured = chosen or ([outside] if outside else [])
-    latencies = _race(bench, measured)
+    latencies, measured = _race(bench, measured)
     test_reference = _once(bench, "test:reference", lambda: _test(bench, bench.reference_artifact))
     reference_outputs = bench.outputs_of(bench.reference_artifact, bench.job.task.val)[0] if measured else None
     members = [_member(bench, t, latencies[str(t.number)], reference_outputs) for t in measured]
+    members.sort(key=lambda m: -m.speedup)
     _write(bench, members if chosen else [])
     conclusion = _conclusion(bench, members if chosen else [], members[0] if outside else None)
     delivered = DeliveredFront(
@@ -114,10 +116,15 @@ def deliver(bench: Workbench) -> DeliveredFront:
     return delivered
 
 
-def _race(bench: Workbench, trials: list[Trial]) -> dict[str, Latency]:
-    files = {str(t.number): (bench.job.out / str(t.artifact), t.settings) for t in trials}
-    bar = {"bar": (bench.bar_artifact.path, bench.bar_artifact.settings)}
-    return bench.race(bar | files, "bar", seconds=3.0 + 1.5 * len(files))
+def _race(bench: Workbench, trials: list[Trial]) -> tuple[dict[str, Latency], list[Trial]]:
+    """Time all members with the bar; return latencies by number, and the trials in the settings that suit them."""
+    if not trials:
+        return {}, []
+    target = bench.job.target
+    files = {str(t.number): (bench.job.out / str(t.artifact), alike(target, t.settings)) for t in trials}
+    raced = race(target, bench.job.net, bench.original, files, 6.0 + 2.0 * len(files))
+    bench.bar = setting_name(raced.bar)
+    return raced.latencies, [replace(t, settings=raced.settings[str(t.number)]) for t in trials]
 
 
 def _once(bench: Workbench, key: str, compute: Any) -> Any:

@@ -230,7 +230,7 @@ class Search:
         allowed = self.plan.probe_share * self.job.budget_seconds
         step = self.bench.cost("save", 3.0) + self.bench.cost("race", 1.0)
         timed = len(self.space) * step * (1 + bool(self.job.finishers)) < allowed
-        until = self.run_.budget.spent_seconds + allowed
+        until = min(self.run_.budget.spent_seconds + allowed, self.job.budget_seconds - self.reserve_seconds)
         for choice in self.space:
             value = self._probe_value(choice.values, choice.identity)
             decision = self.space.canonical(Decision({choice.name: value}))
@@ -287,6 +287,7 @@ class Search:
         for trial in observed:
             self._tell(trial)
         until = max(self.plan.explore_until * self.job.budget_seconds, self.run_.budget.spent_seconds + 15.0)
+        until = min(until, self.job.budget_seconds - self.reserve_seconds)
         short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
         short = 0.0 if math.isinf(short) else short
         count = len(observed)
