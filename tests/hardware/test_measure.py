@@ -19,6 +19,8 @@ from whet.core.target import Artifact
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import LEAST_ROUNDS, alone, measure, measure_artifacts, wait_idle
 
+pytestmark = pytest.mark.alone
+
 
 def busy(seconds: Callable[[], float] | float) -> Callable[[], None]:
     """Return a call that keeps the processor busy for that long."""
@@ -177,7 +179,6 @@ import sys, time
 from pathlib import Path
 from whet.hardware.measure import alone
 
-pytestmark = pytest.mark.alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
