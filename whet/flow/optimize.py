@@ -337,7 +337,7 @@ class Search:
         What is left of the budget is shared by the rounds to come; a structure whose finishing was lost to a kill
         is finished first.
         """
-        few = 1 if self.job.budget_seconds < 120 or not len(self.space) else 2
+        few = 2 if len(self.space) else 1
         planned = self.plan.finals if self.job.budget_seconds >= 600 and len(self.space) else few
         while True:
             trained = [t for t in self._of_stage("full") if t.samples and not self._is_finished(t)]
