@@ -16,6 +16,7 @@ import whet
 from whet import tasks
 from whet.flow.optimize import optimize
 from whet.flow.workbench import Workbench
+from whet.hardware import targets
 from whet.hardware.measure import Latency
 
 
@@ -26,19 +27,20 @@ def main(out: Path) -> None:
     net = whet.lift(module, example, name="digits_cnn")
     size = net.parameter_count
 
-    def counted(self: Workbench, net: whet.Net, finishing: whet.Decision, seconds: float = 1.0) -> dict[str, Any]:
+    def counted(self: Workbench, net: whet.Net, finishing: Any, seconds: float = 1.0) -> dict[str, Any]:
         ratio = size / net.parameter_count
         latency = Latency("counted", 1.0, ratio, ratio, ratio, 1, "parameters", "")
-        return {"latency": latency, "settings": self.settings[0], "size_bytes": net.parameter_count}
+        return {"latency": latency, "settings": self.timing.settings[0], "size_bytes": net.parameter_count}
 
     def by_size(self: Workbench, path: Path, seconds: float = 1.0) -> tuple[Latency, dict[str, Any]]:
         ratio = 1e6 / path.stat().st_size
-        return Latency("counted", 1.0, ratio, ratio, ratio, 1, "bytes", ""), self.settings[0]
+        return Latency("counted", 1.0, ratio, ratio, ratio, 1, "bytes", ""), self.timing.settings[0]
 
-    def first(self: Workbench, files: dict[str, Any], baseline: str | None, seconds: float) -> dict[str, Latency]:
-        return {n: Latency(n, 1.0 + i, 1.0, 1.0, 1.0, 1, "none", "") for i, n in enumerate(files)}
+    def first(sessions: dict[str, Any], baseline: str, **options: Any) -> dict[str, Latency]:
+        return {n: Latency(n, 1.0 + i, 1.0 / (1 + i), 1.0, 1.0, 1, "none", "") for i, n in enumerate(sessions)}
 
-    Workbench.time_net, Workbench.time_file, Workbench.race = counted, by_size, first  # type: ignore[method-assign]
+    Workbench.time_net, Workbench.time_file = counted, by_size  # type: ignore[method-assign]
+    targets.measure = first  # type: ignore[assignment]
     print("begun", flush=True)
     optimize(
         net, bundle.task, target="onnxruntime-cpu", max_drop="5%", epochs=2.0, trials=3, out=out,

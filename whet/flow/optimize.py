@@ -86,6 +86,7 @@ def optimize(
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
     from whet.hardware import targets
+    from whet.hardware.guard import Guarded
     from whet.train.fit import fit
     from whet.train.recipe import Recipe
 
@@ -97,7 +98,7 @@ def optimize(
     job = Job(
         net=net,
         task=task,
-        target=targets.get(target),
+        target=Guarded(targets.get(target)),
         passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
         finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
         budget_seconds=seconds(budget) if epochs is None else math.inf,
@@ -229,7 +230,7 @@ class Search:
         done = {t.decision for t in self._of_stage("probe")}
         allowed = self.plan.probe_share * self.job.budget_seconds
         step = self.bench.cost("save", 3.0) + self.bench.cost("race", 1.0)
-        timed = len(self.space) * step * (1 + bool(self.job.finishers)) < allowed
+        timed = len(self.space) * step < allowed
         until = min(self.run_.budget.spent_seconds + allowed, self.job.budget_seconds - self.reserve_seconds)
         for choice in self.space:
             value = self._probe_value(choice.values, choice.identity)
@@ -246,7 +247,7 @@ class Search:
             return
         figures: dict[str, Any] = {}
         if timed:
-            figures |= self.bench.time_net(result.net, self.finisher_decision())
+            figures |= self.bench.time_net(result.net, None)
         else:
             figures["speedup"] = self.bench.forecast_speedup(result.net)
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
@@ -274,8 +275,7 @@ class Search:
         for trial in self._of_stage("probe"):
             name, value = next(iter(trial.decision.items()))
             step = max(distance(self.space.choices[name], value), 1e-6)
-            base = self.base_speedup if trial.protocol else 1.0
-            latency[name] = -math.log(max(trial.speedup / base, 1e-6)) / step
+            latency[name] = -math.log(max(trial.speedup, 1e-6)) / step
             damage[name] = max(trial.drop, 0.0) / step
         return latency, damage
 

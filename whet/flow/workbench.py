@@ -21,9 +21,10 @@ from whet.core.study import Stage, Study, Trial
 from whet.core.target import Artifact
 from whet.core.task import predict
 from whet.flow.job import Job
+from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
-from whet.hardware.measure import Latency, measure
-from whet.hardware.targets import every_setting, setting_name
+from whet.hardware.measure import Latency
+from whet.hardware.targets import baselines, every_setting, setting_name
 from whet.train.fit import FitReport
 from whet.train.recalibrate import recalibrate
 from whet.train.recipe import Recipe
@@ -31,7 +32,6 @@ from whet.train.state import load_state, save_state
 from whet.verify.equivalence import evaluate
 
 QUICK_SAMPLES = 2000
-KEEP_SETTINGS = 3
 EVALUATION_BATCH = 64
 PARENTS = 3
 
@@ -40,7 +40,7 @@ class Workbench:
     """The tools of one optimization; all that they find out goes into `study`.
 
     `bar` is the name of the fastest setting of the uncompressed network in any runtime, `reference` its quality on
-    the validation data in f32. Speed-ups are ratios of latencies measured interleaved with the bar.
+    the validation data in f32. Speed-ups are those of `Timing`, measured interleaved with the uncompressed network.
     """
 
     def __init__(self, job: Job, study: Study, run: Run) -> None:
@@ -48,10 +48,11 @@ class Workbench:
         self.device = fingerprint()
         self.seconds: dict[str, list[float]] = {}
         self.original: Path = job.out / "uncompressed" / "model.onnx"
-        self.settings: list[dict[str, Any]] = []
         self.bar: str = ""
         self.reference: float = 0.0
         self.unfit: dict[str, str] = {}
+        self.timing: Timing
+        self._times: dict[tuple[str, Decision | None], dict[str, Any]] = {}
 
     @contextmanager
     def clock(self, what: str) -> Iterator[None]:
@@ -71,26 +72,20 @@ class Workbench:
         """Write, time and score the uncompressed network in every setting of any runtime."""
         memo = self.study.recall("prepared")
         if memo is None or not self.original.exists():
-            path = self.save(self.job.net, self.original.parent)
-            self.original = path
-            latencies = self.race({name: (path, s) for name, s in self._all_settings().items()}, None, seconds=6.0)
-            best = min(latencies, key=lambda name: latencies[name].latency_ms)
-            quality = self.score_file(Artifact(path, self._reference_setting()), self.job.task.val)
+            with self.clock("save"):
+                bar = baselines(self.job.net, self.job.target, self.original.parent, seconds=6.0)
+            self.original = bar.artifact.path
             memo = {
-                "path": str(path.relative_to(self.job.out)),
-                "bar": best,
-                "latency_ms": {n: x.latency_ms for n, x in latencies.items()},
-                "unfit": self.unfit,
-                "reference": quality,
-                "bar_quality": self.score_file(Artifact(path, self._all_settings()[best]), self.job.task.val),
+                "bar": bar.best,
+                "latency_ms": {n: x.latency_ms for n, x in bar.latencies.items()},
+                "unfit": bar.unfit,
+                "reference": self.score_file(self.reference_artifact, self.job.task.val),
+                "bar_quality": self.score_file(bar.artifact, self.job.task.val),
                 "device": self.device.to_dict(),
             }
             self.study.remember("prepared", memo)
-        self.original = self.job.out / memo["path"]
         self.bar, self.reference, self.unfit = memo["bar"], memo["reference"], memo["unfit"]
-        legal = {setting_name(s): s for s in self.job.target.all_settings()}
-        ranked = sorted((n for n in legal if n in memo["latency_ms"]), key=memo["latency_ms"].__getitem__)
-        self.settings = [legal[n] for n in ranked[:KEEP_SETTINGS]]
+        self.timing = Timing(self.job.target, self.job.net, self.original, memo["latency_ms"], self.unfit)
 
     def _all_settings(self) -> dict[str, dict[str, Any]]:
         return {setting_name(s): s for s in every_setting()}
@@ -186,54 +181,33 @@ class Workbench:
         return self.job.task.score(*self.outputs_of(artifact, batches))
 
     def save(self, net: Net, folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
         with self.clock("save"):
             return self.job.target.save(net.eval(), folder)
 
-    def race(
-        self, files: dict[str, tuple[Path, dict[str, Any]]], baseline: str | None, seconds: float
-    ) -> dict[str, Latency]:
-        """Time files interleaved at batch 1; a setting that cannot run a file is noted in `unfit`."""
-        inputs = tuple(x[:1].contiguous().numpy() for x in self.job.net.example)
-        sessions: dict[str, Any] = {}
-        for name, (path, setting) in files.items():
-            try:
-                session = self.job.target.open(Artifact(path, setting), 1)
-                session(*inputs)
-            except Exception as error:
-                if name == baseline:
-                    raise
-                self.unfit[name] = str(error).splitlines()[0]
-                continue
-            sessions[name] = lambda session=session: session(*inputs)
-        with self.clock("race"):
-            return measure(sessions, baseline or next(iter(sessions)), seconds=seconds)
+    def time_net(self, net: Net, finishing: Decision | None, seconds: float = 1.2) -> dict[str, Any]:
+        """Time a candidate as it is and, with `finishing`, with the finishers; keep no file.
 
-    def time_net(self, net: Net, finishing: Decision, seconds: float = 1.2) -> dict[str, Any]:
-        """Time a candidate as it is and with the finishers, in the most promising settings; keep nothing.
-
-        Finishing costs no training, so a candidate is as fast as the faster of the two. Returns the fields
-        `latency`, `settings`, `size_bytes` and `note` of its trial.
+        Finishing costs no training, so a candidate is as fast as the faster of the two. Candidates of equal
+        operations and shapes are timed once. Returns the fields `latency`, `settings`, `size_bytes` and `note`.
         """
+        key = (cost_signature(net), finishing)
+        if key not in self._times:
+            self._times[key] = self._time_net(net, finishing, seconds)
+        return self._times[key]
+
+    def _time_net(self, net: Net, finishing: Decision | None, seconds: float) -> dict[str, Any]:
         folder = self.job.out / "scratch"
         variants = {"as it is": net}
-        if self.job.finishers:
+        if finishing:
             variants["with int8"] = self.finish(net, finishing).net
         try:
-            paths = {how: self.save(variant, folder / how.replace(" ", "-")) for how, variant in variants.items()}
-            files = {(how, setting_name(s)): (path, s) for how, path in paths.items() for s in self.settings}
-            named = {" ".join(key): value for key, value in files.items()}
-            bar = {"bar": (self.original, self._all_settings()[self.bar])}
-            found = self.race(bar | named, "bar", seconds)
-            best = max((key for key in files if " ".join(key) in found), key=lambda k: found[" ".join(k)].ratio)
-            return {
-                "latency": found[" ".join(best)],
-                "settings": files[best][1],
-                "size_bytes": Artifact(paths[best[0]], {}).size_bytes,
-                "note": f"timed {best[0]}",
-            }
+            files = {how: self.save(variant, folder / how.replace(" ", "-")) for how, variant in variants.items()}
+            with self.clock("race"):
+                timed = self.timing(files, seconds)
+            size = Artifact(files[timed.how], {}).size_bytes
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        return {"latency": timed.latency, "settings": timed.settings, "size_bytes": size, "note": f"timed {timed.how}"}
 
     def forecast_speedup(self, net: Net) -> float:
         """Return the original's multiply-accumulates over `net`'s: a forecast, where there is no time to measure."""
@@ -245,14 +219,10 @@ class Workbench:
         return int(counter.get_total_flops())
 
     def time_file(self, path: Path, seconds: float) -> tuple[Latency, dict[str, Any]]:
-        files = {"bar": (self.original, self._all_settings()[self.bar])}
-        by_name = {setting_name(s): s for s in self.settings}
-        latencies = self.race(files | {n: (path, s) for n, s in by_name.items()}, "bar", seconds)
-        rest = {n: x for n, x in latencies.items() if n != "bar"}
-        if not rest:
-            raise RuntimeError(f"no setting of {self.job.target.name} runs {path.name}: {self.unfit}")
-        best = max(rest, key=lambda n: rest[n].ratio)
-        return rest[best], by_name[best]
+        """Time a saved candidate; return its latency and the setting that it is fastest in."""
+        with self.clock("race"):
+            timed = self.timing({"file": path}, seconds)
+        return timed.latency, timed.settings
 
     # -- the log -------------------------------------------------------------------------------------------------
 

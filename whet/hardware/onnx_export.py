@@ -43,7 +43,7 @@ def export_onnx(net: Net, path: Path) -> Path:
     """Write `net` in eval mode to `path` and return it.
 
     Batch norms are folded, the batch (dimension 0 of each input) is named `batch` and dynamic, weights that are
-    quantized are stored as int8. The file appears whole or not at all.
+    quantized are stored as int8. The file appears whole or not at all, in a folder that is made where it is missing.
 
     Raises: TargetError naming the operation that ONNX cannot express.
     """
@@ -62,6 +62,7 @@ def export_onnx(net: Net, path: Path) -> Path:
     assert exported is not None
     _store_integers(exported.model)
     _strip(exported.model)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part.onnx")
     size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
     side = f"{path.stem}.data" if size > INLINE_BYTES else None

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from whet.core.errors import ArtifactError, TargetError, unknown
 from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
-from whet.core.target import Array, Artifact, Session
+from whet.core.target import Array, Artifact, Session, Target
 from whet.hardware.device import Device, fingerprint
 from whet.hardware.measure import Latency, measure, measure_artifacts
 
@@ -201,7 +201,7 @@ class Bar:
 
 
 def baselines(
-    net: Net, target: CpuTarget, folder: Path, example: Sequence[Array] | None = None, **options: Any
+    net: Net, target: Target, folder: Path, example: Sequence[Array] | None = None, **options: Any
 ) -> Bar:
     """Save the uncompressed net, measure it in every setting of any runtime, return the fastest: the bar.
 
@@ -227,17 +227,17 @@ def baselines(
     return Bar(best, artifacts[best], latencies, unfit)
 
 
-def _saved(net: Net, target: CpuTarget, folder: Path) -> tuple[dict[str, Artifact], dict[str, str]]:
+def _saved(net: Net, target: Target, folder: Path) -> tuple[dict[str, Artifact], dict[str, str]]:
     """Write each file that a setting needs; return the artifacts and what cannot be written, by setting."""
     artifacts: dict[str, Artifact] = {}
     unfit: dict[str, str] = {}
     files: dict[tuple[str, str], Path] = {}
-    everything = [*every_setting(target.device), *target.all_settings()]
+    everything = [*every_setting(), *target.all_settings()]
     for name, each in {setting_name(each): each for each in everything}.items():
         kind = ("inductor", each["precision"]) if each["runtime"] == "inductor" else ("onnx", "")
         try:
             if kind not in files:
-                files[kind] = target.save(net, folder, each)
+                files[kind] = _runtime(each["runtime"]).save(net, folder, each)
             artifacts[name] = Artifact(files[kind], each)
         except TargetError as error:
             unfit[name] = str(error)

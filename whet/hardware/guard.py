@@ -1,0 +1,125 @@
+"""`Guarded`: a target that opens each file in a child process first, as a runtime that crashes takes its own along."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+import whet
+from whet.core.errors import TargetError, WhetError
+from whet.core.net import Net
+from whet.core.space import Decision, Space
+from whet.core.target import Artifact, Session, Target
+
+
+class Guarded:
+    """The target `inner`, whose `open` fails with a clear error where the runtime would kill the process.
+
+    A child process opens the file with the same settings and batch and runs it once, on zeros; only then is it opened
+    here. The child lives on and takes the next file; one that dies is replaced. Each file, as it is on disk, is tried
+    once per setting and batch.
+    """
+
+    def __init__(self, inner: Target) -> None:
+        self.inner = inner
+        self._child: subprocess.Popen[str] | None = None
+        self._tried: dict[tuple[Any, ...], str | None] = {}
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def alignment(self) -> int:
+        return self.inner.alignment
+
+    def space(self) -> Space:
+        return self.inner.space()
+
+    def settings(self, decision: Decision) -> dict[str, Any]:
+        return self.inner.settings(decision)
+
+    def all_settings(self) -> list[dict[str, Any]]:
+        return self.inner.all_settings()
+
+    def save(self, net: Net, folder: Path) -> Path:
+        return self.inner.save(net, folder)
+
+    def open(self, artifact: Artifact, batch: int) -> Session:
+        """Return the session, or raise what `inner.open` does, and TargetError where the runtime crashes."""
+        if artifact.path.exists():
+            stat = artifact.path.stat()
+            key = (artifact.path, stat.st_mtime_ns, stat.st_size, json.dumps(artifact.settings), batch)
+            if key not in self._tried:
+                self._tried[key] = self._crash(artifact, batch)
+            if self._tried[key]:
+                raise TargetError(f"'{artifact.path}' under {artifact.settings}: {self._tried[key]}.")
+        return self.inner.open(artifact, batch)
+
+    def _crash(self, artifact: Artifact, batch: int) -> str | None:
+        """Return how the child died of a file, or None."""
+        if self._child is None or self._child.poll() is not None:
+            self._child = _start()
+        child = self._child
+        assert child.stdin is not None and child.stdout is not None
+        order = {"path": str(artifact.path.resolve()), "settings": artifact.settings, "batch": batch}
+        try:
+            child.stdin.write(json.dumps(order) + "\n")
+            child.stdin.flush()
+            answered = child.stdout.readline() == "tried\n"
+        except BrokenPipeError:
+            answered = False
+        if answered:
+            return None
+        code = child.wait()
+        self._child = None
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"the runtime crashed ({how}) when it was tried in a child process"
+
+    def close(self) -> None:
+        """End the child process; the next `open` starts another."""
+        if self._child is not None:
+            assert self._child.stdin is not None and self._child.stdout is not None
+            self._child.stdin.close()
+            self._child.stdout.close()
+            self._child.wait()
+            self._child = None
+
+
+def _start() -> subprocess.Popen[str]:
+    package = str(Path(whet.__file__).parent.parent)
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [sys.executable, "-m", "whet.hardware.guard"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        start_new_session=True,  # Ctrl-C is for the parent to handle
+    )  # fmt: skip
+
+
+def serve(orders: IO[str], answers: IO[str]) -> None:
+    """Try each ordered file until the parent is gone; a file that fails in an orderly way is the parent's to report."""
+    from whet.hardware import targets
+
+    target = targets.get("cpu")
+    for line in orders:
+        order = json.loads(line)
+        try:
+            session = target.open(Artifact(Path(order["path"]), order["settings"]), order["batch"])
+            session(*(np.zeros_like(buffer) for buffer in getattr(session, "bound", ())))
+        except WhetError:
+            pass
+        answers.write("tried\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a runtime prints must not pass for an answer
+    serve(sys.stdin, replies)
