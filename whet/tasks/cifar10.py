@@ -54,7 +54,7 @@ def cifar10(data: Path | None = None) -> Bundle:
         task,
         {"resnet20": lambda: resnet(20), "resnet44": lambda: resnet(44)},
         (normalise(images[:2]),),
-        recipe=Recipe(learning_rate=0.05),
+        recipe=Recipe(learning_rate=0.05, hints="auto", hint_weight=5.0),
         weights={n: folder / f"{n}.safetensors" for n in ("resnet20", "resnet44")},
     )
 

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from whet.core.errors import ArtifactError, TaskError, TrainingError
 from whet.core.net import Net
 from whet.core.task import Batch, Task, split
+from whet.train.hints import Taps, alike_layers
 from whet.train.recipe import DISTANCES, SCHEDULES, Recipe
 from whet.train.state import module_of, read_tensors, write_tensors
 
@@ -117,7 +118,7 @@ class _Loop:
         self.samples, self.seconds = samples, seconds
         self.bf16 = recipe.bf16()
         self.report = FitReport()
-        self.taps = _Taps(self.module, self.teacher, recipe.hints, self.report.skipped)
+        self.taps = Taps(self.module, self.teacher, self._hints(net, teacher), self.report.skipped)
         for module in (self.module, self.teacher):
             if module is not None:
                 _channels_last(module)
@@ -125,6 +126,12 @@ class _Loop:
         self.before_seconds = 0.0
         self.started = time.monotonic()
         torch.manual_seed(seed)
+
+    def _hints(self, net: Network, teacher: Network | None) -> Sequence[str]:
+        if self.recipe.hints != "auto":
+            return self.recipe.hints
+        both = isinstance(net, Net) and isinstance(teacher, Net) and self.teacher is not None
+        return alike_layers(net, teacher) if both else ()  # type: ignore[arg-type]
 
     # -- the loop --
 
@@ -280,39 +287,6 @@ class _Loop:
         self.report.steps, self.report.samples = metadata["steps"], metadata["samples"]
         self.report.losses = metadata["losses"]
         self.before_seconds, self.started = metadata["seconds"], time.monotonic()
-
-
-class _Taps:
-    """Records the outputs of hint layers in student and teacher during a forward pass."""
-
-    def __init__(
-        self, student: nn.Module, teacher: nn.Module | None, hints: tuple[str, ...], skipped: dict[str, str]
-    ) -> None:
-        self.seen: dict[str, list[Tensor]] = {}
-        self.handles = []
-        for name in hints if teacher is not None else ():
-            if any(name not in dict(m.named_modules()) for m in (student, teacher) if m is not None):
-                skipped[name] = "hint layer is not in both networks"
-                continue
-            for module in (student, teacher):
-                assert module is not None
-                self.handles.append(module.get_submodule(name).register_forward_hook(self._record(name)))
-
-    def _record(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, inputs, output: self.seen.setdefault(name, []).append(output)
-
-    def distance(self) -> Tensor:
-        """Return the sum over hints of the mean squared difference, and forget the outputs."""
-        total = torch.zeros(())
-        for student, teacher in self.seen.values():
-            if student.shape == teacher.shape:
-                total = total + (student.float() - teacher.float()).square().mean()
-        self.seen.clear()
-        return total
-
-    def remove(self) -> None:
-        for handle in self.handles:
-            handle.remove()
 
 
 def _channels_last(module: nn.Module) -> None:

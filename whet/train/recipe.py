@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +58,9 @@ class Recipe:
     The loss is `(1 - distillation) * task loss + distillation * distance(student, teacher)`; the distance `kl` is
     `T^2 KL(softmax(teacher / T) || softmax(student / T))` over the last dimension (Hinton et al. 2015), `mse` the mean
     squared difference. Without a teacher the loss is the task's. `hints` names layers whose outputs are pulled to the
-    teacher's by their mean squared difference (Romero et al. 2015, FitNets), weighted by `hint_weight`. Weight decay
-    spares norms and biases. `precision` auto is bf16 autocast where the CPU computes in bf16.
+    teacher's (Romero et al. 2015, FitNets) by `hint_weight |student - teacher|^2 / |teacher|^2`, which unlike theirs
+    does not depend on a layer's scale; `auto` takes three spread over the layers that have one shape in both networks.
+    Weight decay spares norms and biases. `precision` auto is bf16 autocast where the CPU computes in bf16.
     """
 
     optimizer: str = "sgd"
@@ -72,7 +74,7 @@ class Recipe:
     distance: str = "kl"
     clip_norm: float = 5.0
     precision: str = "auto"
-    hints: tuple[str, ...] = ()
+    hints: tuple[str, ...] | Literal["auto"] = ()
     hint_weight: float = 1.0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,64 @@
+"""Hints: inner layers of the student are pulled towards the same layers of the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from whet.core.net import Net
+
+COUNT = 3
+
+
+def alike_layers(student: Net, teacher: Net, count: int = COUNT) -> list[str]:
+    """Return up to `count` layers with weights, spread evenly, whose outputs have one shape in both networks.
+
+    The last such layer is left out where it gives the network's output: the distillation loss has it already.
+    """
+    shapes = []
+    for net in (student, teacher):
+        outputs = net.forward_shapes()
+        nodes = [n for n in net.graph.nodes if n.op == "call_module" and hasattr(net.layer(str(n.target)), "weight")]
+        shapes.append({str(n.target): outputs[n.name] for n in nodes if n.name in outputs})
+    shared = [name for name, shape in shapes[1].items() if shapes[0].get(name) == shape]
+    shared = [n for n in shared if isinstance(teacher.layer(n), nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)][:-1]
+    if len(shared) <= count:
+        return shared
+    return [shared[(i + 1) * len(shared) // (count + 1)] for i in range(count)]
+
+
+class Taps:
+    """Records the outputs of hint layers in student and teacher during a forward pass."""
+
+    def __init__(
+        self, student: nn.Module, teacher: nn.Module | None, hints: Sequence[str], skipped: dict[str, str]
+    ) -> None:
+        self.seen: dict[str, list[Tensor]] = {}
+        self.handles = []
+        for name in hints if teacher is not None else ():
+            if any(name not in dict(m.named_modules()) for m in (student, teacher) if m is not None):
+                skipped[name] = "hint layer is not in both networks"
+                continue
+            for module in (student, teacher):
+                assert module is not None
+                self.handles.append(module.get_submodule(name).register_forward_hook(self._record(name)))
+
+    def _record(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda module, inputs, output: self.seen.setdefault(name, []).append(output)
+
+    def distance(self) -> Tensor:
+        """Return the sum over hints of |student - teacher|^2 / |teacher|^2, and forget the outputs."""
+        total = torch.zeros(())
+        for student, teacher in self.seen.values():
+            if student.shape == teacher.shape:
+                wanted = teacher.float()
+                total = total + (student.float() - wanted).square().mean() / wanted.square().mean().clamp_min(1e-12)
+        self.seen.clear()
+        return total
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
