@@ -23,7 +23,9 @@ from whet import tasks
 from whet.core.errors import StudyError, TaskError, UnknownNameError
 from whet.core.study import Study
 from whet.flow.deliver import DeliveredFront
-from whet.flow.optimize import Search, optimize
+from whet.flow.explore import Explore
+from whet.flow.finals import Finals
+from whet.flow.optimize import optimize
 from whet.verify.manifest import check_files, read_manifest
 
 KILLS = int(os.environ.get("WHET_KILLS", "3"))
@@ -71,7 +73,7 @@ def test_same_call_resumes_and_touches_the_test_data_no_more(
     from whet.flow import deliver
 
     monkeypatch.setattr(deliver, "_test", lambda bench, artifact: pytest.fail("test data were read again"))
-    monkeypatch.setattr(Search, "finals", lambda self: None)
+    monkeypatch.setattr(Finals, "run", lambda self: None)
     again = optimize(net, bundle.task, max_drop="3%", budget="30s", trials=3, out=run.folder, recipe=bundle.recipe)
     assert [m.test for m in again.members] == [m.test for m in run.members]
     assert [m.decision for m in again.members] == [m.decision for m in run.members]
@@ -88,10 +90,10 @@ def test_ctrl_c_delivers_the_front_so_far(
 ) -> None:
     net, bundle = digits
 
-    def interrupt(self: Search) -> None:
+    def interrupt(self: Explore) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Search, "probe", interrupt)
+    monkeypatch.setattr(Explore, "probe", interrupt)
     front = optimize(net, bundle.task, max_drop="3%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
     assert [m.decision for m in front.members] == [{"network:int8": "all"}]
     assert read_manifest(tmp_path / "r" / "front" / "0")["network"] == "digits_cnn"
@@ -101,7 +103,8 @@ def test_a_limit_that_nobody_meets_shows_the_nearest(
     digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, bundle = digits
-    monkeypatch.setattr(Search, "run", lambda self: (self.bench.prepare(), self.finish_identity()))
+    monkeypatch.setattr(Explore, "run", Explore.finish_identity)
+    monkeypatch.setattr(Finals, "run", lambda self: None)
     worse = whet.Task(**{**vars(bundle.task), "metric": _Falling()})
     front = optimize(net, worse, max_drop="1%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
     assert not front.met and not front.members and front.fastest() is None

@@ -16,6 +16,7 @@ from whet.core.net import Net
 
 aten = torch.ops.aten
 PRODUCTS = tuple(f"aten.{name}." for name in ("mm", "addmm", "bmm", "matmul", "linear", "einsum", "embedding"))
+IDEMPOTENT = (aten.relu.default, aten.relu_.default)
 ADDS = (aten.add.Tensor, aten.add_.Tensor, operator.add)
 
 
@@ -288,9 +289,18 @@ def drop_blocks(net: Net, sites: Iterable[str]) -> Net:
             node.replace_all_uses_with(left[0])
         elif operands and not left:
             gone.add(node.name)
+    _merge_repeated(smaller)
     smaller.settle()
     _delete_unread_parameters(smaller, net)
     return smaller
+
+
+def _merge_repeated(net: Net) -> None:
+    """Let relu(relu(x)), which is what is left where a block between two is gone, be relu(x)."""
+    for node in list(net.graph.nodes):
+        source = node.args[0] if node.args else None
+        if node.target in IDEMPOTENT and isinstance(source, fx.Node) and source.target in IDEMPOTENT:
+            node.replace_all_uses_with(source)
 
 
 def _delete_unread_parameters(smaller: Net, net: Net) -> None:

@@ -31,7 +31,7 @@ from whet.train.recipe import Recipe
 from whet.train.state import load_state, save_state
 from whet.verify.equivalence import evaluate
 
-QUICK_SAMPLES = 2000
+QUICK_SAMPLES = 5000
 EVALUATION_BATCH = 64
 PARENTS = 3
 

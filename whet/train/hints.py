@@ -36,26 +36,26 @@ class Taps:
     def __init__(
         self, student: nn.Module, teacher: nn.Module | None, hints: Sequence[str], skipped: dict[str, str]
     ) -> None:
-        self.seen: dict[str, list[Tensor]] = {}
+        self.seen: dict[str, dict[str, Tensor]] = {}
         self.handles = []
         for name in hints if teacher is not None else ():
             if any(name not in dict(m.named_modules()) for m in (student, teacher) if m is not None):
                 skipped[name] = "hint layer is not in both networks"
                 continue
-            for module in (student, teacher):
+            for role, module in (("student", student), ("teacher", teacher)):
                 assert module is not None
-                self.handles.append(module.get_submodule(name).register_forward_hook(self._record(name)))
+                self.handles.append(module.get_submodule(name).register_forward_hook(self._record(name, role)))
 
-    def _record(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, inputs, output: self.seen.setdefault(name, []).append(output)
+    def _record(self, name: str, role: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda module, inputs, output: self.seen.setdefault(name, {}).update({role: output})
 
     def distance(self) -> Tensor:
         """Return the sum over hints of |student - teacher|^2 / |teacher|^2, and forget the outputs."""
         total = torch.zeros(())
-        for student, teacher in self.seen.values():
-            if student.shape == teacher.shape:
-                wanted = teacher.float()
-                total = total + (student.float() - wanted).square().mean() / wanted.square().mean().clamp_min(1e-12)
+        for outputs in self.seen.values():
+            got, wanted = outputs["student"].float(), outputs["teacher"].float()
+            if got.shape == wanted.shape:
+                total = total + (got - wanted).square().mean() / wanted.square().mean().clamp_min(1e-12)
         self.seen.clear()
         return total
 

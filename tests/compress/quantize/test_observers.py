@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whet.compress.quantize.observers import grid, mean_squared_error, min_max, percentile, rounding_error
+from whet.compress.quantize.observers import Seen, grid, mean_squared_error, min_max, percentile, rounding_error
 
 
 @settings(max_examples=40, deadline=None)
@@ -13,7 +13,8 @@ from whet.compress.quantize.observers import grid, mean_squared_error, min_max, 
 def test_least_error_is_never_above_that_of_the_whole_range(seed: int, kind: str) -> None:
     x = torch.randn(2000, generator=torch.Generator().manual_seed(seed))
     x = {"normal": x, "relu": x.relu(), "heavy": x**5}[kind]
-    assert rounding_error(x, *mean_squared_error(x)) <= rounding_error(x, *min_max(x))
+    seen = Seen.whole(x)
+    assert rounding_error(x, *mean_squared_error(seen)) <= rounding_error(x, *min_max(seen))
 
 
 @given(st.floats(-100, 100), st.floats(0, 100))
@@ -25,11 +26,20 @@ def test_the_grid_holds_zero_exactly(low: float, width: float) -> None:
 
 def test_percentile_holds_its_share() -> None:
     x = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
-    low, high = percentile(x, 0.99)
+    low, high = percentile(Seen.whole(x), 0.99)
     assert float(((x >= low) & (x <= high)).float().mean()) == pytest.approx(0.99, abs=1e-3)
 
 
 def test_an_outlier_is_clipped_by_least_error_but_not_by_min_max() -> None:
-    x = torch.cat([torch.rand(100_000), torch.tensor([4.0])])
-    assert min_max(x)[1] == 4.0
-    assert mean_squared_error(x)[1] < 4.0
+    seen = Seen.whole(torch.cat([torch.rand(100_000), torch.tensor([4.0])]))
+    assert min_max(seen)[1] == 4.0
+    assert mean_squared_error(seen)[1] < 4.0
+
+
+def test_extremes_bound_the_range_and_do_not_weigh_in_the_sample() -> None:
+    sample = torch.linspace(0.0, 1.0, 1001)
+    batches = [Seen(sample, -50.0, 1.0), Seen(sample, 0.0, 90.0)]
+    seen = Seen.of(batches)
+    assert min_max(seen) == (-50.0, 90.0)
+    assert percentile(seen, 0.999) == pytest.approx((0.0, 1.0), abs=0.01)
+    assert mean_squared_error(seen)[1] < 90.0

@@ -185,6 +185,14 @@ def test_an_input_that_is_always_zero_is_skipped() -> None:
     assert "zero on all calibration data" in result.skipped["0.0"]
 
 
+def test_layers_of_other_kinds_are_skipped_with_their_kind() -> None:
+    x = torch.randn(8, 2, 4, 4, 4)
+    net = whet.lift(nn.Sequential(nn.Conv3d(2, 3, 3), nn.Flatten(), nn.Linear(24, 4)).eval(), x[:2])
+    result = StaticQuantization().apply(net, ALL, run_on(x, net))
+    assert list(result.changed) == ["2"]
+    assert result.skipped == {"0": "int8 is for Conv1d, Conv2d, Linear; this is a Conv3d"}
+
+
 def test_a_misspelt_observer_is_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'percentile'"):
         StaticQuantization(observer="percentil")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,39 +13,57 @@ from whet.core.fake_quantize import ACTIVATION_MAX
 Range = tuple[float, float]
 
 
-def min_max(values: Tensor) -> Range:
+@dataclass(frozen=True)
+class Seen:
+    """What calibration showed of a tensor: a random sample of its values, and its extremes, which no sample holds."""
+
+    values: Tensor
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, parts: Sequence[Seen]) -> Seen:
+        """Return what several batches showed together."""
+        return cls(torch.cat([p.values for p in parts]), min(p.low for p in parts), max(p.high for p in parts))
+
+    @classmethod
+    def whole(cls, values: Tensor) -> Seen:
+        """Return all there is to see of a tensor."""
+        return cls(values.flatten(), float(values.min()), float(values.max()))
+
+
+def min_max(seen: Seen) -> Range:
     """Return the whole range.
 
-    >>> min_max(torch.tensor([-1.0, 3.0]))
+    >>> min_max(Seen.whole(torch.tensor([-1.0, 3.0])))
     (-1.0, 3.0)
     """
-    return float(values.min()), float(values.max())
+    return seen.low, seen.high
 
 
-def percentile(values: Tensor, share: float = 0.9999) -> Range:
+def percentile(seen: Seen, share: float = 0.9999) -> Range:
     """Return the range that holds `share` of the values, cutting as many off at either end."""
-    ordered = values.flatten().sort().values
+    ordered = seen.values.sort().values
     outside = int((1 - share) / 2 * (ordered.numel() - 1))
     return float(ordered[outside]), float(ordered[ordered.numel() - 1 - outside])
 
 
-def mean_squared_error(values: Tensor, candidates: int = 40) -> Range:
+def mean_squared_error(seen: Seen, candidates: int = 40) -> Range:
     """Return the shrunken whole range of least mean squared rounding error, `argmin_r E (x - Q_r(x))^2`.
 
     Candidates are the whole range times k / `candidates`. The whole range is among them, so the error is never
     above that of `min_max`. (Banner et al. 2019, Post-training 4-bit quantization.)
     """
-    low, high = min_max(values)
-    best, least = (low, high), float("inf")
+    best, least = (seen.low, seen.high), float("inf")
     for k in range(candidates, candidates // 4, -1):
-        tried = low * k / candidates, high * k / candidates
-        error = rounding_error(values, *tried)
+        tried = seen.low * k / candidates, seen.high * k / candidates
+        error = rounding_error(seen.values, *tried)
         if error < least:
             best, least = tried, error
     return best
 
 
-OBSERVERS: dict[str, Callable[[Tensor], Range]] = {
+OBSERVERS: dict[str, Callable[[Seen], Range]] = {
     "min_max": min_max,
     "percentile": percentile,
     "mean_squared_error": mean_squared_error,

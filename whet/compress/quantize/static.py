@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from whet.compress.quantize.observers import OBSERVERS, grid
+from whet.compress.quantize.observers import OBSERVERS, Seen, grid
 from whet.core.errors import CalibrationError, unknown
 from whet.core.fake_quantize import QUANTIZED, ActivationQuantizer, quantize_weight
 from whet.core.fold import fold_batch_norms
@@ -34,7 +35,8 @@ class StaticQuantization:
     the combination that all x86 runtimes run fast. No labels and no training; training through it works.
 
     Choices: `network:int8` is `off`, `all`, or `per-layer`, which gives each layer its own `SITE:bits`.
-    Raises: CalibrationError if the task has no calibration batches. Paper: Jacob et al. 2018, Quantization and
+    Calibrates on the task's calibration batches, or the training batches where it has none.
+    Raises: CalibrationError if the task has neither. Paper: Jacob et al. 2018, Quantization and
     Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference; ranges are calibrated here, where
     the paper learns them as moving averages during training.
     """
@@ -68,21 +70,30 @@ class StaticQuantization:
             site = str(node.target)
             if node.op != "call_module" or site not in wanted:
                 continue
-            values = ranges[node.args[0].name]
-            if not values.isfinite().all():
+            seen = ranges[node.args[0].name]
+            if not (math.isfinite(seen.low) and math.isfinite(seen.high)):
                 skipped[site] = "its input was not finite on the calibration data"
                 continue
-            if not float(values.abs().max()) > 0:
+            if not max(-seen.low, seen.high) > 0:
                 skipped[site] = "its input was zero on all calibration data"
                 continue
             if node.args[0] not in quantizers:
-                scale, zero = grid(*OBSERVERS[self.observer](values))
+                scale, zero = grid(*OBSERVERS[self.observer](seen))
                 quantizers[node.args[0]] = _insert(net, node.args[0], site, ActivationQuantizer(scale, zero))
             node.args = (quantizers[node.args[0]],)
             if type(net.layer(site)) in QUANTIZED:
                 net.module.set_submodule(site, quantize_weight(net.layer(site)))
             changed[site] = "int8"
+        skipped = {site: why for site, why in skipped.items() if site not in changed} | _untreatable(net)
         return Result(net.settle(), changed, skipped)
+
+
+def _untreatable(net: Net) -> dict[str, str]:
+    """Return why layers with weight matrices stay float, by name: int8 is for convolutions and linear layers."""
+    allowed = ", ".join(sorted(t.__name__ for t in QUANTIZED))
+    kinds = (nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Bilinear, nn.RNNBase)
+    found = {name: layer for name, layer in net.layers().items() if isinstance(layer, kinds)}
+    return {name: f"int8 is for {allowed}; this is a {type(layer).__name__}" for name, layer in found.items()}
 
 
 def _choice(site: str) -> Choice:
@@ -103,13 +114,13 @@ def _insert(net: Net, source: fx.Node, site: str, quantizer: nn.Module) -> fx.No
     return node
 
 
-def _observe(net: Net, sites: set[str], run: Run, samples: int) -> dict[str, Tensor]:
-    """Return a sample of the values, with the extremes, of each tensor that a layer of `sites` reads, by node name."""
+def _observe(net: Net, sites: set[str], run: Run, samples: int) -> dict[str, Seen]:
+    """Return what calibration shows of each tensor that a layer of `sites` reads, by node name."""
     batches = run.task.calibration if run.task.calibration is not None else run.task.train
     if batches is None:
         raise CalibrationError(f"int8 needs calibration data: task '{run.task.name}' has no calibration batches.")
     sources = {n.args[0].name for n in net.graph.nodes if n.op == "call_module" and str(n.target) in sites}
-    seen: dict[str, list[Tensor]] = {name: [] for name in sources}
+    seen: dict[str, list[Seen]] = {name: [] for name in sources}
     generator = torch.Generator().manual_seed(run.seed)
 
     class Observer(fx.Interpreter):
@@ -118,7 +129,7 @@ def _observe(net: Net, sites: set[str], run: Run, samples: int) -> dict[str, Ten
             if n.name in seen:
                 flat = value.detach().float().flatten()
                 picked = flat[torch.randint(flat.numel(), (KEPT_VALUES // 8,), generator=generator)]
-                seen[n.name].append(torch.cat([picked, flat.min()[None], flat.max()[None]]))
+                seen[n.name].append(Seen(picked, float(flat.min()), float(flat.max())))
             return value
 
     count = 0
@@ -132,4 +143,4 @@ def _observe(net: Net, sites: set[str], run: Run, samples: int) -> dict[str, Ten
                 break
     if not count:
         raise CalibrationError(f"int8 needs calibration data: task '{run.task.name}' gave no batch.")
-    return {name: torch.cat(parts) for name, parts in seen.items()}
+    return {name: Seen.of(parts) for name, parts in seen.items()}

@@ -1,0 +1,51 @@
+"""Which layers `auto` takes for hints, and what their distance is."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import whet
+from whet.core.blocks import drop_blocks
+from whet.core.cut import cut
+from whet.networks.resnet import resnet
+from whet.train.hints import Taps, alike_layers
+
+
+def net() -> whet.Net:
+    return whet.lift(resnet(20).eval(), (torch.randn(2, 3, 32, 32),))
+
+
+def test_hint_layers_are_spread_over_those_of_one_shape_in_both() -> None:
+    teacher = net()
+    student = drop_blocks(teacher, ["layer1.1", "layer2.1"])
+    found = alike_layers(student, teacher)
+    assert len(found) == 3 and len(set(found)) == 3
+    assert not any(name.startswith(("layer1.1.", "layer2.1.", "linear")) for name in found)
+    order = list(teacher.layers())
+    assert [order.index(n) for n in found] == sorted(order.index(n) for n in found)
+
+
+def test_layers_whose_width_was_cut_are_not_taken() -> None:
+    teacher = net()
+    names = [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in (0, 1, 2)]
+    student = cut(teacher, {name: range(8) for name in names})
+    found = alike_layers(student, teacher, count=50)
+    assert not set(found) & set(names)
+    assert {f"layer{s}.{b}.conv2" for s in (1, 2, 3) for b in (0, 1, 2)} <= set(found)
+
+
+def test_the_distance_is_relative_to_the_teachers_scale() -> None:
+    teacher, student = nn.Sequential(nn.Linear(3, 4)), nn.Sequential(nn.Linear(3, 4))
+    x = torch.randn(5, 3)
+    for scale in (1.0, 100.0):
+        for module in (teacher, student):
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.mul_(scale)
+        taps = Taps(student, teacher, ["0"], {})
+        with torch.no_grad():
+            wanted, got = teacher(x), student(x)
+        expected = (got - wanted).square().mean() / wanted.square().mean()
+        torch.testing.assert_close(taps.distance(), expected)
+        taps.remove()

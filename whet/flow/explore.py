@@ -1,0 +1,140 @@
+"""`Explore`: what needs no training, one choice at a time, then many candidates with a little training each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from whet.core.space import Decision
+from whet.core.strategy import Observation, Strategy
+from whet.core.study import Trial
+from whet.flow.stage import Plan, Stage
+from whet.flow.workbench import Workbench
+from whet.search import strategies
+
+
+class Explore(Stage):
+    """The stages before the finals: the untouched network with the finishers, probes, and short trainings."""
+
+    def __init__(self, bench: Workbench, plan: Plan) -> None:
+        super().__init__(bench, plan)
+        limit = bench.job.max_drop
+        budgets = (limit, limit * 6) if limit else (0.003, 0.2)
+        options: dict[str, Any] = {"budgets": budgets} if bench.job.strategy == "sensitivity" else {}
+        self.strategy: Strategy = strategies.get(bench.job.strategy, self.space, seed=bench.job.seed, **options)
+
+    def run(self) -> None:
+        self.finish_identity()
+        if len(self.space):
+            self.probe()
+            self.explore()
+
+    def finish_identity(self) -> None:
+        """Try the finishers on the untouched network: the cheapest candidates, often good ones."""
+        if self.job.finishers and not self.of_stage("full"):
+            self.say("int8 without training")
+            self.verify(self.bench.finish(self.job.net, self.finisher_decision()), self.finisher_decision(), 0, None)
+
+    # -- stage 1: one choice at a time ---------------------------------------------------------------------------
+
+    def probe(self) -> None:
+        """Score, and where the budget allows time, each single choice without training: where forecasts begin."""
+        done = {t.decision for t in self.of_stage("probe")}
+        allowed = self.plan.probe_share * self.job.budget_seconds
+        step = self.bench.cost("save", 3.0) + self.bench.cost("race", 1.0)
+        timed = len(self.space) * step < allowed
+        until = min(self.run_.budget.spent_seconds + allowed, self.job.budget_seconds - self.reserve_seconds)
+        for choice in self.space:
+            value = self._probe_value(choice.values, choice.identity)
+            decision = self.space.canonical(Decision({choice.name: value}))
+            if decision not in done and len(decision) and self.run_.budget.spent_seconds < until:
+                self.say(f"probing {choice.name} = {value}")
+                self._probe(decision, timed)
+        if hasattr(self.strategy, "believe"):
+            self.strategy.believe(*self._beliefs())
+
+    def _probe(self, decision: Decision, timed: bool) -> None:
+        result = self.bench.structure(decision)
+        if not result.changed:
+            return
+        figures: dict[str, Any] = {}
+        if timed:
+            figures |= self.bench.time_net(result.net, None)
+        else:
+            figures["speedup"] = self.bench.forecast_speedup(result.net)
+            figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
+        quality = self.bench.quick_quality(self.bench.recalibrated(result.net))
+        self.bench.record(
+            "probe",
+            decision,
+            quality,
+            reference=self.bench.quick_reference(),
+            skipped=result.skipped,
+            **figures,
+        )
+
+    @staticmethod
+    def _probe_value(values: Sequence[Any], identity: Any) -> Any:
+        others = [v for v in values if v != identity]
+        return others[len(others) // 2] if others else identity
+
+    def _beliefs(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return each probed choice's effect on log latency and on the drop, per unit of distance."""
+        from whet.search.predictors.linear import distance
+
+        latency: dict[str, float] = {}
+        damage: dict[str, float] = {}
+        for trial in self.of_stage("probe"):
+            name, value = next(iter(trial.decision.items()))
+            step = max(distance(self.space.choices[name], value), 1e-6)
+            latency[name] = -math.log(max(trial.speedup, 1e-6)) / step
+            damage[name] = max(trial.drop, 0.0) / step
+        return latency, damage
+
+    # -- stage 2: many candidates, a little training each --------------------------------------------------------
+
+    def explore(self) -> None:
+        """Give each proposed candidate a short fine-tuning; most are not trained further."""
+        observed = self.of_stage("short")
+        for trial in observed:
+            self._tell(trial)
+        until = max(self.plan.explore_until * self.job.budget_seconds, self.run_.budget.spent_seconds + 15.0)
+        until = min(until, self.job.budget_seconds - self.reserve_seconds)
+        short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
+        short = 0.0 if math.isinf(short) else short
+        count = len(observed)
+        while self.job.trials is None or count < self.job.trials:
+            step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
+            asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
+            if not asked:
+                break
+            if len(asked[0]):
+                self._tell(self.short(asked[0], short))
+                count += 1
+
+    def _tell(self, trial: Trial) -> None:
+        structural = Decision({n: v for n, v in trial.decision.items() if n in self.space.choices})
+        excess = max(0.0, trial.drop - 4 * self.job.max_drop) if self.job.max_drop is not None else 0.0
+        self.strategy.tell([Observation(structural, (trial.speedup / self.base_speedup, trial.drop), excess)])
+
+    @property
+    def base_speedup(self) -> float:
+        """The speed-up of the untouched structure with the finishers: what structural choices multiply."""
+        untouched = [t.speedup for t in self.of_stage("full") if not t.samples and t.speedup > 0]
+        return max([1.0, *untouched[:1]])
+
+    def short(self, decision: Decision, duration: float) -> Trial:
+        """Time a candidate, fine-tune it briefly, score it in torch on part of the validation data."""
+        result = self.bench.structure(decision)
+        timed = self.bench.time_net(result.net, self.finisher_decision())
+        net, parent = self.bench.inherit(decision, result.net)
+        samples = self.samples_of(parent)
+        if parent is None:
+            self.bench.recalibrated(net)
+        report = self.bench.train(net, **self.plan.limit(duration, self.plan.short_samples))
+        return self.bench.record(
+            "short", decision, self.bench.quick_quality(net), reference=self.bench.quick_reference(),
+            samples=samples + report.samples, parent=parent, changed=result.changed, skipped=result.skipped, net=net,
+            **timed,
+        )  # fmt: skip

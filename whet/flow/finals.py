@@ -1,0 +1,130 @@
+"""`Finals`: the few candidates that may be on the front are trained for real, finished and verified."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from whet.core.space import Decision
+from whet.core.study import Trial
+from whet.flow.stage import Stage
+
+HOPEFUL = 0.8
+"""The share of the limit that a forecast may use up; validation data are a sample, and int8 costs a little."""
+
+
+class Finals(Stage):
+    """Rounds of full training; each takes the fastest candidate that is expected to meet the limit."""
+
+    def run(self) -> None:
+        """Train the most promising structures for real; verify each as it is, then with the finishers.
+
+        What is left of the budget is shared by the rounds to come; a structure whose finishing was lost to a kill
+        is finished first.
+        """
+        planned = self.plan.rounds(self.job.budget_seconds) if len(self.space) else 1
+        while True:
+            trained = [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
+            unfinished = [t for t in trained if self.job.finishers and not self._finishing_of(t)]
+            rounds = planned - len(trained)
+            if not unfinished and rounds <= 0:
+                break
+            units = rounds + self.portion * len(unfinished)
+            share = (self.run_.budget.left_seconds - self.reserve_seconds) / units - self._finishing_seconds()
+            if share < 2.0:
+                break
+            if unfinished:
+                self.finish(unfinished[0], share * self.portion)
+                continue
+            candidate = self.choose(share * (1 - self.portion))
+            if candidate is None:
+                break
+            self.full(candidate, share * (1 - self.portion))
+
+    @property
+    def portion(self) -> float:
+        """The share of a round's training that comes after the finishers."""
+        return self.plan.quantized_share if self.job.finishers else 0.0
+
+    def limit_of(self, share: float) -> float | None:
+        return None if self.plan.full_samples is None else self.plan.full_samples * share
+
+    def _is_finished(self, trial: Trial) -> bool:
+        """Say whether finishers were applied in `trial`."""
+        return any(n not in self.space.choices for n in trial.decision)
+
+    def _finishing_of(self, trial: Trial) -> Trial | None:
+        return next((t for t in self.of_stage("full") if t.parent == trial.number and self._is_finished(t)), None)
+
+    def _finishing_seconds(self) -> float:
+        files = 1 + bool(self.job.finishers)
+        return files * (self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0))
+
+    def choose(self, seconds: float) -> Trial | None:
+        """Return the fastest candidate expected to be within the limit after `seconds` more of training.
+
+        Candidates are those of short training and those that missed the limit after a full one, not yet gone on with.
+        """
+        explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
+        trained = [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
+        continued = {t.parent for t in trained}
+        missed = [t for t in trained if not self.bench.feasible(t)]
+        waiting = [t for t in explored + missed if t.number not in continued]
+        if not waiting:
+            return None
+        limit = self.job.max_drop
+        if limit is None:
+            return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20))
+        later = self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
+        power = self.recovery()
+        expected = {t.number: max(t.drop, 0.0) * ((t.samples + later) / max(t.samples, 1)) ** -power for t in waiting}
+        hopeful = [t for t in waiting if expected[t.number] <= HOPEFUL * limit]
+        if hopeful:
+            return max(hopeful, key=self._forecast_speedup)
+        return min(waiting, key=lambda t: expected[t.number])
+
+    def _forecast_speedup(self, trial: Trial) -> float:
+        """Return the speed-up with the finishers: for a trained candidate that of the explored one it began as."""
+        while trial.stage == "full" and trial.parent is not None and trial.parent >= 0:
+            trial = self.study.trials[trial.parent]
+        return trial.speedup
+
+    def _identity_trial(self) -> Trial:
+        return Trial(-1, "short", Decision(), self.bench.reference, 0.0, 1.0)
+
+    def recovery(self) -> float:
+        """Return p, where a drop shrinks with the samples n that it was trained on as n^-p: what was seen so far.
+
+        On ResNet-20 without three of its blocks a training of ten times the samples left 0.33 of the drop, p = 0.48.
+        """
+        powers = [0.5]
+        for t in self.of_stage("full"):
+            if t.parent is not None and t.parent >= 0 and not self._is_finished(t):
+                before = self.study.trials[t.parent]
+                if before.drop > 1e-3 and t.samples > before.samples > 0:
+                    ratio = min(max(t.drop / before.drop, 0.05), 1.0)
+                    powers.append(-math.log(ratio) / math.log(t.samples / before.samples))
+        return sum(powers) / len(powers)
+
+    def full(self, candidate: Trial, duration: float) -> None:
+        """Train one candidate's structure and verify it as it is."""
+        self.say(f"training candidate {candidate.number} (x{candidate.speedup:.2f})")
+        result = self.bench.structure(candidate.decision)
+        net, parent = self.bench.inherit(candidate.decision, result.net)
+        report = self.bench.train(net, **self.plan.limit(duration, self.limit_of(1 - self.portion)))
+        samples = self.samples_of(parent) + report.samples
+        self.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
+
+    def finish(self, trained: Trial, duration: float) -> None:
+        """Apply the finishers to a trained structure, let it settle at a tenth of the learning rate, verify it."""
+        self.say(f"finishing trial {trained.number} in int8")
+        decision = trained.decision.merge(self.finisher_decision())
+        finished = self.bench.finish(self.bench.rebuild(trained), decision)
+        gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1)
+        report = self.bench.train(finished.net, gentle, **self.plan.limit(duration, self.limit_of(self.portion)))
+        both = replace(
+            finished,
+            changed={**trained.changed, **finished.changed},
+            skipped={**trained.skipped, **finished.skipped},
+        )
+        self.verify(both, decision, trained.samples + report.samples, trained.number)

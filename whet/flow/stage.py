@@ -1,0 +1,108 @@
+"""What the stages of a search share: the plan, the log, and the verification of a finished candidate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from whet.core.space import Decision
+from whet.core.study import Trial
+from whet.core.target import Artifact
+from whet.flow.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the budget is cut up: shares of the time, or of the training samples when the budget is in epochs."""
+
+    probe_share: float = 0.12
+    explore_until: float = 0.32
+    short_share: float = 0.012
+    short_seconds: float = 2.0
+    finals: int = 3
+    most_finals: int = 5
+    final_seconds: float = 200.0
+    quantized_share: float = 0.2
+    reserve_share: float = 0.05
+    short_samples: int | None = None
+    full_samples: int | None = None
+
+    @classmethod
+    def of_epochs(cls, epochs: float, train_samples: int, trials: int) -> Plan:
+        """Return the plan that trains on `epochs` times the training data in all, however long that takes."""
+        total = epochs * train_samples
+        finals = cls.finals
+        return cls(short_samples=max(1, int(0.4 * total / trials)), full_samples=max(1, int(0.6 * total / finals)))
+
+    def rounds(self, budget_seconds: float) -> int:
+        """Return how many structures are trained in earnest: one for each `final_seconds`, from two to `most_finals`.
+
+        More training of one structure soon gives little: what is left of its drop is what the structure lacks.
+        """
+        if math.isinf(budget_seconds):
+            return self.finals
+        return max(2, min(self.most_finals, int(budget_seconds / self.final_seconds)))
+
+    @staticmethod
+    def limit(seconds: float, samples: float | None) -> dict[str, Any]:
+        """Return how long a training may be, as options of `fit`: samples where the budget is in epochs."""
+        return {"seconds": seconds} if samples is None else {"samples": max(1, int(samples))}
+
+
+class Stage:
+    """A stage of one optimization; it looks at the log first, so a resumed study goes on where it stopped."""
+
+    def __init__(self, bench: Workbench, plan: Plan) -> None:
+        self.bench, self.plan = bench, plan
+        self.job, self.study, self.run_ = bench.job, bench.study, bench.run
+        self.space = bench.job.space()
+
+    def say(self, stage: str) -> None:
+        self.run_.progress({"stage": stage, "seconds_left": self.run_.budget.left_seconds})
+
+    def of_stage(self, *stages: str) -> list[Trial]:
+        return [t for t in self.study.trials if t.stage in stages]
+
+    @property
+    def reserve_seconds(self) -> float:
+        """Seconds to keep for delivering: verifying and timing about six files."""
+        if math.isinf(self.job.budget_seconds):
+            return 0.0
+        return self.plan.reserve_share * self.job.budget_seconds + 6 * self.bench.cost("evaluate", 1.0) + 6.0
+
+    def finisher_decision(self) -> Decision:
+        """Return the decision that applies every finisher to the whole network."""
+        chosen: dict[str, Any] = {}
+        for item in self.job.finishers:
+            for choice in item.space(self.job.net, self.job.target):
+                if choice.when is None and choice.site == "network":
+                    chosen[choice.name] = "all"
+        return Decision(chosen)
+
+    def samples_of(self, parent: int | None) -> int:
+        return 0 if parent is None else self.study.trials[parent].samples
+
+    def verify(self, result: Any, decision: Decision, samples: int, parent: int | None) -> Trial:
+        """Save, time and score a finished net on the full validation data in its runtime, and log it."""
+        number = self.study.next_number
+        folder = self.job.out / "trials" / str(number)
+        path = self.bench.save(result.net, folder)
+        latency, setting = self.bench.time_file(path, seconds=2.0)
+        artifact = Artifact(path, setting)
+        quality = self.bench.score_file(artifact, self.job.task.val)
+        return self.bench.record(
+            "full",
+            decision,
+            quality,
+            latency=latency,
+            simulated=False,
+            samples=samples,
+            parent=parent,
+            size_bytes=artifact.size_bytes,
+            artifact=str(path.relative_to(self.job.out)),
+            settings=setting,
+            changed=result.changed,
+            skipped=result.skipped,
+            net=result.net,
+        )
