@@ -188,3 +188,32 @@ def test_study_is_opened_by_its_own_config_only(tmp_path: Path) -> None:
     Study.in_folder(tmp_path, {"a": 1}, whet.Space())
     with pytest.raises(StudyError, match="a was 1, now 2"):
         Study.in_folder(tmp_path, {"a": 2}, whet.Space())
+
+
+FULL = """
+import sys, whet
+from whet import tasks
+from whet.core.errors import StudyError
+bundle = tasks.get("digits")
+net = whet.lift(*bundle.trained(), name="digits_cnn")
+try:
+    whet.optimize(net, bundle.task, max_drop="5%", budget="40s", out=sys.argv[1], recipe=bundle.recipe)
+except StudyError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_full_disk_is_said_and_what_was_finished_is_kept(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "full.py").write_text(FULL, encoding="utf-8")
+    mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    small = f"mount -t tmpfs -o size=2m tmpfs {disk}"
+    inside = f"{small} && {sys.executable} {tmp_path}/full.py {disk}/run && ls {disk}/run"
+    try:
+        subprocess.run([*mount, small], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets nobody mount a small disk")
+    found = subprocess.run([*mount, inside], capture_output=True, text=True, check=False)
+    assert "is full. What was finished is safe in it" in found.stdout, found.stdout + found.stderr
+    assert "study.db" in found.stdout

@@ -8,6 +8,7 @@ from torch import nn
 import whet
 from whet.core.blocks import drop_blocks
 from whet.core.cut import cut
+from whet.core.fold import fold_batch_norms
 from whet.networks.resnet import resnet
 from whet.train.hints import Taps, alike_layers
 
@@ -33,6 +34,11 @@ def test_layers_whose_width_was_cut_are_not_taken() -> None:
     found = alike_layers(student, teacher, count=50)
     assert not set(found) & set(names)
     assert {f"layer{s}.{b}.conv2" for s in (1, 2, 3) for b in (0, 1, 2)} <= set(found)
+
+
+def test_layers_that_took_in_their_batch_norm_are_not_taken() -> None:
+    teacher = net()
+    assert alike_layers(fold_batch_norms(teacher), teacher, count=50) == []
 
 
 def test_the_distance_is_relative_to_the_teachers_scale() -> None:

@@ -120,7 +120,7 @@ class Finals(Stage):
         self.say(f"finishing trial {trained.number} in int8")
         decision = trained.decision.merge(self.finisher_decision())
         finished = self.bench.finish(self.bench.rebuild(trained), decision)
-        gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1)
+        gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1, hints=())
         report = self.bench.train(finished.net, gentle, **self.plan.limit(duration, self.limit_of(self.portion)))
         both = replace(
             finished,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from whet.core.errors import TargetError, unknown
+from whet.core.errors import StudyError, TargetError, unknown
 from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Budget, Progress, Run
@@ -66,10 +67,11 @@ def optimize(
         trials = trials or EPOCH_TRIALS
         length = sum(len(split(batch)[1]) for batch in task.train)
         plan = plan or Plan.of_epochs(epochs, length, trials)
+    guarded = Guarded(targets.get(target))
     job = Job(
         net=net,
         task=task,
-        target=Guarded(targets.get(target)),
+        target=guarded,
         passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
         finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
         budget_seconds=seconds(budget) if epochs is None else math.inf,
@@ -98,17 +100,44 @@ def optimize(
     clock.spent_before = study.spent_seconds
     run = Run(task, job.target, net, seed, clock, job.out, fit, progress)
     bench = Workbench(job, study, run)
-    plan = plan or Plan()
     try:
-        progress({"stage": "uncompressed network in every setting", "seconds_left": clock.left_seconds})
+        _search(bench, plan or Plan())
+        return deliver(bench)
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        raise StudyError(
+            f"the disk of '{job.out}' is full. What was finished is safe in it: make room, and the same command "
+            "goes on."
+        ) from error
+    finally:
+        guarded.close()
+
+
+def _search(bench: Workbench, plan: Plan) -> None:
+    """Run the stages; Ctrl-C ends them, once there is something to deliver."""
+    left = bench.run.budget.left_seconds
+    try:
+        bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
         bench.prepare()
         Explore(bench, plan).run()
         Finals(bench, plan).run()
     except KeyboardInterrupt:
-        progress({"stage": "interrupted", "best": bench.best_line(), "seconds_left": clock.left_seconds})
+        best = bench.best_line()
+        bench.run.progress({"stage": "interrupted", "best": best, "seconds_left": bench.run.budget.left_seconds})
         if not bench.bar:
             raise
-    return deliver(bench)
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Say whether an error, or one that it came from, is that of a full disk; libraries word it differently."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in ("os error 28", "No space left on device", "disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def load(item: str | Pass) -> Any:

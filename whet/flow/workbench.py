@@ -25,7 +25,7 @@ from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
 from whet.hardware.targets import baselines, every_setting, setting_name
-from whet.train.fit import FitReport
+from whet.train.fit import FitReport, channels_last
 from whet.train.recalibrate import recalibrate
 from whet.train.recipe import Recipe
 from whet.train.state import load_state, save_state
@@ -72,8 +72,7 @@ class Workbench:
         """Write, time and score the uncompressed network in every setting of any runtime."""
         memo = self.study.recall("prepared")
         if memo is None or not self.original.exists():
-            with self.clock("save"):
-                bar = baselines(self.job.net, self.job.target, self.original.parent, seconds=6.0)
+            bar = baselines(self.job.net, self.job.target, self.original.parent, seconds=6.0)
             self.original = bar.artifact.path
             memo = {
                 "bar": bar.best,
@@ -166,9 +165,9 @@ class Workbench:
     # -- scores and times ----------------------------------------------------------------------------------------
 
     def quick_quality(self, net: Net) -> float:
-        """Score `net` in torch on part of the validation data."""
-        net.eval()
-        with self.clock("quick"):
+        """Score `net` in torch on part of the validation data, in the precision that it is trained in."""
+        channels_last(net.eval().module)
+        with self.clock("quick"), torch.autocast("cpu", torch.bfloat16, enabled=self.job.recipe.bf16()):
             outputs, targets = predict(net, self.job.task.val, QUICK_SAMPLES)
         return self.job.task.score(outputs, targets)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from whet.core.errors import TargetError
 from whet.core.net import Net
-from whet.hardware.cpu import BoundSession, read_onnx, refusing, static_shape
+from whet.hardware.cpu import BoundSession, read_onnx, refusing, require, static_shape
 from whet.hardware.onnx_export import export_onnx
 
 # Importing OpenVINO reports the import to a server, unless this package is absent: then it uses its own stub.
@@ -40,7 +40,11 @@ class OpenVINO:
 
         Raises: ArtifactError for a missing or damaged file, TargetError for a network OpenVINO cannot run.
         """
-        read_onnx(path)
+        if path.suffix == ".xml":  # OpenVINO's own format, which other tools write
+            require(path)
+            require(path.with_suffix(".bin"))
+        else:
+            read_onnx(path)
         with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
             model = _core().read_model(str(path))
         if len(model.outputs) != 1:

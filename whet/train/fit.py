@@ -121,7 +121,7 @@ class _Loop:
         self.taps = Taps(self.module, self.teacher, self._hints(net, teacher), self.report.skipped)
         for module in (self.module, self.teacher):
             if module is not None:
-                _channels_last(module)
+                channels_last(module)
         self.optimizer = recipe.build(self.module)
         self.before_seconds = 0.0
         self.started = time.monotonic()
@@ -289,7 +289,7 @@ class _Loop:
         self.before_seconds, self.started = metadata["seconds"], time.monotonic()
 
 
-def _channels_last(module: nn.Module) -> None:
+def channels_last(module: nn.Module) -> None:
     """Lay 4-D parameters out channels last, in place: about twice as fast to train on a CPU."""
     for parameter in module.parameters():
         if parameter.dim() == 4:

@@ -24,10 +24,17 @@ def alike_layers(student: Net, teacher: Net, count: int = COUNT) -> list[str]:
         nodes = [n for n in net.graph.nodes if n.op == "call_module" and hasattr(net.layer(str(n.target)), "weight")]
         shapes.append({str(n.target): outputs[n.name] for n in nodes if n.name in outputs})
     shared = [name for name, shape in shapes[1].items() if shapes[0].get(name) == shape]
-    shared = [n for n in shared if isinstance(teacher.layer(n), nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)][:-1]
+    shared = [n for n in shared if _comparable(student.layer(n), teacher.layer(n))][:-1]
     if len(shared) <= count:
         return shared
     return [shared[(i + 1) * len(shared) // (count + 1)] for i in range(count)]
+
+
+def _comparable(student: nn.Module, teacher: nn.Module) -> bool:
+    """Say whether both are the same kind of layer; with a batch norm folded in, the output means something else."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    same = type(student) is type(teacher) and type(student) in kinds
+    return same and (student.bias is None) == (teacher.bias is None)
 
 
 class Taps:
