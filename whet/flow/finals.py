@@ -77,7 +77,7 @@ class Finals(Stage):
             return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20))
         later = self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
         power = self.recovery()
-        expected = {t.number: max(t.drop, 0.0) * ((t.samples + later) / max(t.samples, 1)) ** -power for t in waiting}
+        expected = {t.number: max(t.drop, 0.0) * (1 + later / max(t.samples, 1)) ** -power for t in waiting}
         hopeful = [t for t in waiting if expected[t.number] <= HOPEFUL * limit]
         if hopeful:
             return max(hopeful, key=self._forecast_speedup)
