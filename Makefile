@@ -1,4 +1,4 @@
-.PHONY: demo test lint type unit install clean
+.PHONY: demo test lint type unit peers install clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -28,6 +28,11 @@ unit: $(STAMP)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone
 
 test: lint type unit
+
+# Some three hours: other tools beside whet on the same work, each in an environment of its own in the cache folder.
+peers: $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[peers]'
+	$(VENV)/bin/whet bench peers --task all --out runs/peers
 
 clean:
 	rm -rf $(VENV) build *.egg-info

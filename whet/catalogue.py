@@ -36,7 +36,9 @@ METHODS = tuple(
         ("search.optuna", "whet.search.strategies.optuna:OptunaStrategy", "strategy", "Akiba et al. 2019, Optuna: A Next-generation Hyperparameter Optimization Framework"),
         ("predictors.linear", "whet.search.predictors.linear:LinearForecast", "predictor", "Hoerl and Kennard 1970, Ridge Regression"),
         ("train.fit", "whet.train.fit:fit", "training", "Hinton et al. 2015, Distilling the Knowledge in a Neural Network"),
+        ("train.hints", "whet.train.hints:alike_layers", "training", "Romero et al. 2015, FitNets: Hints for Thin Deep Nets"),
         ("train.recalibrate", "whet.train.recalibrate:recalibrate", "training", "Yu and Huang 2019, Universally Slimmable Networks"),
+        ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "Cai et al. 2020, Once-for-All: Train One Network and Specialize it for Efficient Deployment"),
     ]
 )  # fmt: skip
 

@@ -36,6 +36,7 @@ def optimize(
     trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
     strategy: Annotated[str, typer.Option(help="What proposes candidates.")] = "sensitivity",
     passes: Annotated[str, typer.Option(help="Which ways of shrinking are searched.")] = "depth,width,quantize",
+    elastic: Annotated[bool, typer.Option("--elastic", help="Train all candidates at once, as a supernet.")] = False,
     out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),
     seed: int = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
@@ -50,7 +51,7 @@ def optimize(
         front = run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=tuple(p for p in passes.split(",") if p), seed=seed, restart=restart,
-            progress=progress, recipe=bundle.recipe,
+            elastic=elastic, progress=progress, recipe=bundle.recipe,
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))
@@ -143,7 +144,10 @@ def explain(name: str) -> None:
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Argument(help="techniques: each way of shrinking alone, against all together.")],
+    suite: Annotated[
+        str,
+        typer.Argument(help="techniques: each way of shrinking alone, against all together. peers: other tools."),
+    ],
     network: NetworkArgument = None,
     task: str = "digits",
     data: Data = None,
@@ -152,16 +156,42 @@ def bench(
     target: str = "cpu",
     out: Path = Path("runs/bench"),
     results: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("benchmarks/results"),
+    adapters: Annotated[Path, typer.Option(help="peers: the folder of their adapters.")] = Path("benchmarks/peers"),
+    only: Annotated[list[str] | None, typer.Option(help="peers: take only these; repeat it for several.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="peers: only those that need no installation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Give every row of a suite the same work, data and budget; write the table."""
     from whet.flow import bench as module
     from whet.report.console import LiveProgress
 
+    if suite == "peers":
+        _bench_peers(
+            network, task, as_json, peers=adapters, out=out, results=results, budget=budget, max_drop=max_drop,
+            names=only or (), quick=quick, data=data,
+        )  # fmt: skip
+        return
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = _network(task, network, data, progress)
         table = module.run(suite, net, bundle, budget, max_drop, target, out, results, progress)
     print(json.dumps(table) if as_json else module.markdown(table))
+
+
+def _bench_peers(network: str | None, task: str, as_json: bool, **options: Any) -> None:
+    """Run the peers' suite on one task, or on all of them, and print each table."""
+    from whet.peers import bench as peers
+    from whet.peers import table as tables
+    from whet.report.console import LiveProgress
+
+    works = list(peers.SUITE) if task == "all" else [(task, network)]
+    made = []
+    for each, its_network in works:
+        with LiveProgress(quiet=as_json) as progress:
+            made.append(peers.run(each, its_network, progress=progress, **options))
+        if not as_json:
+            print(tables.markdown(made[-1]))
+    if as_json:
+        print(json.dumps(made))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from torch.nn import functional
 
 import whet
 from whet import tasks
-from whet.core.errors import StudyError, TaskError, UnknownNameError
+from whet.core.errors import ArtifactError, StudyError, TaskError, UnknownNameError
 from whet.core.study import Study
-from whet.flow.deliver import DeliveredFront
 from whet.flow.explore import Explore
 from whet.flow.finals import Finals
+from whet.flow.front import DeliveredFront
 from whet.flow.optimize import optimize
 from whet.verify.manifest import check_files, read_manifest
 
@@ -64,6 +65,19 @@ def test_front_holds_files_verified_in_their_runtime(run: DeliveredFront) -> Non
         assert all({"value", "unit", "protocol", "device", "how"} == set(f) for f in figures.values())
     assert run.report.stat().st_size > 1_000_000
     assert "faster than the best uncompressed" in run.conclusion or "Nothing beat" in run.conclusion
+
+
+def test_a_member_is_saved_whole_and_a_changed_file_is_refused(run: DeliveredFront, tmp_path: Path) -> None:
+    member = run.fastest()
+    assert member is not None
+    model = member.save(tmp_path / "model")
+    assert model.exists() and check_files(model.parent)["decision"] == member.decision
+    damaged = replace(member, delivered=str(tmp_path / "model"))
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtifactError, match="SHA-256 differs"):
+        damaged.save(tmp_path / "other")
+    with pytest.raises(ArtifactError, match="broke the limit"):
+        replace(member, delivered="").save(tmp_path / "other")
 
 
 def test_same_call_resumes_and_touches_the_test_data_no_more(

@@ -7,12 +7,13 @@ Sites whose tensors say nothing about the criterion are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from whet.core.axes import AtomGroup, Member
+from whet.core.axes import AtomGroup, Member, analyze
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.run import Run
@@ -145,6 +146,22 @@ def loss_change(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -
 def taylor(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
     """Return the magnitude of `loss_change` (Molchanov et al., 2019)."""
     return {site: np.abs(change) for site, change in loss_change(net, groups, run, samples).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """Scores taken once: the same atoms come first whatever the weights are, so narrower cuts nest in wider ones."""
+
+    scores: Scores = field(repr=False)
+    name: str = ""
+
+    @classmethod
+    def of(cls, net: Net, importance: str, run: Run, samples: int = 256) -> Frozen:
+        """Return the scores of every group of `net` by an importance in `IMPORTANCES`."""
+        return cls(IMPORTANCES[importance](net, list(analyze(net).groups.values()), run, samples), importance)
+
+    def __call__(self, net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+        return {g.site: self.scores[g.site] for g in groups if len(self.scores.get(g.site, ())) == g.size}
 
 
 IMPORTANCES: dict[str, Importance] = {

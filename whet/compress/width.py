@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whet.compress.importance import IMPORTANCES, reads, writes
+from whet.compress.importance import IMPORTANCES, Importance, reads, writes
 from whet.compress.ties import Tie, tie, unfold
 from whet.core.axes import AtomGroup, Axes, analyze
 from whet.core.cut import cut
@@ -25,7 +25,7 @@ class Width:
 
     `SITE:width` in `fractions`, identity 1.0; a fraction q of n atoms keeps `a * max(1, round(q n / a))`,
     where a is the alignment: `round_to`, or the target's, halved until the smallest fraction keeps at least a
-    atoms. Which atoms: those that `importance` (a name in `IMPORTANCES`) scores highest, on the net as it is
+    atoms. Which atoms: those that `importance` (a name in `IMPORTANCES`, or a score) ranks highest, on the net as it is
     when the pass runs; groups that an earlier pass removed are reported as skipped.
 
     `tie` says what one choice decides:
@@ -40,7 +40,7 @@ class Width:
     """
 
     fractions: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    importance: str = "weight_norm"
+    importance: str | Importance = "weight_norm"
     tie: Tie = "stage"
     round_to: int | None = None
     streams: bool = True
@@ -48,7 +48,7 @@ class Width:
     paper = "li2017filters"
 
     def __post_init__(self) -> None:
-        if self.importance not in IMPORTANCES:
+        if isinstance(self.importance, str) and self.importance not in IMPORTANCES:
             raise unknown("importance", self.importance, IMPORTANCES)
         if 1.0 not in self.fractions or not all(0 < f <= 1 for f in self.fractions):
             raise DecisionError(f"fractions must lie in (0, 1] and include 1.0; got {self.fractions!r}.")
@@ -78,7 +78,7 @@ class Width:
         wanted = {site: count for site, count in wanted.items() if count < groups[site].size}
         keep = self._most_important(net, {site: (groups[site], n) for site, n in wanted.items()}, run)
         for site in wanted.keys() - keep.keys():
-            skipped[site] = f"importance '{self.importance}' has no tensor to go by among this group's."
+            skipped[site] = f"importance {self.importance!r} has no tensor to go by among this group's."
         changed = {s: f"{len(k)} of {groups[s].size} {groups[s].kind} kept" for s, k in keep.items()}
         return Result(cut(net, keep, axes), changed, skipped)
 
@@ -98,7 +98,8 @@ class Width:
     def _most_important(self, net: Net, wanted: Mapping[str, tuple[AtomGroup, int]], run: Run) -> dict[str, list[int]]:
         if not wanted:
             return {}
-        scores = IMPORTANCES[self.importance](net, [group for group, _ in wanted.values()], run, self.samples)
+        score = IMPORTANCES[self.importance] if isinstance(self.importance, str) else self.importance
+        scores = score(net, [group for group, _ in wanted.values()], run, self.samples)
         return {
             site: sorted(np.argsort(-scores[site], kind="stable")[:count].tolist())
             for site, (_, count) in wanted.items()

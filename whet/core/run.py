@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from whet.core.net import Net
 from whet.core.target import Target
 from whet.core.task import Task
@@ -51,7 +53,7 @@ class Run:
     trainer: Callable[..., Any] | None = None
     progress: Progress = field(default=lambda event: None)
 
-    def fit(self, net: Net, **options: Any) -> Any:
+    def fit(self, net: Net | nn.Module, **options: Any) -> Any:
         """Train `net` in place with the project's one training loop; see `whet.train.fit.fit`."""
         if self.trainer is None:
             raise RuntimeError("this Run was built without a trainer.")

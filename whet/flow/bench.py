@@ -12,7 +12,7 @@ from typing import Any
 from whet.core.errors import unknown
 from whet.core.net import Net
 from whet.core.run import Progress
-from whet.flow.deliver import DeliveredFront
+from whet.flow.front import DeliveredFront
 from whet.flow.limits import seconds
 from whet.flow.optimize import optimize
 from whet.flow.race import alike, race
@@ -72,24 +72,29 @@ def _in_row(progress: Progress, title: str, event: dict[str, Any]) -> None:
 
 
 def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str) -> dict[str, Any]:
-    """Time the bar and each front's fastest member, interleaved in one process."""
+    """Time the bar and every member of every front, interleaved in one process; a row is its front's fastest there."""
     chosen = targets.get(target)
     first = next(iter(fronts.values()))
-    members = {title: front.fastest() or front.nearest for title, front in fronts.items()}
-    files = {t: (fronts[t].folder / m.path, alike(chosen, m.settings)) for t, m in members.items() if m is not None}
-    raced = race(chosen, net, first.bar_artifact.path, files, seconds=40.0)
+    members = {
+        f"{title} {member.number}": (title, member)
+        for title, front in fronts.items()
+        for member in front.members or filter(None, [front.nearest])
+    }
+    files = {key: (fronts[title].folder / m.path, alike(chosen, m.settings)) for key, (title, m) in members.items()}
+    raced = race(chosen, net, first.bar_artifact.path, files, seconds=60.0)
     latencies = raced.latencies
     rows = []
     for title, front in fronts.items():
-        member = front.fastest() or front.nearest
-        if member is None:
+        own = [key for key, (owner, _) in members.items() if owner == title]
+        if not own:
             continue
-        latency = latencies[title]
+        key = max(own, key=lambda k: latencies[k].ratio)
+        latency, member = latencies[key], members[key][1]
         rows.append(
             member.to_dict()
             | {"row": title, "met": front.met, "speedup": latency.ratio, "speedup_low": latency.ratio_low,
                "speedup_high": latency.ratio_high, "latency_ms": latency.latency_ms,
-               "setting": setting_name(raced.settings[title])}
+               "setting": setting_name(raced.settings[key])}
         )  # fmt: skip
     return {
         "task": task,

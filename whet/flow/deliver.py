@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from whet.core.front import hypervolume, non_dominated
 from whet.core.study import Trial
 from whet.core.target import Artifact
+from whet.flow.front import DeliveredFront, Member
 from whet.flow.race import alike, race
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
@@ -20,68 +21,6 @@ from whet.verify.equivalence import Agreement, agreement
 from whet.verify.manifest import number, write_manifest
 
 RUNNERS = 10
-
-
-@dataclass(frozen=True)
-class Member:
-    """One delivered file with what was measured from it. `path` is relative to the study's folder."""
-
-    number: int
-    path: str
-    decision: dict[str, Any]
-    settings: dict[str, Any]
-    setting: str
-    val: float
-    drop: float
-    test: float | None
-    speedup: float
-    speedup_low: float
-    speedup_high: float
-    latency_ms: float
-    size_bytes: int
-    top1_agreement: float | None
-    max_abs_difference: float
-    relative_difference: float
-    samples: int
-    protocol: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class DeliveredFront:
-    """The non-dominated files within the limits; `nearest` is the closest candidate when there is none."""
-
-    folder: Path
-    members: tuple[Member, ...]
-    nearest: Member | None
-    bar: str
-    bar_artifact: Artifact
-    metric: str
-    reference: float
-    reference_test: float
-    conclusion: str
-    report: Path
-    met: bool
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def fastest(self) -> Member | None:
-        """Return the fastest file within the limits, or None."""
-        return max(self.members, key=lambda m: m.speedup, default=None)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "folder": str(self.folder),
-            "front": [m.to_dict() for m in self.members],
-            "nearest": self.nearest and self.nearest.to_dict(),
-            "bar": self.bar,
-            "metric": self.metric,
-            "reference": {"val": self.reference, "test": self.reference_test},
-            "conclusion": self.conclusion,
-            "report": str(self.report),
-            "met": self.met,
-        }
 
 
 def deliver(bench: Workbench) -> DeliveredFront:
@@ -96,6 +35,8 @@ def deliver(bench: Workbench) -> DeliveredFront:
     reference_outputs = bench.outputs_of(bench.reference_artifact, bench.job.task.val)[0] if measured else None
     members = [_member(bench, t, latencies[str(t.number)], reference_outputs) for t in measured]
     members.sort(key=lambda m: -m.speedup)
+    if feasible:
+        members = [replace(m, delivered=str(bench.job.out / "front" / str(i))) for i, m in enumerate(members)]
     _write(bench, members if feasible else [])
     conclusion = _conclusion(bench, members if feasible else [], members[0] if outside else None)
     delivered = DeliveredFront(

@@ -19,10 +19,14 @@ class Explore(Stage):
 
     def __init__(self, bench: Workbench, plan: Plan) -> None:
         super().__init__(bench, plan)
-        limit = bench.job.max_drop
-        budgets = (limit, limit * 6) if limit else (0.003, 0.2)
-        options: dict[str, Any] = {"budgets": budgets} if bench.job.strategy == "sensitivity" else {}
-        self.strategy: Strategy = strategies.get(bench.job.strategy, self.space, seed=bench.job.seed, **options)
+        self.strategy = self.new_strategy(bench.job.seed)
+
+    def new_strategy(self, seed: int, scale: float = 1.0) -> Strategy:
+        """Return the job's strategy; `scale` multiplies the damage that its proposals may do, if it bounds that."""
+        limit = self.job.max_drop
+        budgets = (limit * scale, limit * 6 * scale) if limit else (0.003 * scale, 0.2 * scale)
+        options: dict[str, Any] = {"budgets": budgets} if self.job.strategy == "sensitivity" else {}
+        return strategies.get(self.job.strategy, self.space, seed=seed, **options)
 
     def run(self) -> None:
         self.finish_identity()
@@ -51,8 +55,12 @@ class Explore(Stage):
             if decision not in done and len(decision) and self.run_.budget.spent_seconds < until:
                 self.say(f"probing {choice.name} = {value}")
                 self._probe(decision, timed)
-        if hasattr(self.strategy, "believe"):
-            self.strategy.believe(*self._beliefs())
+        self.inform(self.strategy)
+
+    def inform(self, strategy: Strategy) -> None:
+        """Tell a strategy that can use it what the probes found."""
+        if hasattr(strategy, "believe"):
+            strategy.believe(*self._beliefs())
 
     def _probe(self, decision: Decision, timed: bool) -> None:
         result = self.bench.structure(decision)
@@ -99,10 +107,9 @@ class Explore(Stage):
         observed = self.of_stage("short")
         for trial in observed:
             self._tell(trial)
-        until = max(self.plan.explore_until * self.job.budget_seconds, self.run_.budget.spent_seconds + 15.0)
+        until = max(self.explore_until(), self.run_.budget.spent_seconds + 15.0)
         until = min(until, self.job.budget_seconds - self.reserve_seconds)
-        short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
-        short = 0.0 if math.isinf(short) else short
+        short = self.short_seconds()
         count = len(observed)
         while self.job.trials is None or count < self.job.trials:
             step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
@@ -112,6 +119,15 @@ class Explore(Stage):
             if len(asked[0]):
                 self._tell(self.short(asked[0], short))
                 count += 1
+
+    def explore_until(self) -> float:
+        """Return the seconds of the budget after which no candidate is begun."""
+        return self.plan.explore_until * self.job.budget_seconds
+
+    def short_seconds(self) -> float:
+        """Return how long a candidate is trained here; where the budget is in epochs, samples limit it instead."""
+        short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
+        return 0.0 if math.isinf(short) else short
 
     def _tell(self, trial: Trial) -> None:
         structural = Decision({n: v for n, v in trial.decision.items() if n in self.space.choices})

@@ -20,7 +20,8 @@ class Job:
 
     `passes` change the structure and are searched; `finishers` (int8) need no training of their own and are tried
     on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`. `trials` ends
-    the exploration after so many candidates; without it the budget alone does.
+    the exploration after so many candidates; without it the budget alone does. `elastic` trains all candidates at
+    once before that, in place of one by one.
     """
 
     net: Net
@@ -37,6 +38,7 @@ class Job:
     recipe: Recipe = field(default_factory=Recipe)
     command: str = ""
     epochs: float | None = None
+    elastic: bool = False
 
     def space(self) -> Space:
         total = Space()
@@ -56,6 +58,7 @@ class Job:
             "seed": self.seed,
             "trials": self.trials,
             "epochs": self.epochs,
+            "elastic": self.elastic,
             "passes": [describe(p) for p in (*self.passes, *self.finishers)],
             "recipe": describe(self.recipe),
         }

@@ -7,6 +7,7 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from whet.core.passes import Pass
 from whet.core.run import Budget, Progress, Run
 from whet.core.study import Study
 from whet.core.task import Task, split
-from whet.flow.deliver import DeliveredFront, deliver
+from whet.flow.deliver import deliver
+from whet.flow.elastic import ElasticExplore, frozen
 from whet.flow.explore import Explore
 from whet.flow.finals import Finals
+from whet.flow.front import DeliveredFront
 from whet.flow.job import Job
 from whet.flow.limits import fraction, seconds
 from whet.flow.stage import Plan
@@ -28,6 +31,8 @@ PASS_NAMES = {"depth": "whet.compress.depth:Depth", "width": "whet.compress.widt
 FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
 """What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
 EPOCH_TRIALS = 12
+ELASTIC_UNTIL = 0.4
+"""The share of the budget after which the supernet's training ends."""
 
 
 def optimize(
@@ -44,6 +49,7 @@ def optimize(
     strategy: str = "sensitivity",
     seed: int = 0,
     recipe: Any = None,
+    elastic: bool = False,
     restart: bool = False,
     plan: Plan | None = None,
     progress: Progress = lambda event: None,
@@ -55,6 +61,7 @@ def optimize(
     `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
     training data in all, and then time does not count. The same call with the same `out` resumes; `restart` begins
     anew.
+    `elastic` trains one supernet of all candidates instead of each candidate briefly.
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
     from whet.hardware import targets
@@ -83,6 +90,7 @@ def optimize(
         recipe=recipe or Recipe(),
         command=command or " ".join(sys.argv),
         epochs=epochs,
+        elastic=elastic,
     )
     if restart and (job.out / "study.db").exists():
         shutil.rmtree(job.out)
@@ -99,9 +107,13 @@ def optimize(
     study = Study.in_folder(job.out, job.config(), space)
     clock.spent_before = study.spent_seconds
     run = Run(task, job.target, net, seed, clock, job.out, fit, progress)
+    plan = plan or Plan()
+    if elastic:
+        plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)
+        job = replace(job, passes=frozen(job.passes, net, run))
     bench = Workbench(job, study, run)
     try:
-        _search(bench, plan or Plan())
+        _search(bench, plan)
         return deliver(bench)
     except Exception as error:
         if not _is_disk_full(error):
@@ -120,7 +132,7 @@ def _search(bench: Workbench, plan: Plan) -> None:
     try:
         bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
         bench.prepare()
-        Explore(bench, plan).run()
+        (ElasticExplore if bench.job.elastic else Explore)(bench, plan).run()
         Finals(bench, plan).run()
     except KeyboardInterrupt:
         best = bench.best_line()

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from whet.core.errors import WhetError
 from whet.core.net import Net
 from whet.core.target import Artifact, Target
-from whet.hardware.measure import Latency, measure
+from whet.hardware.measure import Latency, compared, timed
 from whet.hardware.targets import every_setting, setting_name
 
 Settings = dict[str, Any]
@@ -36,11 +37,11 @@ class Raced:
 def race(
     target: Target, net: Net, uncompressed: Path, files: Mapping[str, tuple[Path, Sequence[Settings]]], seconds: float
 ) -> Raced:
-    """Time `files` against the uncompressed network, both in the setting that suits them best here and now.
+    """Time `files` against the uncompressed network, each in all its settings, all in one interleaved run.
 
-    A heat with all of them in several settings chooses the settings, the bar's among those of every runtime; the race
-    itself times each in its own. With several threads a network's speed depends on what else the process runs, so
-    settings from an earlier, smaller race may be the wrong ones.
+    The bar is the setting of any runtime, and a file's is the one of its own, with the least median over the whole
+    run. No shorter heat chooses them: with several threads a small network's speed changes from minute to minute with
+    where the machine puts the threads, and the setting that won before may be the wrong one now.
     """
     inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
     runners = {BAR: (uncompressed, every_setting()), **files}
@@ -53,10 +54,12 @@ def race(
             except WhetError:
                 continue
             sessions[name, setting_name(setting)] = session
-    heat = measure({" ".join(k): s for k, s in sessions.items()}, " ".join(next(iter(sessions))), seconds=seconds / 2)
+    named = {" ".join(key): session for key, session in sessions.items()}
+    times = timed(named, next(iter(named)), seconds=seconds)
     best = {
-        name: min((k for k in sessions if k[0] == name), key=lambda k: heat[" ".join(k)].latency_ms) for name in runners
+        name: min((key for key in sessions if key[0] == name), key=lambda key: median(times[" ".join(key)]))
+        for name in runners
     }
     known = {setting_name(s): s for _, tried in runners.values() for s in tried}
-    latencies = measure({name: sessions[key] for name, key in best.items()}, BAR, seconds=seconds / 2)
+    latencies = compared({name: times[" ".join(key)] for name, key in best.items()}, BAR)
     return Raced(known[best[BAR][1]], latencies, {name: known[best[name][1]] for name in files})

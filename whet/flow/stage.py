@@ -14,12 +14,18 @@ from whet.flow.workbench import Workbench
 
 @dataclass(frozen=True)
 class Plan:
-    """How the budget is cut up: shares of the time, or of the training samples when the budget is in epochs."""
+    """How the budget is cut up: shares of the time, or of the training samples when the budget is in epochs.
+
+    With `elastic_until` above zero, all candidates are trained at once until then, in place of one by one.
+    """
 
     probe_share: float = 0.12
     explore_until: float = 0.32
     short_share: float = 0.012
     short_seconds: float = 2.0
+    elastic_until: float = 0.0
+    elastic_explore_share: float = 0.12
+    elastic_samples: int | None = None
     finals: int = 3
     most_finals: int = 5
     final_seconds: float = 200.0
@@ -33,7 +39,11 @@ class Plan:
         """Return the plan that trains on `epochs` times the training data in all, however long that takes."""
         total = epochs * train_samples
         finals = cls.finals
-        return cls(short_samples=max(1, int(0.4 * total / trials)), full_samples=max(1, int(0.6 * total / finals)))
+        return cls(
+            short_samples=max(1, int(0.4 * total / trials)),
+            elastic_samples=max(1, int(0.4 * total)),
+            full_samples=max(1, int(0.6 * total / finals)),
+        )
 
     def rounds(self, budget_seconds: float) -> int:
         """Return how many structures are trained in earnest: one for each `final_seconds`, from two to `most_finals`.

@@ -78,6 +78,23 @@ def measure(
 
     Paper: McGill, Tukey, Larsen, Variations of box plots, The American Statistician 1978 (the notch).
     """
+    times = timed(
+        sessions, baseline, seconds=seconds, rounds=rounds, tolerance=tolerance, burst_seconds=burst_seconds, seed=seed
+    )
+    return compared(times, baseline, burst_seconds)
+
+
+def timed(
+    sessions: Mapping[str, Call],
+    baseline: str,
+    *,
+    seconds: float = 10.0,
+    rounds: int = 60,
+    tolerance: float = 0.01,
+    burst_seconds: float = 0.02,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """Return what `measure` compares: each session's seconds per call, round by round."""
     if baseline not in sessions:
         raise unknown("baseline", baseline, sessions)
     if seconds <= 0 or rounds < LEAST_ROUNDS or tolerance <= 0 or burst_seconds <= 0:
@@ -98,11 +115,16 @@ def measure(
             shuffle(order)
             for name in order:
                 times[name].append(_burst(sessions[name], burst_seconds))
+    return times
+
+
+def compared(times: Mapping[str, Sequence[float]], baseline: str, burst_seconds: float = 0.02) -> dict[str, Latency]:
+    """Return the latencies of `timed` with ratios to `baseline`, which may be chosen after the fact."""
     protocol = (
         f"interleaved bursts of {burst_seconds * 1e3:g} ms in shuffled rounds, each after an idle wait and "
         f"warm-up, median of per-round ratios to '{baseline}' with quartiles, {fingerprint().cores} cores"
     )
-    return {name: _summary(name, times[name], times[baseline], protocol) for name in sessions}
+    return {name: _summary(name, times[name], times[baseline], protocol) for name in times}
 
 
 def measure_artifacts(

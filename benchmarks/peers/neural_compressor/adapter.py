@@ -1,0 +1,29 @@
+"""neural-compressor: static post-training quantization through PT2E with its accuracy-driven tuning."""
+
+import torch
+from neural_compressor.torch.export import export
+from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
+
+from whet.peers.inductor import compiled
+from whet.peers.work import Work
+
+work = Work.ordered()
+module, example = work.module()
+batch = ({0: torch.export.Dim("batch", min=1, max=65536)},) * len(example)
+exported = export(module, example_inputs=example, dynamic_shapes=batch)
+
+
+def calibrate(model: torch.nn.Module) -> None:
+    for inputs in work.calibration():
+        model(*inputs)
+
+
+def score(model: torch.nn.Module) -> float:
+    return 0.0 if work.latency_only else work.score(model)
+
+
+config = TuningConfig(
+    config_set=StaticQuantConfig.get_config_set_for_tuning(), tolerable_loss=work.max_drop, max_trials=8
+)
+best = autotune(exported, config, score, run_fn=calibrate, example_inputs=example)
+work.deliver("static int8, tuned", compiled(work, "static int8, tuned", best, example), "inductor", "f32")

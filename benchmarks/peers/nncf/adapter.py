@@ -1,0 +1,66 @@
+"""nncf: post-training quantization of the OpenVINO model, as its documentation recommends, with its main knobs swept.
+
+`quantize` with both presets (and `ModelType.TRANSFORMER` where the network is one), with fast and with full bias
+correction; `quantize_with_accuracy_control`; for transformers also weight compression to int8 and int4. Its pruning
+and quantization-aware training parts work on torch models; the structured pruning is gone in this version, and
+unstructured zeros are stored, not skipped, on this device.
+"""
+
+import nncf
+import numpy as np
+import openvino as ov
+
+from whet.core.task import split
+from whet.hardware.onnx_export import export_onnx
+from whet.peers.work import Work, as_arrays
+
+work = Work.ordered()
+source = export_onnx(work.net().eval(), work.place("source", ".onnx"))
+calibration = nncf.Dataset([as_arrays(x) for x in work.calibration()])
+model_type = nncf.ModelType.TRANSFORMER if work.is_transformer else None
+
+
+def read() -> ov.Model:
+    return ov.Core().read_model(source)
+
+
+def keep(name: str, model: ov.Model, note: str = "") -> None:
+    path = work.place(name, ".xml")
+    ov.save_model(model, path, compress_to_fp16=False)
+    work.deliver(name, path, "openvino", note=note)
+
+
+for preset in (nncf.QuantizationPreset.PERFORMANCE, nncf.QuantizationPreset.MIXED):
+    for fast in (True, False):
+        name = f"int8 {preset.value}{'' if fast else ', full bias correction'}"
+        options = {"preset": preset, "model_type": model_type, "fast_bias_correction": fast}
+        keep(name, nncf.quantize(read(), calibration, **options))
+
+if work.is_transformer:
+    keep("weights int8", nncf.compress_weights(read(), mode=nncf.CompressWeightsMode.INT8_ASYM))
+    for group in (128, 64):
+        mode = nncf.CompressWeightsMode.INT4_SYM
+        keep(f"weights int4, groups of {group}", nncf.compress_weights(read(), mode=mode, group_size=group))
+
+if not work.latency_only:
+    items = [(as_arrays(tuple(x[i : i + 1] for x in inputs)), targets[i : i + 1])
+             for inputs, targets in map(split, work.bundle.task.val) for i in range(len(targets))]  # fmt: skip
+    task = work.bundle.task
+
+    def validate(compiled: ov.CompiledModel, data: object) -> tuple[float, list[float] | None]:
+        import torch
+
+        outputs, targets = [], []
+        for arrays, target in data:
+            outputs.append(torch.from_numpy(np.array(compiled(arrays)[0])))
+            targets.append(target)
+        value = task.score(torch.cat(outputs), torch.cat(targets))
+        return (value if task.direction == "max" else -value), None
+
+    drop = nncf.DropType.ABSOLUTE if task.drop == "absolute" else nncf.DropType.RELATIVE
+    chosen = items[:: max(1, len(items) // 1000)]
+    controlled = nncf.quantize_with_accuracy_control(
+        read(), nncf.Dataset(items[:300], lambda item: item[0]), nncf.Dataset(chosen), validate,
+        max_drop=work.max_drop, drop_type=drop, model_type=model_type,
+    )  # fmt: skip
+    keep("int8, accuracy control", controlled)

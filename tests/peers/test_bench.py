@@ -1,0 +1,50 @@
+"""The quick suite on digits, whole: figures are there and well-formed, whoever wins."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from whet.core.errors import UnknownNameError
+from whet.hardware.targets import every_setting
+from whet.peers import bench
+from whet.peers.judge import settings_of
+from whet.peers.work import Delivered
+
+pytestmark = pytest.mark.alone
+ADAPTERS = Path(__file__).parents[2] / "benchmarks" / "peers"
+
+
+def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
+    table = bench.run(
+        "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="30s", quick=True
+    )
+    rows = {(r["peer"], r["name"]): r for r in table["rows"]}
+    assert {peer for peer, _ in rows} == set(bench.QUICK)
+    assert not table["failures"]
+    assert ("runtime", "inductor f32") in rows and ("onnxruntime", "static int8, MinMax") in rows
+    assert table["bar"].split(" (")[0] in {name for peer, name in rows if peer == "runtime"}
+    for r in rows.values():
+        assert 0.5 < r["quality"] <= 1.0 and math.isclose(r["drop"], table["reference"] - r["quality"], abs_tol=1e-9)
+        assert 0 < r["speedup_low"] <= r["speedup"] <= r["speedup_high"] and r["latency_ms"] > 0
+        assert 0 < r["zstd_bytes"] <= r["size_bytes"] * 1.01
+    fastest = max(r["speedup"] for (peer, _), r in rows.items() if peer == "runtime")
+    assert fastest == pytest.approx(1.0)
+    assert table["summary"]["speedup_ratio"] > 0
+    assert len(list((tmp_path / "results").iterdir())) == 4
+    for effort in table["efforts"]:
+        assert effort["seconds"] > 0 and effort["peak_memory_mb"] > 50
+
+
+def test_a_task_outside_the_suite_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'digits'"):
+        bench.run("digit", None, peers=ADAPTERS, out=tmp_path, results=tmp_path)
+
+
+def test_a_file_is_tried_in_all_that_its_runtime_can() -> None:
+    item = Delivered("x", "model.onnx", "openvino")
+    legal = [s for s in every_setting() if s["runtime"] == "openvino"]
+    assert sorted(map(str, settings_of(item, 2))) == sorted(map(str, legal))
+    assert {s["precision"] for s in settings_of(Delivered("x", "m", "openvino", "f32"), 2)} == {"f32"}

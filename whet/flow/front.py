@@ -1,0 +1,93 @@
+"""What an optimization hands back: the front's files with what was measured from them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whet.core.errors import ArtifactError
+from whet.core.target import Artifact
+from whet.verify.manifest import check_files
+
+
+@dataclass(frozen=True)
+class Member:
+    """One delivered file with what was measured from it.
+
+    `path` is relative to the study's folder; `delivered` is the folder of the copy with its manifest, empty for a
+    candidate that broke the limit.
+    """
+
+    number: int
+    path: str
+    decision: dict[str, Any]
+    settings: dict[str, Any]
+    setting: str
+    val: float
+    drop: float
+    test: float | None
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+    latency_ms: float
+    size_bytes: int
+    top1_agreement: float | None
+    max_abs_difference: float
+    relative_difference: float
+    samples: int
+    protocol: str
+    delivered: str = ""
+
+    def save(self, folder: str | Path) -> Path:
+        """Copy the model and its manifest into `folder`, made where it is missing; return the model's path.
+
+        Raises: ArtifactError if a file is not what its manifest says, or if the candidate was not delivered.
+        """
+        if not self.delivered:
+            raise ArtifactError(f"candidate {self.number} broke the limit and was not delivered.")
+        source, place = Path(self.delivered), Path(folder)
+        check_files(source)
+        place.mkdir(parents=True, exist_ok=True)
+        for file in source.iterdir():
+            shutil.copy2(file, place / file.name)
+        return place / Path(self.path).name
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class DeliveredFront:
+    """The non-dominated files within the limits; `nearest` is the closest candidate when there is none."""
+
+    folder: Path
+    members: tuple[Member, ...]
+    nearest: Member | None
+    bar: str
+    bar_artifact: Artifact
+    metric: str
+    reference: float
+    reference_test: float
+    conclusion: str
+    report: Path
+    met: bool
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def fastest(self) -> Member | None:
+        """Return the fastest file within the limits, or None."""
+        return max(self.members, key=lambda m: m.speedup, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "front": [m.to_dict() for m in self.members],
+            "nearest": self.nearest and self.nearest.to_dict(),
+            "bar": self.bar,
+            "metric": self.metric,
+            "reference": {"val": self.reference, "test": self.reference_test},
+            "conclusion": self.conclusion,
+            "report": str(self.report),
+            "met": self.met,
+        }

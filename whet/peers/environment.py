@@ -1,0 +1,83 @@
+"""One virtual environment a peer: its pinned packages on top of those that whet runs with, never a second torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+from whet.tasks.bundle import cache_folder
+
+INSTALL_SECONDS = 1200
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python to run a peer with, or the first line of why it could not be installed."""
+
+    python: Path | None
+    error: str = ""
+
+
+def environment(folder: Path, fresh: bool = True) -> Environment:
+    """Return the environment for the `requirements.txt` in `folder`, made where it is missing.
+
+    Without requirements it is whet's own. `fresh` False makes nothing new. The environment sees whet's packages
+    through a path file, so what is installed there is only what a peer adds or needs in another version; a half-made
+    one is made again.
+    """
+    requirements = folder / "requirements.txt"
+    wanted = requirements.read_text(encoding="utf-8") if requirements.exists() else ""
+    if not _packages(wanted):
+        return Environment(Path(sys.executable))
+    key = hashlib.sha256((wanted + sys.version).encode()).hexdigest()[:12]
+    place = cache_folder() / "peers" / f"{folder.name}-{key}"
+    python, done = place / "bin" / "python", place / ".done"
+    if not done.exists():
+        if not fresh:
+            return Environment(None, "not installed")
+        venv.create(place, clear=True, with_pip=True)
+        _inherit(place)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        error = _failure([*pip, "install", "-r", str(requirements)])
+        if error:
+            return Environment(None, error)
+        done.touch()
+    return Environment(python)
+
+
+def versions(python: Path, folder: Path) -> dict[str, str]:
+    """Return the version of each required package, as the environment has it."""
+    requirements = folder / "requirements.txt"
+    names = _packages(requirements.read_text(encoding="utf-8")) if requirements.exists() else []
+    code = "import sys, importlib.metadata as m\nfor n in sys.argv[1:]: print(n, m.version(n))"
+    found = subprocess.run([str(python), "-c", code, *names], capture_output=True, text=True, check=False)
+    return dict(line.split(" ", 1) for line in found.stdout.splitlines() if " " in line)
+
+
+def _packages(requirements: str) -> list[str]:
+    lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
+    return [line.split("==")[0].strip() for line in lines if line and not line.startswith("-")]
+
+
+def _inherit(place: Path) -> None:
+    """Let the environment see the packages of this process, after its own."""
+    site = next((place / "lib").glob("python*/site-packages"))
+    (site / "whet-inherited.pth").write_text("\n".join(p for p in sys.path if p and Path(p).is_dir()) + "\n")
+
+
+def _failure(command: list[str]) -> str:
+    """Run pip; return the first line of its error, or nothing."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False,
+            env={**os.environ, "PIP_NO_INPUT": "1"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"installing took more than {INSTALL_SECONDS} s"
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+    return "" if done.returncode == 0 else (lines or ["pip failed and said nothing"])[0][:200]

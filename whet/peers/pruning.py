@@ -1,0 +1,34 @@
+"""torch-pruning as its README shows it, for its own row and for the obvious pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from whet.peers.work import Work
+
+
+def pruned(work: Work, ratio: float, importance: Any) -> nn.Module:
+    """Return the trained network with `ratio` of its channels removed, the output layer spared.
+
+    Channels stay multiples of 8, as its README advises for speed. In transformers the heads stay: their fused
+    projections are spared and the feed-forward layers are pruned.
+    """
+    import torch_pruning as tp
+
+    module, example = work.module()
+    linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    spared: list[nn.Module] = [*linears[-1:]]
+    if work.is_transformer:
+        width = next(m for m in module.modules() if isinstance(m, nn.LayerNorm)).normalized_shape[0]
+        spared += [m for m in linears if not (m.in_features == width and m.out_features > width)]
+        spared += [m for m in linears if m.out_features == 3 * width]
+        spared += [m for m in module.modules() if isinstance(m, nn.Embedding)]
+    inputs = example[0] if len(example) == 1 else example
+    pruner = tp.pruner.BasePruner(
+        module, inputs, importance=importance, pruning_ratio=ratio, ignored_layers=spared, round_to=8,
+        global_pruning=False,
+    )  # fmt: skip
+    pruner.step()
+    return module

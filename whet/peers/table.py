@@ -1,0 +1,161 @@
+"""The peers' table: JSON, Markdown, one summary line, and the plot of drop against speed-up."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whet.core.front import hypervolume, non_dominated
+
+WHET = "whet"
+RUNTIME = "runtime"
+POINT = 0.01
+"""The drop that the summary allows: one point of an accuracy, one percent of an error."""
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return whet's best speed-up within one point over the best peer's, and the ratio of hypervolumes.
+
+    Rows that change nothing (`runtime`) are no peers here: they are the bar. Without qualities (random weights) every
+    row counts. A ratio is None where either side has nothing within the point.
+    """
+    sides = {True: [r for r in rows if r["peer"] == WHET], False: [r for r in rows if r["peer"] not in (WHET, RUNTIME)]}
+    within = {own: [r["speedup"] for r in side if (r["drop"] or 0.0) <= POINT] for own, side in sides.items()}
+    best = {own: max(speedups, default=None) for own, speedups in within.items()}
+    areas = {own: _area(side) for own, side in sides.items()}
+    ours, theirs = best[True], best[False]
+    fastest = max((r for r in sides[False] if r["speedup"] == theirs), key=lambda r: -(r["drop"] or 0.0), default=None)
+    return {
+        "whet_speedup": ours,
+        "best_peer_speedup": theirs,
+        "best_peer": None if fastest is None else f"{fastest['peer']}: {fastest['name']}",
+        "speedup_ratio": ours / theirs if ours and theirs else None,
+        "hypervolume_ratio": areas[True] / areas[False] if areas[False] > 0 else None,
+    }
+
+
+def _area(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the area that rows cover between no speed-up and a drop of five points."""
+    return hypervolume([(-r["speedup"], max(r["drop"] or 0.0, 0.0)) for r in rows], (-1.0, 5 * POINT))
+
+
+def summary_line(table: Mapping[str, Any]) -> str:
+    """Say the outcome in one sentence."""
+    s = table["summary"]
+    if s["speedup_ratio"] is None:
+        return f"{table['network']} on {table['task']}: whet x{s['whet_speedup']}, best peer x{s['best_peer_speedup']}."
+    area = "" if s["hypervolume_ratio"] is None else f", hypervolume ratio {s['hypervolume_ratio']:.2f}"
+    ours = f"whet x{s['whet_speedup']:.2f}"
+    theirs = f"x{s['best_peer_speedup']:.2f} of the best peer ({s['best_peer']})"
+    return f"{table['network']} on {table['task']}: {ours} against {theirs}, ratio {s['speedup_ratio']:.2f}{area}."
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """Return the table for people, fastest first; a peer that failed is a row that says so."""
+    metric = table["metric"] or "quality"
+    reference = "" if table["reference"] is None else f" Reference {metric} {table['reference']:.4f} (f32)."
+    lines = [
+        f"### {table['network']} on {table['task']}: {table['budget_seconds']:.0f} s a peer",
+        "",
+        f"Bar: {table['bar']}, uncompressed.{reference} {summary_line(table)}",
+        "",
+        "| peer | file | speed-up over the bar (quartiles) | over f32, same runtime "
+        f"| {metric} | drop | bytes | zstd -19 | setting |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in sorted(table["rows"], key=lambda r: -r["speedup"]):
+        same = "" if r["speedup_f32"] is None else f"x{r['speedup_f32']:.2f}"
+        quality, drop = ("" if r[k] is None else f"{r[k]:+.4f}"[k == "quality" :] for k in ("quality", "drop"))
+        spread = f"({r['speedup_low']:.2f}-{r['speedup_high']:.2f})"
+        lines.append(
+            f"| {r['peer']} | {r['name']} | x{r['speedup']:.2f} {spread} | {same} "
+            f"| {quality} | {drop} | {r['size_bytes']:,} | {r['zstd_bytes']:,} | {r['setting']} |"
+        )
+    lines += [f"| {e['peer']} | {e.get('name', '')} | failed: {e['error']} | | | | | | |" for e in table["failures"]]
+    device = table["device"]
+    lines += ["", "| peer | seconds | peak memory MB | versions |", "|---|---|---|---|"]
+    for e in table["efforts"]:
+        packages = ", ".join(f"{k} {v}" for k, v in e["versions"].items())
+        lines.append(f"| {e['peer']} | {e['seconds']:.0f} | {e['peak_memory_mb']:.0f} | {packages} |")
+    return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. Protocol: {table['protocol']}.", ""])
+
+
+def write(table: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write `peers-TASK-NETWORK.{json,md,html,png}`; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"peers-{table['task']}-{table['network']}"
+    made: dict[str, Callable[[Path], Any]] = {
+        ".json": lambda path: path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8"),
+        ".md": lambda path: path.write_text(markdown(table), encoding="utf-8"),
+        ".html": lambda path: _page(table, path),
+        ".png": lambda path: _picture(table, path),
+    }
+    paths = []
+    for suffix, make in made.items():
+        path, part = Path(f"{stem}{suffix}"), Path(f"{stem}.part{suffix}")
+        make(part)
+        os.replace(part, path)
+        paths.append(path)
+    return paths
+
+
+def _fronts(table: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return whet's front and the peers' together, slowest first."""
+    sides: dict[str, list[Mapping[str, Any]]] = {"whet's front": [], "the peers' front": []}
+    for row in table["rows"]:
+        if row["peer"] != RUNTIME:
+            sides["whet's front" if row["peer"] == WHET else "the peers' front"].append(row)
+    chosen = {}
+    for side, rows in sides.items():
+        kept = non_dominated([(-r["speedup"], r["drop"] or 0.0) for r in rows])
+        chosen[side] = sorted((rows[i] for i in kept), key=lambda r: r["speedup"])
+    return chosen
+
+
+def _page(table: Mapping[str, Any], path: Path) -> None:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for peer in dict.fromkeys(r["peer"] for r in table["rows"]):
+        rows = [r for r in table["rows"] if r["peer"] == peer]
+        figure.add_scatter(
+            x=[r["speedup"] for r in rows], y=[r["drop"] or 0.0 for r in rows], mode="markers", name=peer,
+            text=[f"{r['name']}<br>{r['setting']}" for r in rows], marker={"size": 11},
+        )  # fmt: skip
+    for side, rows in _fronts(table).items():
+        figure.add_scatter(x=[r["speedup"] for r in rows], y=[r["drop"] or 0.0 for r in rows], mode="lines", name=side)
+    figure.add_hline(y=POINT, line_dash="dash").add_vline(x=1.0, line_dash="dash")
+    figure.update_layout(
+        title=summary_line(table), xaxis_title=f"speed-up over {table['bar']}", yaxis_title="drop", height=620
+    )
+    figure.write_html(path, include_plotlyjs=True, full_html=True)
+
+
+def _picture(table: Mapping[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 6), dpi=120)
+    for index, peer in enumerate(dict.fromkeys(r["peer"] for r in table["rows"])):
+        rows = [r for r in table["rows"] if r["peer"] == peer]
+        marker = "*" if peer == WHET else "os^Dvp<>hX"[index % 10]
+        axes.scatter(
+            [r["speedup"] for r in rows], [r["drop"] or 0.0 for r in rows], label=peer, marker=marker,
+            s=140 if peer == WHET else 45, zorder=3,
+        )  # fmt: skip
+    for (side, rows), style in zip(_fronts(table).items(), ("-", "--"), strict=True):
+        axes.plot([r["speedup"] for r in rows], [r["drop"] or 0.0 for r in rows], style, label=side, color="grey")
+    axes.axhline(POINT, linewidth=0.8, color="red")
+    axes.axvline(1.0, linewidth=0.8, color="black")
+    axes.set_xlabel("speed-up over the best uncompressed setting of any runtime")
+    axes.set_ylabel(f"drop in {table['metric'] or 'quality'}")
+    axes.set_title(f"{table['network']} on {table['task']}")
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
