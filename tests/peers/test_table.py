@@ -76,6 +76,7 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
     paths = write(table(ROWS), tmp_path)
     assert [p.suffix for p in paths] == [".json", ".md", ".html", ".png"]
     assert json.loads(paths[0].read_text())["summary"]["whet_speedup"] == 1.5
-    assert paths[2].read_text().count("front/0") >= 1 and "<html>" in paths[2].read_text()
+    page = paths[2].read_text()
+    assert "<html>" in page and "the peers' front" in page.replace("\\u0027", "'") and "openvino" in page
     assert paths[3].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert not list(tmp_path.glob("*.part*"))

@@ -58,9 +58,9 @@ class Job:
             "seed": self.seed,
             "trials": self.trials,
             "epochs": self.epochs,
-            "elastic": self.elastic,
             "passes": [describe(p) for p in (*self.passes, *self.finishers)],
             "recipe": describe(self.recipe),
+            **({"elastic": True} if self.elastic else {}),
         }
 
 
