@@ -1,5 +1,5 @@
 """ONNX Runtime's own quantization: static QDQ, unsigned activations and signed weights per channel, as its
-documentation recommends for x86, over its calibration methods; dynamic for transformers and plain matrices."""
+documentation recommends for x86, over its calibration methods; dynamic for transformers."""
 
 import onnx
 from onnxruntime.quantization import (
@@ -47,6 +47,7 @@ for method in (CalibrationMethod.MinMax, CalibrationMethod.Entropy, CalibrationM
     # Its files run in OpenVINO as well, and a user would try.
     work.deliver(f"{name}, in OpenVINO", path, "openvino")
 
-path = work.place("dynamic int8", ".onnx")
-quantize_dynamic(prepared, path, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"])
-work.deliver("dynamic int8", path, "onnxruntime", "f32")
+if work.is_transformer:
+    path = work.place("dynamic int8", ".onnx")
+    quantize_dynamic(source, path, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"])
+    work.deliver("dynamic int8", path, "onnxruntime", "f32")
