@@ -13,8 +13,8 @@ from whet.core.target import Artifact, Target
 from whet.core.task import Task, accuracy
 
 if TYPE_CHECKING:
-    from whet.core.lift import lift as lift
     from whet.flow.optimize import optimize as optimize
+    from whet.graph.lift import lift as lift
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "Task", "WhetError", "accuracy", "lift", "optimize",
 ]  # fmt: skip
 
-_LAZY = {"lift": "whet.core.lift", "optimize": "whet.flow.optimize"}
+_LAZY = {"lift": "whet.graph.lift", "optimize": "whet.flow.optimize"}
 
 
 def __getattr__(name: str) -> Any:

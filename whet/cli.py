@@ -66,7 +66,7 @@ def optimize(
 def _network(task: str, network: str | None, data: Path | None, progress: Any) -> tuple[Any, Any]:
     """Return the trained network as a `Net`, and its task."""
     from whet import tasks
-    from whet.core.lift import lift
+    from whet.graph.lift import lift
 
     bundle = tasks.get(task, data)
     if network is None or network in bundle.networks:

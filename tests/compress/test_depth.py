@@ -7,11 +7,11 @@ import torch
 
 import whet
 from whet.compress.depth import Depth, block_influence
-from whet.core.blocks import find_blocks
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.space import Decision
+from whet.graph.blocks import find_blocks
 from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run

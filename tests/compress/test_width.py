@@ -6,11 +6,11 @@ import torch
 import whet
 from whet.compress.depth import Depth
 from whet.compress.width import Width
-from whet.core.axes import analyze
 from whet.core.errors import DecisionError, UnknownNameError
 from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.space import Decision
+from whet.graph.axes import analyze
 from whet.testing.networks import ResidualNet, make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run

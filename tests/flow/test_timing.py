@@ -11,11 +11,11 @@ import torch
 
 import whet
 from whet.compress.depth import Depth
-from whet.core.blocks import drop_blocks
 from whet.core.errors import TargetError
 from whet.core.target import Artifact
 from whet.flow import timing
 from whet.flow.timing import Timing, cost_signature
+from whet.graph.blocks import drop_blocks
 from whet.hardware import targets
 from whet.hardware.measure import Latency
 from whet.networks.resnet import resnet

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 import whet
-from whet.core.blocks import drop_blocks
-from whet.core.cut import cut
-from whet.core.fold import fold_batch_norms
+from whet.graph.blocks import drop_blocks
+from whet.graph.cut import cut
+from whet.graph.fold import fold_batch_norms
 from whet.networks.resnet import resnet
 from whet.train.hints import Taps, alike_layers
 

@@ -11,12 +11,12 @@ from torch import Tensor, fx
 
 from whet.compress.importance import calibration
 from whet.compress.ties import Tie, tie, unfold
-from whet.core.blocks import Block, analyze_blocks, drop_blocks
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
+from whet.graph.blocks import Block, analyze_blocks, drop_blocks
 
 
 @dataclass(frozen=True)

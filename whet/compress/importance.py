@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from whet.core.axes import AtomGroup, Member, analyze
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.core.task import Task, split
+from whet.graph.axes import AtomGroup, Member, analyze
 
 Scores = dict[str, NDArray[np.float64]]
 Importance = Callable[[Net, Sequence[AtomGroup], Run, int], Scores]

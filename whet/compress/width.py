@@ -9,14 +9,14 @@ import numpy as np
 
 from whet.compress.importance import IMPORTANCES, Importance, reads, writes
 from whet.compress.ties import Tie, tie, unfold
-from whet.core.axes import AtomGroup, Axes, analyze
-from whet.core.cut import cut
 from whet.core.errors import DecisionError, unknown
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
+from whet.graph.axes import AtomGroup, Axes, analyze
+from whet.graph.cut import cut
 
 
 @dataclass(frozen=True)

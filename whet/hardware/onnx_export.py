@@ -18,10 +18,10 @@ import torch
 from onnxscript import opset21 as op
 from torch.export import Dim
 
-from whet.core import fake_quantize
 from whet.core.errors import TargetError
-from whet.core.fold import fold_batch_norms
 from whet.core.net import Net
+from whet.graph import fake_quantize
+from whet.graph.fold import fold_batch_norms
 
 OPSET = 21
 BATCH = "batch"

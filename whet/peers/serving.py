@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from whet.core.lift import lift
+from whet.graph.lift import lift
 from whet.hardware.onnx_export import export_onnx
 from whet.peers.work import Work, as_arrays
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from whet import tasks
 from whet.core.errors import TaskError
-from whet.core.lift import lift
 from whet.core.net import Net
 from whet.core.task import Task, split
+from whet.graph.lift import lift
 from whet.networks.mobilenetv2 import MobileNetV2
 from whet.networks.transformer import Encoder
 from whet.tasks.bundle import Bundle

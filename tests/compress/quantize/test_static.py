@@ -12,8 +12,8 @@ import whet
 from whet import tasks
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.core.errors import CalibrationError, TaskError, UnknownNameError
-from whet.core.fake_quantize import QUANTIZED, ActivationQuantizer
 from whet.core.target import Artifact
+from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer
 from whet.hardware import targets
 from whet.networks.transformer import Encoder
 from whet.testing import passes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from whet.core.fake_quantize import ACTIVATION_MAX
+from whet.graph.fake_quantize import ACTIVATION_MAX
 
 Range = tuple[float, float]
 

@@ -12,14 +12,14 @@ from torch import fx, nn
 
 from whet.compress.quantize.observers import OBSERVERS, Seen, grid
 from whet.core.errors import CalibrationError, unknown
-from whet.core.fake_quantize import QUANTIZED, ActivationQuantizer, quantize_weight
-from whet.core.fold import fold_batch_norms
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.core.task import split
+from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, quantize_weight
+from whet.graph.fold import fold_batch_norms
 
 NETWORK = "network:int8"
 KEPT_VALUES = 65536

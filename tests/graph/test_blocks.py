@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, fx, nn
 
 import whet
-from whet.core.blocks import Block, analyze_blocks, drop_blocks, find_blocks
 from whet.core.errors import UnknownNameError
 from whet.core.net import Net
+from whet.graph.blocks import Block, analyze_blocks, drop_blocks, find_blocks
 from whet.testing.networks import NETWORKS, make
 
 

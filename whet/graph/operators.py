@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from whet.core.labels import Dim
-from whet.core.operators_index import INDEX_ROWS
-from whet.core.operators_shape import SHAPE_ROWS
-from whet.core.rows import Call, Dims, Edit, Row, Value, operator_name
+from whet.graph.labels import Dim
+from whet.graph.operators_index import INDEX_ROWS
+from whet.graph.operators_shape import SHAPE_ROWS
+from whet.graph.rows import Call, Dims, Edit, Row, Value, operator_name
 
 
 def pointwise(call: Call) -> Value:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import fx
 
-from whet.core.labels import Dim
-from whet.core.rows import Bound, Call, Dims, Edit, Row, Value, operator_name
+from whet.graph.labels import Dim
+from whet.graph.rows import Bound, Call, Dims, Edit, Row, Value, operator_name
 
 
 def bounds(bound: Bound) -> slice:

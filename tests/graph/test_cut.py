@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import whet
-from whet.core.axes import Axes, analyze
-from whet.core.cut import cut
 from whet.core.errors import AxesError
 from whet.core.net import Net
+from whet.graph.axes import Axes, analyze
+from whet.graph.cut import cut
 
 
 def lifted(name: str) -> tuple[Net, Axes]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from whet.core.fake_quantize import QUANTIZED, ActivationQuantizer, fake_quantize, quantize_weight, weight_scale
+from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, fake_quantize, quantize_weight, weight_scale
 
 
 @given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=20), st.floats(0.01, 2.0), st.integers(0, 255))

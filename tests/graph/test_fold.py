@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import whet
-from whet.core.fold import fold_batch_norms
+from whet.graph.fold import fold_batch_norms
 
 
 def disturbed(module: nn.Module) -> nn.Module:

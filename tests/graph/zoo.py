@@ -13,8 +13,8 @@ from models import MODELS, tiny
 from structures import STRUCTURES, Sample, build
 
 import whet
-from whet.core.axes import Axes, analyze
 from whet.core.net import Net
+from whet.graph.axes import Axes, analyze
 from whet.testing.networks import make
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from whet.core.rows import Call, Edit, Row, Value
+from whet.graph.rows import Call, Edit, Row, Value
 
 
 def reshape(call: Call) -> Value:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from whet.core.labels import Dim, Labels
+from whet.graph.labels import Dim, Labels
 
 Dims = list[Dim]
 """The labels of a tensor, one array a dimension."""

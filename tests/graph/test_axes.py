@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from zoo import SOURCES, prepared
 
 import whet
-from whet.core.axes import Axes, analyze
-from whet.core.cut import cut, removal
-from whet.core.labels import Dim, Labels
 from whet.core.net import Net
+from whet.graph.axes import Axes, analyze
+from whet.graph.cut import cut, removal
+from whet.graph.labels import Dim, Labels
 
 TOLERANCE = 1e-5
 
@@ -122,7 +122,7 @@ def test_most_parameters_can_be_cut(name: str) -> None:
 
 
 def test_the_table_in_the_documentation_is_current() -> None:
-    assert table() in PAGE.read_text(), "run: python tests/core/axes_table.py"
+    assert table() in PAGE.read_text(), "run: python tests/graph/axes_table.py"
 
 
 def test_what_must_be_offered_is() -> None:

@@ -1,4 +1,4 @@
-"""Write the table of cuttable shares into docs/axes.md: `python tests/core/axes_table.py`."""
+"""Write the table of cuttable shares into docs/axes.md: `python tests/graph/axes_table.py`."""
 
 from __future__ import annotations
 

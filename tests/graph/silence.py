@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from whet.core.axes import Axes
 from whet.core.net import Net
-from whet.core.rows import is_dims, operator_name
+from whet.graph.axes import Axes
+from whet.graph.rows import is_dims, operator_name
 
 CONTRACTIONS = (
     *(f"conv{n}d" for n in (1, 2, 3)),

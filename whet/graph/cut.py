@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from whet.core.axes import Axes, analyze
 from whet.core.errors import AxesError, unknown
 from whet.core.net import Net
-from whet.core.operators import row_of
-from whet.core.rows import Dims, Edit, Value, bind, is_dims
+from whet.graph.axes import Axes, analyze
+from whet.graph.operators import row_of
+from whet.graph.rows import Dims, Edit, Value, bind, is_dims
 
 Mask = NDArray[np.bool_]
 

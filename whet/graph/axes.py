@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from whet.core.labels import Dim, Labels
 from whet.core.net import Net
-from whet.core.operators import ROWS, row_of
-from whet.core.rows import Call, Dims, Value, bind, frozen_like, is_dims, operator_name
+from whet.graph.labels import Dim, Labels
+from whet.graph.operators import ROWS, row_of
+from whet.graph.rows import Call, Dims, Value, bind, frozen_like, is_dims, operator_name
 
 AFFINE = ("weight", "bias")
 STATISTICS = (*AFFINE, "running_mean", "running_var")

@@ -15,8 +15,8 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from whet.core.errors import LiftError
-from whet.core.layers import ASSERTIONS, GETITEM, LAYERS, bind
 from whet.core.net import Net
+from whet.graph.layers import ASSERTIONS, GETITEM, LAYERS, bind
 
 Source = nn.Module | str | Path
 TOLERANCE = 1e-5

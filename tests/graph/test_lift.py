@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import whet
-from whet.core.axes import analyze
 from whet.core.errors import LiftError
+from whet.graph.axes import analyze
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from architectures import ARCHITECTURES, build
