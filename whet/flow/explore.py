@@ -148,7 +148,7 @@ class Explore(Stage):
         samples = self.samples_of(parent)
         if parent is None:
             self.bench.recalibrated(net)
-        report = self.bench.train(net, **self.plan.limit(duration, self.plan.short_samples))
+        report = self.bench.train(net, self.job.recipe, "short", **self.plan.limit(duration, self.plan.short_samples))
         return self.bench.record(
             "short", decision, self.bench.quick_quality(net), reference=self.bench.quick_reference(),
             samples=samples + report.samples, parent=parent, changed=result.changed, skipped=result.skipped, net=net,

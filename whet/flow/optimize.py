@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def optimize(
     from whet.hardware import targets
     from whet.hardware.guard import Guarded
     from whet.train.fit import fit
+    from whet.train.memory import TeacherMemory
     from whet.train.recipe import Recipe
 
     named = [(p, load(p)) for p in passes]
@@ -106,7 +108,7 @@ def optimize(
     space = space + job.target.space()
     study = Study.in_folder(job.out, job.config(), space)
     clock.spent_before = study.spent_seconds
-    run = Run(task, job.target, net, seed, clock, job.out, fit, progress)
+    run = Run(task, job.target, net, seed, clock, job.out, partial(fit, memory=TeacherMemory(net)), progress)
     plan = plan or Plan()
     if elastic:
         plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)

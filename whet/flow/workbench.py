@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from whet.verify.equivalence import evaluate
 QUICK_SAMPLES = 5000
 EVALUATION_BATCH = 64
 PARENTS = 3
+Training = Literal["short", "full", "finish"]
 
 
 class Workbench:
@@ -144,18 +145,18 @@ class Workbench:
                 return child, parent.number
         return net, None
 
-    def train(self, net: Net, recipe: Recipe | None = None, **limit: Any) -> FitReport:
+    def train(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
         """Fine-tune `net` in place with distillation from the original, for `seconds` or `samples`."""
         with self.clock("train"):
-            report: FitReport = self.run.fit(net, recipe=recipe or self.job.recipe, **limit)
-        if recipe is None:
-            self.study.remember("samples_per_second", report.samples_per_second)
+            report: FitReport = self.run.fit(net, recipe=recipe, **limit)
+        self.study.remember(f"samples_per_second_{what}", report.samples_per_second)
         return report
 
     @property
     def samples_per_second(self) -> float:
-        """The speed of the last plain training (int8 trains slower), also of one before the study was resumed."""
-        return float(self.study.recall("samples_per_second") or 0.0)
+        """The speed of the last full training, or while there is none of the last short one, which hints slow down."""
+        speeds = (self.study.recall(f"samples_per_second_{what}") for what in ("full", "short"))
+        return float(next(filter(None, speeds), 0.0))
 
     def recalibrated(self, net: Net) -> Net:
         """Re-estimate batch-norm statistics in place, on training data."""

@@ -20,6 +20,7 @@ from whet.core.errors import ArtifactError, TaskError, TrainingError
 from whet.core.net import Net
 from whet.core.task import Batch, Task, split
 from whet.train.hints import Taps, alike_layers
+from whet.train.memory import TeacherMemory
 from whet.train.recipe import DISTANCES, SCHEDULES, Recipe
 from whet.train.state import module_of, read_tensors, write_tensors
 
@@ -53,6 +54,7 @@ def fit(
     epochs: float | None = None,
     seconds: float | None = None,
     seed: int = 0,
+    memory: TeacherMemory | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     progress: Callable[[dict[str, Any]], None] = lambda event: None,
@@ -72,7 +74,7 @@ def fit(
         samples = math.ceil(epochs * sum(len(split(b)[1]) for b in task.train))
     if samples is None and seconds is None:
         raise TrainingError("fit needs a limit: samples, epochs or seconds.")
-    loop = _Loop(net, task, teacher, recipe or Recipe(), samples, seconds, seed)
+    loop = _Loop(net, task, teacher, recipe or Recipe(), samples, seconds, seed, memory)
     if checkpoint is not None and checkpoint.exists():
         loop.load(checkpoint)
     try:
@@ -111,10 +113,11 @@ def _between_steps() -> Iterator[list[int]]:
 class _Loop:
     def __init__(
         self, net: Network, task: Task, teacher: Network | None, recipe: Recipe,
-        samples: int | None, seconds: float | None, seed: int,
+        samples: int | None, seconds: float | None, seed: int, memory: TeacherMemory | None = None,
     ) -> None:  # fmt: skip
         self.module, self.task, self.recipe, self.seed = module_of(net), task, recipe, seed
         self.teacher = module_of(teacher).eval() if teacher is not None and recipe.distillation > 0 else None
+        self.memory = memory if memory is not None and memory.teacher is teacher else None
         self.samples, self.seconds = samples, seconds
         self.bf16 = recipe.bf16()
         self.report = FitReport()
@@ -226,12 +229,19 @@ class _Loop:
             outputs: Tensor = self.module(*inputs)
             if self.teacher is not None:
                 with torch.no_grad():
-                    wanted = self.teacher(*inputs)
+                    wanted = self._wanted(self.teacher, inputs)
         loss = self.task.loss(outputs.float(), targets) * (1 - share) if share < 1 else outputs.new_zeros(()).float()
         if self.teacher is not None:
             loss = loss + share * DISTANCES[self.recipe.distance](outputs, wanted, self.recipe.temperature)
             loss = loss + self.recipe.hint_weight * self.taps.distance()
         return loss
+
+    def _wanted(self, teacher: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Return the teacher's outputs, from memory where nothing else of the teacher is needed."""
+        if self.memory is None or self.taps.handles:
+            outputs: Tensor = teacher(*inputs)
+            return outputs
+        return self.memory.outputs(inputs, lambda: teacher(*inputs))
 
     def _copy(self) -> dict[str, Tensor]:
         return {k: v.detach().clone() for k, v in self.module.state_dict().items()}
