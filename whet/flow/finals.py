@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from whet.core.space import Decision
 from whet.core.study import Trial
+from whet.flow.forecast import Recovery
 from whet.flow.stage import Stage
-
-HOPEFUL = 0.8
-"""The share of the limit that a forecast may use up; validation data are a sample, and int8 costs a little."""
 
 
 class Finals(Stage):
-    """Rounds of full training; each takes the fastest candidate that is expected to meet the limit."""
+    """Rounds of full training; each takes the candidate that promises the most beyond the best so far."""
 
     def run(self) -> None:
         """Train the most promising structures for real; verify each as it is, then with the finishers.
@@ -61,9 +58,10 @@ class Finals(Stage):
         return files * (self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0))
 
     def choose(self, seconds: float) -> Trial | None:
-        """Return the fastest candidate expected to be within the limit after `seconds` more of training.
+        """Return the candidate with the largest speed-up to be expected beyond the best so far.
 
         Candidates are those of short training and those that missed the limit after a full one, not yet gone on with.
+        Where none promises anything, the one nearest to the limit is taken.
         """
         explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
         trained = [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
@@ -72,16 +70,20 @@ class Finals(Stage):
         waiting = [t for t in explored + missed if t.number not in continued]
         if not waiting:
             return None
-        limit = self.job.max_drop
-        if limit is None:
+        if self.job.max_drop is None:
             return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20))
         later = self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
-        power = self.recovery()
-        expected = {t.number: max(t.drop, 0.0) * (1 + later / max(t.samples, 1)) ** -power for t in waiting}
-        hopeful = [t for t in waiting if expected[t.number] <= HOPEFUL * limit]
-        if hopeful:
-            return max(hopeful, key=self._forecast_speedup)
-        return min(waiting, key=lambda t: expected[t.number])
+        recovery, best = self.recovery(self.job.max_drop), self._best_speedup()
+        worth = {
+            t.number: recovery.worth(self._forecast_speedup(t), best, t.drop, t.samples, later) for t in waiting
+        }
+        if max(worth.values()) > 0.01 * best:
+            return max(waiting, key=lambda t: worth[t.number])
+        return min(waiting, key=lambda t: recovery.expected(t.drop, t.samples, later))
+
+    def _best_speedup(self) -> float:
+        """Return the largest speed-up that is verified and within the limit."""
+        return max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
 
     def _forecast_speedup(self, trial: Trial) -> float:
         """Return the speed-up with the finishers: for a trained candidate that of the explored one it began as."""
@@ -92,26 +94,23 @@ class Finals(Stage):
     def _identity_trial(self) -> Trial:
         return Trial(-1, "short", Decision(), self.bench.reference, 0.0, 1.0)
 
-    def recovery(self) -> float:
-        """Return p, where a drop shrinks with the samples n that it was trained on as n^-p: what was seen so far.
-
-        On ResNet-20 without three of its blocks a training of ten times the samples left 0.33 of the drop, p = 0.48.
-        """
-        powers = [0.5]
-        for t in self.of_stage("full"):
-            if t.parent is not None and t.parent >= 0 and not self._is_finished(t):
-                before = self.study.trials[t.parent]
-                if before.drop > 1e-3 and t.samples > before.samples > 0:
-                    ratio = min(max(t.drop / before.drop, 0.05), 1.0)
-                    powers.append(-math.log(ratio) / math.log(t.samples / before.samples))
-        return sum(powers) / len(powers)
+    def recovery(self, limit: float) -> Recovery:
+        """Return the forecast of drops, from what the full trainings so far did to theirs."""
+        plain = [t for t in self.of_stage("full") if not self._is_finished(t)]
+        pairs = [(self.study.trials[t.parent], t) for t in plain if t.parent is not None and t.parent >= 0]
+        return Recovery.learnt(limit, [(a.drop, a.samples, b.drop, b.samples) for a, b in pairs])
 
     def full(self, candidate: Trial, duration: float) -> None:
-        """Train one candidate's structure and verify it as it is."""
+        """Train one candidate's structure and verify it as it is.
+
+        Without hints: they help the first epoch and no longer the third, and without them the teacher is remembered.
+        """
         self.say(f"training candidate {candidate.number} (x{candidate.speedup:.2f})")
         result = self.bench.structure(candidate.decision)
         net, parent = self.bench.inherit(candidate.decision, result.net)
-        report = self.bench.train(net, **self.plan.limit(duration, self.limit_of(1 - self.portion)))
+        recipe = replace(self.job.recipe, hints=())
+        limit = self.plan.limit(duration, self.limit_of(1 - self.portion))
+        report = self.bench.train(net, recipe, "full", **limit)
         samples = self.samples_of(parent) + report.samples
         self.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
 
@@ -121,7 +120,8 @@ class Finals(Stage):
         decision = trained.decision.merge(self.finisher_decision())
         finished = self.bench.finish(self.bench.rebuild(trained), decision)
         gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1, hints=())
-        report = self.bench.train(finished.net, gentle, **self.plan.limit(duration, self.limit_of(self.portion)))
+        limit = self.plan.limit(duration, self.limit_of(self.portion))
+        report = self.bench.train(finished.net, gentle, "finish", **limit)
         both = replace(
             finished,
             changed={**trained.changed, **finished.changed},
