@@ -13,6 +13,9 @@ from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
 
+AIM = (0.6, 1.2)
+"""The damage that a strategy may do when it is aimed, in shares of the drop that it is aimed at."""
+
 
 class Explore(Stage):
     """The stages before the finals: the untouched network with the finishers, probes, and short trainings."""
@@ -109,16 +112,23 @@ class Explore(Stage):
             self._tell(trial)
         until = max(self.explore_until(), self.run_.budget.spent_seconds + 15.0)
         until = min(until, self.job.budget_seconds - self.reserve_seconds)
-        short = self.short_seconds()
         count = len(observed)
-        while self.job.trials is None or count < self.job.trials:
-            step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
-            asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
-            if not asked:
-                break
-            if len(asked[0]):
-                self._tell(self.short(asked[0], short))
-                count += 1
+        while (self.job.trials is None or count < self.job.trials) and self.one_more(until):
+            count += 1
+
+    def one_more(self, until: float) -> bool:
+        """Try the strategy's next proposal if it will be done `until` then; say whether there was one."""
+        short = self.short_seconds()
+        step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
+        asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
+        if asked and len(asked[0]):
+            self._tell(self.short(asked[0], short))
+        return bool(asked)
+
+    def aim(self, drop: float) -> None:
+        """Have the strategy, if it bounds the damage, propose candidates whose drop is about `drop`."""
+        if hasattr(self.strategy, "budgets"):
+            self.strategy.budgets = (drop * AIM[0], drop * AIM[1])
 
     def explore_until(self) -> float:
         """Return the seconds of the budget after which no candidate is begun."""

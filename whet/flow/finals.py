@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from whet.core.space import Decision
 from whet.core.study import Trial
+from whet.flow.explore import Explore
 from whet.flow.forecast import Recovery
-from whet.flow.stage import Stage
+from whet.flow.stage import Plan, Stage
+from whet.flow.workbench import Workbench
+
+PROMISING = 0.02
+"""The share of the best speed-up that a candidate must promise beyond it, or else more are looked for."""
+MORE = 4
+LEFT = 4.0
+"""How many times a short training must be left for a full one after more candidates were tried."""
 
 
 class Finals(Stage):
     """Rounds of full training; each takes the candidate that promises the most beyond the best so far."""
+
+    def __init__(self, bench: Workbench, plan: Plan, explorer: Explore) -> None:
+        super().__init__(bench, plan)
+        self.explorer = explorer
 
     def run(self) -> None:
         """Train the most promising structures for real; verify each as it is, then with the finishers.
@@ -33,7 +46,9 @@ class Finals(Stage):
             if unfinished:
                 self.finish(unfinished[0], share * self.portion)
                 continue
-            candidate = self.choose(share * (1 - self.portion))
+            candidate, worth = self.choose(share * (1 - self.portion))
+            if worth < PROMISING and self.explore_more(share * (1 - self.portion)):
+                continue
             if candidate is None:
                 break
             self.full(candidate, share * (1 - self.portion))
@@ -57,11 +72,11 @@ class Finals(Stage):
         files = 1 + bool(self.job.finishers)
         return files * (self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0))
 
-    def choose(self, seconds: float) -> Trial | None:
-        """Return the candidate with the largest speed-up to be expected beyond the best so far.
+    def choose(self, seconds: float) -> tuple[Trial | None, float]:
+        """Return the candidate with the largest speed-up to be expected beyond the best so far, and how large.
 
-        Candidates are those of short training and those that missed the limit after a full one, not yet gone on with.
-        Where none promises anything, the one nearest to the limit is taken.
+        The gain is a share of the best. Candidates are those of short training and those that missed the limit after
+        a full one, not yet gone on with. Where none promises anything, the one nearest to the limit is returned.
         """
         explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
         trained = [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
@@ -69,17 +84,36 @@ class Finals(Stage):
         missed = [t for t in trained if not self.bench.feasible(t)]
         waiting = [t for t in explored + missed if t.number not in continued]
         if not waiting:
-            return None
+            return None, 0.0
         if self.job.max_drop is None:
-            return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20))
-        later = self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
+            return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20)), math.inf
+        more = self._samples_in(seconds)
         recovery, best = self.recovery(self.job.max_drop), self._best_speedup()
-        worth = {
-            t.number: recovery.worth(self._forecast_speedup(t), best, t.drop, t.samples, later) for t in waiting
-        }
-        if max(worth.values()) > 0.01 * best:
-            return max(waiting, key=lambda t: worth[t.number])
-        return min(waiting, key=lambda t: recovery.expected(t.drop, t.samples, later))
+        worth = {t.number: recovery.worth(self._forecast_speedup(t), best, t.drop, t.samples, more) for t in waiting}
+        if max(worth.values()) > 0:
+            chosen = max(waiting, key=lambda t: worth[t.number])
+            return chosen, worth[chosen.number] / best
+        return min(waiting, key=lambda t: recovery.expected(t.drop, t.samples, more)), 0.0
+
+    def explore_more(self, seconds: float) -> bool:
+        """Try another candidate whose drop `seconds` of training can just mend; say whether there was one, and time.
+
+        No more than `MORE` come between two full trainings.
+        """
+        fulls = [t.number for t in self.of_stage("full")]
+        shorts = [t for t in self.of_stage("short") if t.number > max(fulls, default=-1)]
+        limit = self.job.max_drop
+        if limit is None or self.job.trials is not None or not len(self.space) or len(shorts) >= MORE:
+            return False
+        until = self.job.budget_seconds - self.reserve_seconds - self._finishing_seconds()
+        until -= self.explorer.short_seconds() * LEFT
+        samples = max([1, *(t.samples for t in self.of_stage("short") if t.parent is None)])
+        self.explorer.aim(self.recovery(limit).mendable(samples, self._samples_in(seconds)))
+        self.say("looking for more candidates")
+        return self.explorer.one_more(until)
+
+    def _samples_in(self, seconds: float) -> float:
+        return self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
 
     def _best_speedup(self) -> float:
         """Return the largest speed-up that is verified and within the limit."""

@@ -49,6 +49,14 @@ class Recovery:
         """
         return float(max(drop, 0.0) * (1 + more / max(samples, 1)) ** -self.power)
 
+    def mendable(self, samples: int, more: float) -> float:
+        """Return the drop after `samples` that will be just within the limit after `more`.
+
+        >>> Recovery(0.01, power=0.5).mendable(10_000, 150_000)
+        0.036
+        """
+        return float(SPARE * self.limit * (1 + more / max(samples, 1)) ** self.power)
+
     def chance(self, drop: float, samples: int, more: float) -> float:
         """Return the probability that the drop is within the limit after `more` samples."""
         mean = self.expected(drop, samples, more)

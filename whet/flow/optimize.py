@@ -134,8 +134,9 @@ def _search(bench: Workbench, plan: Plan) -> None:
     try:
         bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
         bench.prepare()
-        (ElasticExplore if bench.job.elastic else Explore)(bench, plan).run()
-        Finals(bench, plan).run()
+        explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)
+        explorer.run()
+        Finals(bench, plan, explorer).run()
     except KeyboardInterrupt:
         best = bench.best_line()
         bench.run.progress({"stage": "interrupted", "best": best, "seconds_left": bench.run.budget.left_seconds})
