@@ -13,6 +13,8 @@ from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
 
+REACH = (1.5, 6.0)
+"""The damage after a short training, in shares of the limit, that proposals may do at first: about what can be mended."""
 AIM = (0.6, 1.2)
 """The damage that a strategy may do when it is aimed, in shares of the drop that it is aimed at."""
 
@@ -27,7 +29,7 @@ class Explore(Stage):
     def new_strategy(self, seed: int, scale: float = 1.0) -> Strategy:
         """Return the job's strategy; `scale` multiplies the damage that its proposals may do, if it bounds that."""
         limit = self.job.max_drop
-        budgets = (limit * scale, limit * 6 * scale) if limit else (0.003 * scale, 0.2 * scale)
+        budgets = (limit * REACH[0] * scale, limit * REACH[1] * scale) if limit else (0.003 * scale, 0.2 * scale)
         options: dict[str, Any] = {"budgets": budgets} if self.job.strategy == "sensitivity" else {}
         return strategies.get(self.job.strategy, self.space, seed=seed, **options)
 

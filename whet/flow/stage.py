@@ -20,7 +20,7 @@ class Plan:
     """
 
     probe_share: float = 0.12
-    explore_until: float = 0.32
+    explore_until: float = 0.28
     short_share: float = 0.012
     short_seconds: float = 2.0
     elastic_until: float = 0.0
