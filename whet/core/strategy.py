@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from whet.core.errors import StudyError
+from whet.core.errors import DecisionError, StudyError
 from whet.core.space import Choice, Decision, Space, Value
 
 
@@ -118,6 +118,53 @@ class Ledger:
             for r in state["log"]
         }
         self.queue = [self.space.canonical(Decision(d)) for d in state["queue"]]
+
+
+class LedgerStrategy:
+    """What strategies share that compute each proposal from their ledger; they write `propose`.
+
+    `directions` are `maximize` or `minimize`, one an objective. Raises: DecisionError for other directions.
+    """
+
+    def __init__(self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize")) -> None:
+        if not directions or set(directions) - {"maximize", "minimize"}:
+            raise DecisionError(f"directions are 'maximize' or 'minimize', one an objective; got {directions!r}.")
+        self.space, self.directions = space, tuple(directions)
+        self.ledger = Ledger(space, seed)
+
+    def propose(self) -> Decision:
+        """Return a canonical decision that is not in the ledger; the caller makes sure that there is one."""
+        raise NotImplementedError
+
+    def ask(self, n: int = 1) -> list[Decision]:
+        asked: list[Decision] = []
+        while len(asked) < n:
+            decision = self.ledger.next_queued()
+            if decision is None:
+                if self.ledger.exhausted:
+                    break
+                decision = self.propose()
+            self.ledger.entries[decision] = None
+            asked.append(decision)
+        return asked
+
+    def tell(self, trials: Iterable[Observation]) -> None:
+        trials = list(trials)
+        for trial in trials:
+            if trial.values and len(trial.values) != len(self.directions):
+                raise DecisionError(
+                    f"an observation needs one value per objective {self.directions!r}; got {trial.values!r}."
+                )
+        self.ledger.tell(trials)
+
+    def enqueue(self, decisions: Iterable[Decision]) -> None:
+        self.ledger.enqueue(decisions)
+
+    def state(self) -> dict[str, Any]:
+        return self.ledger.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.ledger.restore(state)
 
 
 def _children(space: Space) -> dict[str | None, list[Choice]]:

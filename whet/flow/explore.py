@@ -14,7 +14,7 @@ from whet.flow.workbench import Workbench
 from whet.search import strategies
 
 REACH = (1.5, 6.0)
-"""The damage after a short training, in shares of the limit, that proposals may do at first: about what can be mended."""
+"""The damage after a short training, in shares of the limit, that first proposals may do: about what can be mended."""
 AIM = (0.6, 1.2)
 """The damage that a strategy may do when it is aimed, in shares of the drop that it is aimed at."""
 

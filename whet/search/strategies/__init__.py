@@ -12,6 +12,12 @@ from whet.core.strategy import Strategy
 
 STRATEGIES = {
     "sensitivity": "whet.search.strategies.sensitivity:Sensitivity",
+    "alternating": "whet.search.strategies.alternating:Alternating",
+    "bayesian": "whet.search.strategies.bayesian:Bayesian",
+    "sweep": "whet.search.strategies.sweep:Sweep",
+    "early-exit": "whet.search.strategies.early_exit:EarlyExitEvolution",
+    "tree": "whet.search.strategies.tree:TreeSearch",
+    "bandits": "whet.search.strategies.bandits:Bandits",
     "random": "whet.search.strategies.random:RandomStrategy",
     "tpe": "whet.search.strategies.optuna:tpe",
     "gp": "whet.search.strategies.optuna:gp",

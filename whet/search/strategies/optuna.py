@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -15,7 +15,8 @@ from optuna.trial import TrialState, create_trial
 
 from whet.core.errors import DecisionError, unknown
 from whet.core.space import Choice, Decision, Space, Value
-from whet.core.strategy import Ledger, Observation, neighbour
+from whet.core.strategy import LedgerStrategy, Observation, neighbour
+from whet.search.genes import ordered
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,14 @@ SAMPLERS = {
 }
 
 
-def is_ordered(choice: Choice) -> bool:
-    """Say whether the values are numbers in rising or falling order, so that neighbours are alike."""
-    values = list(choice.values)
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        return False
-    return values in (sorted(values), sorted(values, reverse=True))
-
-
 def distribution(choice: Choice) -> BaseDistribution:
     """Return the index range for ordered numbers, so that samplers see the order; categories for the rest."""
-    if is_ordered(choice):
+    if ordered(choice):
         return IntDistribution(0, len(choice.values) - 1)
     return CategoricalDistribution(choice.values)
 
 
-class OptunaStrategy:
+class OptunaStrategy(LedgerStrategy):
     """Propose decisions by an Optuna sampler, by its name in `SAMPLERS`.
 
     Each proposal is made by a new sampler, seeded by (seed, proposals so far), on a new study in memory that
@@ -95,8 +88,7 @@ class OptunaStrategy:
             raise unknown("Optuna sampler", sampler, SAMPLERS)
         self.row = SAMPLERS[sampler]
         self.options = {**self.row.options, **options}
-        self.directions = tuple(directions)
-        self.ledger = Ledger(space, seed)
+        super().__init__(space, seed, directions)
         self.repeats = 0
         self._distributions = {c.name: distribution(c) for c in space}
         self._check(sampler, space)
@@ -108,7 +100,7 @@ class OptunaStrategy:
                 f"sampler '{sampler}' takes one objective; got {len(self.directions)} directions. "
                 "Use tpe, gp, nsga2 or nsga3, or fold the objectives into one."
             )
-        unordered = [c.name for c in space if not is_ordered(c) or c.when]
+        unordered = [c.name for c in space if not ordered(c) or c.when]
         if self.row.ordered_only and len(space) > 0 and len(unordered) == len(space):
             raise DecisionError(
                 f"sampler '{sampler}' needs choices that are ordered numbers and unconditional; this space "
@@ -119,35 +111,14 @@ class OptunaStrategy:
                 f"sampler '{sampler}' needs the package '{self.row.needs}': pip install {self.row.needs}"
             )
 
-    def ask(self, n: int = 1) -> list[Decision]:
-        asked: list[Decision] = []
-        while len(asked) < n and not self.ledger.exhausted:
-            queued = self.ledger.next_queued()
-            decision = queued if queued is not None else self._propose()
-            self.ledger.entries[decision] = None
-            asked.append(decision)
-        return asked
-
-    def tell(self, trials: Iterable[Observation]) -> None:
-        trials = list(trials)
-        for trial in trials:
-            if trial.values and len(trial.values) != len(self.directions):
-                raise DecisionError(
-                    f"an observation needs one value per objective {self.directions!r}; got {trial.values!r}."
-                )
-        self.ledger.tell(trials)
-
-    def enqueue(self, decisions: Iterable[Decision]) -> None:
-        self.ledger.enqueue(decisions)
-
     def state(self) -> dict[str, Any]:
-        return {**self.ledger.state(), "repeats": self.repeats}
+        return {**super().state(), "repeats": self.repeats}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.ledger.restore(state)
+        super().restore(state)
         self.repeats = state["repeats"]
 
-    def _propose(self) -> Decision:
+    def propose(self) -> Decision:
         ledger = self.ledger
         if not len(ledger.space):
             return Decision()
@@ -182,7 +153,7 @@ class OptunaStrategy:
     def _parameters(self, decision: Decision) -> dict[str, Any]:
         space = self.ledger.space
         return {
-            c.name: c.values.index(decision.of(c)) if is_ordered(c) else decision.of(c)
+            c.name: c.values.index(decision.of(c)) if ordered(c) else decision.of(c)
             for c in space
             if space.active(c, decision)
         }

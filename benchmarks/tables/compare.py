@@ -1,0 +1,115 @@
+"""Compare all strategies on the tables: `python benchmarks/tables/compare.py --out benchmarks/results`.
+
+Each strategy searches each table with each seed; the curve is the share of the table's whole hypervolume that it holds
+after each measurement. Written are `strategies-NETWORK.json`, `.md` and `.html`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import plotly.graph_objects as go
+import typer
+
+from whet.search import strategies
+from whet.search.table import Table
+
+HERE = Path(__file__).parent
+RIVAL = "nsga2"
+WORST_DROP = 0.1
+LEFT_OUT = {"cmaes": "one objective only"}
+SLOW = {"gp": 60}
+"""Strategies whose own computing time allows only so many measurements."""
+
+
+def curves(table: Table, names: Sequence[str], seeds: int, measurements: int) -> dict[str, list[list[float]]]:
+    """Return one curve for each seed of each strategy."""
+    found: dict[str, list[list[float]]] = {}
+    for name in names:
+        count = min(measurements, SLOW.get(name, measurements))
+        found[name] = [
+            table.curve(strategies.get(name, table.space, seed), count, WORST_DROP) for seed in range(seeds)
+        ]
+        typer.echo(f"{table.about['network']} {name}: {median(c[-1] for c in found[name]):.3f}", err=True)
+    return found
+
+
+def needed(found: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
+    """Return the median number of measurements to the rival's median final share; infinite where it is not reached."""
+    goal = median(curve[-1] for curve in found[RIVAL])
+    reached = {
+        name: [next((i for i, share in enumerate(curve, 1) if share >= goal), float("inf")) for curve in curves]
+        for name, curves in found.items()
+    }
+    return {name: median(counts) for name, counts in reached.items()}
+
+
+def markdown(table: Table, found: Mapping[str, Sequence[Sequence[float]]], measurements: int) -> str:
+    """Return the table for people, the thriftiest strategy first."""
+    counts = needed(found)
+    looks = [n for n in (10, 20, 40, 80, measurements) if n <= measurements]
+    lines = [
+        f"### Strategies on {table.about['network']}: {len(table.figures)} decisions, {len(found[RIVAL])} seeds",
+        "",
+        f"Median share of the table's hypervolume (speed-up above 1, drop below {WORST_DROP}) after so many "
+        f"measurements, and the measurements to what {RIVAL} holds after {measurements}.",
+        "",
+        "| strategy | " + " | ".join(map(str, looks)) + f" | to {RIVAL}'s last |",
+        "|---" * (len(looks) + 2) + "|",
+    ]
+    for name in sorted(found, key=lambda n: (counts[n], n)):
+        shares = [median(c[n - 1] for c in found[name]) if n <= len(found[name][0]) else None for n in looks]
+        cells = ["" if s is None else f"{s:.3f}" for s in shares]
+        reached = "never" if counts[name] == float("inf") else f"{counts[name]:g}"
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {reached} |")
+    return "\n".join([*lines, "", f"Device of the table: {table.about['device']['cpu']}.", ""])
+
+
+def picture(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure:
+    """Return the median curves."""
+    figure = go.Figure()
+    for name, own in found.items():
+        middle = [median(column) for column in zip(*own, strict=True)]
+        figure.add_scatter(x=list(range(1, len(middle) + 1)), y=middle, name=name, mode="lines")
+    figure.update_layout(
+        title=f"Search on {table.about['network']}", template="simple_white",
+        xaxis_title="measurements", yaxis_title="share of the hypervolume",
+    )  # fmt: skip
+    return figure
+
+
+def write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = HERE.parent / "results",
+    seeds: int = 10,
+    measurements: int = 200,
+    only: Annotated[list[str] | None, typer.Option(help="Strategies to take; repeat it for several.")] = None,
+) -> None:
+    """Let every strategy search every table."""
+    names = [n for n in strategies.STRATEGIES if n not in LEFT_OUT and (not only or n in {*only, RIVAL})]
+    for path in sorted(HERE.glob("*.json.gz")):
+        table = Table.load(path)
+        found = curves(table, names, seeds, measurements)
+        stem = f"strategies-{table.about['network']}"
+        record: dict[str, Any] = {
+            "about": dict(table.about), "worst_drop": WORST_DROP, "left_out": LEFT_OUT,
+            "needed": {k: None if v == float("inf") else v for k, v in needed(found).items()},
+            "curves": {k: [[round(s, 5) for s in c] for c in v] for k, v in found.items()},
+        }  # fmt: skip
+        write(out / f"{stem}.json", json.dumps(record) + "\n")
+        write(out / f"{stem}.md", markdown(table, found, measurements))
+        write(out / f"{stem}.html", picture(table, found).to_html(include_plotlyjs="cdn"))
+
+
+if __name__ == "__main__":
+    typer.run(main)

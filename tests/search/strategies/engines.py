@@ -1,0 +1,44 @@
+"""A made-up network that engines are tried on: blocks, widths and a precision that multiply and add up."""
+
+from __future__ import annotations
+
+import math
+
+from whet.core.front import hypervolume
+from whet.core.space import Choice, Decision, Space
+from whet.core.strategy import Observation, Strategy
+from whet.testing.strategies import WIDTHS
+
+NETWORK = Space(
+    [
+        *(Choice(f"block{i}:keep", (True, False), True) for i in range(6)),
+        *(Choice(f"layer{i}:width", WIDTHS, 1.0) for i in range(6)),
+        Choice("network:precision", ("f32", "bf16", "int8"), "f32"),
+    ]
+)
+LIMIT = 0.1
+PRECISIONS = {"f32": (1.0, 0.0), "bf16": (0.7, 0.001), "int8": (0.5, 0.02)}
+
+
+def cost(decision: Decision) -> tuple[float, float]:
+    """A speed-up and a drop: blocks and widths matter unequally, and a dropped block's width costs nothing."""
+    factor, drop = PRECISIONS[str(decision.get("network:precision", "f32"))]
+    latency = 1.0
+    for i in range(6):
+        width = float(decision.get(f"layer{i}:width", 1.0)) * bool(decision.get(f"block{i}:keep", True))
+        latency += width * (1 + i % 3)
+        drop += 0.01 * (1 + i) * (1 - width) ** 2
+    return 13 / (latency * factor), drop
+
+
+def areas(strategy: Strategy, rounds: int) -> list[float]:
+    """Return the hypervolume in log speed-up and drop after each measurement, within the limit."""
+    points: list[tuple[float, float]] = []
+    found = []
+    for _ in range(rounds):
+        (decision,) = strategy.ask()
+        speedup, drop = cost(decision)
+        strategy.tell([Observation(decision, (speedup, drop), drop - LIMIT)])
+        points.append((-math.log(speedup), drop))
+        found.append(hypervolume(points, (0.0, LIMIT)))
+    return found

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from whet.core.errors import ArtifactError, StudyError
+from whet.core.space import Choice, Decision, Space
+from whet.core.strategy import point, size
+from whet.search import strategies
+from whet.search.table import Table
+from whet.testing.strategies import SPACES
+
+
+def table(space: Space) -> Table:
+    def figures(decision: Decision) -> tuple[float, float]:
+        moved = sum(c.values.index(decision.of(c)) != c.values.index(c.identity) for c in space)
+        return 1.0 + moved, 0.01 * moved**2
+
+    return Table(space, {d: figures(d) for d in (point(space, r) for r in range(size(space)))}, {"network": "toy"})
+
+
+@pytest.mark.parametrize("name", ["four points", "conditional"])
+def test_a_saved_table_is_the_same_table(name: str, tmp_path: Path) -> None:
+    before = table(SPACES[name])
+    before.save(tmp_path / "toy.json.gz")
+    after = Table.load(tmp_path / "toy.json.gz")
+    assert dict(after.figures) == dict(before.figures)
+    assert after.space.describe() == before.space.describe()
+    assert after.about == {"network": "toy"}
+
+
+def test_measuring_everything_covers_the_whole_area() -> None:
+    found = table(SPACES["conditional"])
+    shares = found.curve(strategies.get("random", found.space, 0), size(found.space) + 5, worst=1.0)
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+    assert len(shares) == size(found.space) + 5
+
+
+def test_a_decision_of_another_space_is_refused() -> None:
+    with pytest.raises(StudyError, match="no decision"):
+        table(SPACES["four points"]).observe(Decision({"z:bits": 3}))
+
+
+def test_an_incomplete_table_is_refused() -> None:
+    with pytest.raises(StudyError, match="1 decisions of a space of 2"):
+        Table(Space([Choice("a:bits", (4, 8), 8)]), {Decision(): (1.0, 0.0)}, {})
+
+
+@pytest.mark.parametrize("damage", ["truncated", "absent", "other"])
+def test_damaged_files(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "toy.json.gz"
+    if damage != "absent":
+        table(SPACES["four points"]).save(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"no table")
+    with pytest.raises(ArtifactError, match=r"toy\.json\.gz"):
+        Table.load(path)

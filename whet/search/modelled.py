@@ -1,0 +1,76 @@
+"""`Modelled`: what strategies share that learn from the figures of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet.core.space import Decision, Space
+from whet.core.strategy import LedgerStrategy, Observation, draw
+from whet.search.dominance import Points, ranks
+from whet.search.genes import Genes
+
+PENALTY = 10.0
+"""How many times the range of an objective a violation of one counts."""
+
+
+class Modelled(LedgerStrategy):
+    """Draws uniformly until `warm_up` decisions are out; then takes the first new one of `candidates`.
+
+    Where there is none, or nothing measured to learn from, it draws again.
+    """
+
+    def __init__(
+        self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), warm_up: int = 12
+    ) -> None:
+        super().__init__(space, seed, directions)
+        self.genes = Genes(space)
+        self.warm_up = warm_up
+        self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
+
+    def candidates(self) -> Iterable[Decision]:
+        """Return decisions worth measuring, the best first, from what the ledger holds."""
+        raise NotImplementedError
+
+    def propose(self) -> Decision:
+        entries = self.ledger.entries
+        if len(entries) >= self.warm_up and len(self.seen()) > 1 and len(self.space):
+            for decision in self.candidates():
+                if decision not in entries:
+                    return decision
+        return draw(self.space, self.ledger.rng(), entries)
+
+    def seen(self, first: int | None = None) -> list[Observation]:
+        """Return what was measured, of all or of the first decisions of the ledger; failures have no figures."""
+        entries = list(self.ledger.entries.values())[:first]
+        return [o for o in entries if o is not None and o.values]
+
+    def objectives(self, seen: Sequence[Observation]) -> Points:
+        """Return figures to minimise; what is always positive, such as a speed-up, as its logarithm."""
+        values = np.array([o.values for o in seen])
+        positive = (values > 0).all(0)
+        scaled: Points = np.where(positive, np.log(np.where(positive, values, 1.0)), values) * self._signs
+        return scaled
+
+    def violations(self, seen: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return by how much each breaks the limits, 0 where it does not."""
+        found: NDArray[np.float64] = np.maximum(np.array([o.violation for o in seen]), 0.0)
+        return found
+
+    def penalised(self, seen: Sequence[Observation]) -> Points:
+        """Return the objectives with broken limits added to each."""
+        values = self.objectives(seen)
+        worse: Points = values + PENALTY * self.violations(seen)[:, None] * np.maximum(np.ptp(values, axis=0), 1e-12)
+        return worse
+
+    def rewards(self, seen: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return how good each is among all, from 0 for the last Pareto front to 1 for the first."""
+        front = ranks(self.penalised(seen))
+        share: NDArray[np.float64] = 1.0 - front / max(int(front.max()), 1)
+        return share
+
+    def generator(self) -> np.random.Generator:
+        """Return the generator of the next proposal."""
+        return np.random.default_rng((self.ledger.seed, len(self.ledger.entries)))

@@ -1,0 +1,102 @@
+"""`Table`: what every decision of a space was measured to be, so that a search experiment costs seconds."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whet.core.errors import ArtifactError, StudyError
+from whet.core.front import hypervolume
+from whet.core.space import Choice, Decision, Space
+from whet.core.strategy import Observation, Strategy, point, size
+
+FORMAT = "whet table 1"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures of each canonical decision of `space`: its speed-up and its drop, both measured.
+
+    `about` tells the network, task, device and protocol. A strategy is run on the table as on the device.
+
+    Paper: Klein and Hutter 2019, Tabular Benchmarks for Joint Architecture and Hyperparameter Optimization (P520).
+    """
+
+    space: Space
+    figures: Mapping[Decision, tuple[float, float]]
+    about: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        missing = size(self.space) - len(self.figures)
+        if missing:
+            raise StudyError(f"the table holds {len(self.figures)} decisions of a space of {size(self.space)}.")
+
+    def observe(self, decision: Decision) -> Observation:
+        """Return what measuring `decision` gives.
+
+        Raises: StudyError for a decision of another space.
+        """
+        if decision not in self.figures:
+            raise StudyError(f"the table of {self.about.get('network')} has no decision {dict(decision)}.")
+        return Observation(decision, self.figures[decision])
+
+    def area(self, decisions: Sequence[Decision], worst: float) -> float:
+        """Return the hypervolume that `decisions` cover against the untouched network and a drop of `worst`."""
+        points = [self.figures[d] for d in decisions]
+        return hypervolume([(-speedup, drop) for speedup, drop in points], (-1.0, worst))
+
+    def curve(self, strategy: Strategy, measurements: int, worst: float) -> list[float]:
+        """Return the share of the whole table's hypervolume that a strategy holds after each measurement."""
+        total = self.area(list(self.figures), worst)
+        points: list[tuple[float, float]] = []
+        shares: list[float] = []
+        while len(points) < measurements:
+            asked = strategy.ask(1)
+            if not asked:
+                break
+            seen = self.observe(asked[0])
+            strategy.tell([seen])
+            points.append((-seen.values[0], seen.values[1]))
+            shares.append(hypervolume(points, (-1.0, worst)) / total if total else 0.0)
+        return shares + shares[-1:] * (measurements - len(shares))
+
+    def save(self, path: Path) -> None:
+        """Write the table, whole or not at all; rows stand in the order of `whet.core.strategy.point`."""
+        rows = [self.figures[point(self.space, rank)] for rank in range(size(self.space))]
+        record = {
+            "format": FORMAT, "about": dict(self.about), "space": self.space.describe(),
+            "speedup": [round(s, 5) for s, _ in rows], "drop": [round(d, 6) for _, d in rows],
+        }  # fmt: skip
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_bytes(gzip.compress(json.dumps(record).encode(), mtime=0))
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Table:
+        """Read a table.
+
+        Raises: ArtifactError for a file that is missing, truncated or no table.
+        """
+        try:
+            record = json.loads(gzip.decompress(path.read_bytes()))
+            if record["format"] != FORMAT:
+                raise KeyError("format")
+            space = Space([_choice(c) for c in record["space"]])
+            pairs = zip(record["speedup"], record["drop"], strict=True)
+            figures = {point(space, rank): (float(s), float(d)) for rank, (s, d) in enumerate(pairs)}
+            return cls(space, figures, record["about"])
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, StudyError) as error:
+            raise ArtifactError(f"'{path}' is missing, truncated or no '{FORMAT}': {error!r}") from error
+
+
+def _choice(record: Mapping[str, Any]) -> Choice:
+    when = record["when"]
+    return Choice(
+        record["name"], tuple(record["values"]), record["identity"], (when[0], tuple(when[1])) if when else None
+    )
