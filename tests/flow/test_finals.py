@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,6 +81,17 @@ def test_where_the_best_cannot_be_beaten_more_candidates_are_looked_for() -> Non
         found += 1
     assert found == MORE
     assert explorer.aimed == pytest.approx(0.03, rel=0.3)
+
+
+def test_a_structure_whose_int8_form_missed_the_limit_is_gone_on_with() -> None:
+    trials = explored()[:2]
+    trials.append(trial(2, "full", 1.9, 0.004, 150_000, parent=1))
+    finished = replace(trial(3, "full", 2.48, 0.011, 170_000, parent=2), decision=Decision({"network:int8": "all"}))
+    chosen, gain = finals([*trials, finished])[0].choose(100.0)
+    assert chosen is not None and chosen.number == 2 and gain > 0.1
+    met = replace(finished, drop=0.008)
+    chosen, gain = finals([*trials, met])[0].choose(100.0)
+    assert chosen is None or chosen.number == 0
 
 
 def test_no_more_are_looked_for_at_the_end_of_the_budget() -> None:

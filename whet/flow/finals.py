@@ -76,12 +76,13 @@ class Finals(Stage):
         """Return the candidate with the largest speed-up to be expected beyond the best so far, and how large.
 
         The gain is a share of the best. Candidates are those of short training and those that missed the limit after
-        a full one, not yet gone on with. Where none promises anything, the one nearest to the limit is returned.
+        a full one, as they were or with the finishers, not yet gone on with. Where none promises anything, the one
+        nearest to the limit is returned.
         """
         explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
         trained = [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
         continued = {t.parent for t in trained}
-        missed = [t for t in trained if not self.bench.feasible(t)]
+        missed = [t for t in map(self._worse, trained) if not self.bench.feasible(t)]
         waiting = [t for t in explored + missed if t.number not in continued]
         if not waiting:
             return None, 0.0
@@ -94,6 +95,11 @@ class Finals(Stage):
             chosen = max(waiting, key=lambda t: worth[t.number])
             return chosen, worth[chosen.number] / best
         return min(waiting, key=lambda t: recovery.expected(t.drop, t.samples, more)), 0.0
+
+    def _worse(self, trial: Trial) -> Trial:
+        """Return a trained candidate with the larger of its drops, as it was and with the finishers."""
+        finished = self._finishing_of(trial)
+        return trial if finished is None else replace(trial, drop=max(trial.drop, finished.drop))
 
     def explore_more(self, seconds: float) -> bool:
         """Try another candidate whose drop `seconds` of training can just mend; say whether there was one, and time.
