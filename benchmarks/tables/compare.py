@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import typer
 
 from whet.search import strategies
-from whet.search.table import Table
+from whet.search.tabular import Table
 
 HERE = Path(__file__).parent
 RIVAL = "nsga2"

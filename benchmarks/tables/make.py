@@ -36,7 +36,7 @@ from whet.graph.lift import lift
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import measure
-from whet.search.table import Table
+from whet.search.tabular import Table
 from whet.train.fit import fit
 from whet.train.memory import TeacherMemory
 from whet.train.recalibrate import recalibrate

@@ -8,7 +8,7 @@ from whet.core.errors import ArtifactError, StudyError
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import point, size
 from whet.search import strategies
-from whet.search.table import Table
+from whet.search.tabular import Table
 from whet.testing.strategies import SPACES
 
 
