@@ -102,6 +102,10 @@ class Ledger:
                 return decision
         return None
 
+    def measured(self, first: int | None = None) -> list[Observation]:
+        """Return what was measured, of all entries or of the first so many; failures have no figures."""
+        return [o for o in list(self.entries.values())[:first] if o is not None and o.values]
+
     @property
     def exhausted(self) -> bool:
         return len(self.entries) >= size(self.space)

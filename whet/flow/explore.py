@@ -123,7 +123,9 @@ class Explore(Stage):
         short = self.short_seconds()
         step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
         asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
-        if asked and len(asked[0]):
+        if asked and not len(asked[0]):  # the untouched network has been tried already
+            asked = self.strategy.ask(1)
+        if asked:
             self._tell(self.short(asked[0], short))
         return bool(asked)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from whet.core.space import Decision, Space
 from whet.core.strategy import LedgerStrategy, Observation, draw
 from whet.search.dominance import Points, ranks
-from whet.search.genes import Genes
+from whet.search.genes import Genes, Rows
 
 PENALTY = 10.0
 """How many times the range of an objective a violation of one counts."""
@@ -36,16 +36,15 @@ class Modelled(LedgerStrategy):
 
     def propose(self) -> Decision:
         entries = self.ledger.entries
-        if len(entries) >= self.warm_up and len(self.seen()) > 1 and len(self.space):
+        if len(entries) >= self.warm_up and len(self.ledger.measured()) > 1 and len(self.space):
             for decision in self.candidates():
                 if decision not in entries:
                     return decision
         return draw(self.space, self.ledger.rng(), entries)
 
-    def seen(self, first: int | None = None) -> list[Observation]:
-        """Return what was measured, of all or of the first decisions of the ledger; failures have no figures."""
-        entries = list(self.ledger.entries.values())[:first]
-        return [o for o in entries if o is not None and o.values]
+    def rows(self, seen: Sequence[Observation]) -> Rows:
+        """Return the decisions of observations as rows of value indices."""
+        return self.genes.rows([o.decision for o in seen])
 
     def objectives(self, seen: Sequence[Observation]) -> Points:
         """Return figures to minimise; what is always positive, such as a speed-up, as its logarithm."""

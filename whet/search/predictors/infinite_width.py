@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from whet.core.errors import StudyError
 from whet.search.genes import Features, Vector
+from whet.search.predictors.posterior import Matrix, Posterior
 
-Matrix = NDArray[np.float64]
 DEPTH = 3
 WEIGHT_VARIANCE = 2.0
 BIAS_VARIANCE = 0.1
-NOISES = (1e-3, 1e-2, 1e-1)
 
 
 def kernel(
@@ -55,22 +52,10 @@ class InfiniteWidth:
     def fit(self, features: Features, values: Vector) -> InfiniteWidth:
         """Learn from rows of features and their values."""
         self._features = self._centred(features)
-        self._mean, self._scale = float(values.mean()), float(values.std()) or 1.0
-        targets = (values - self._mean) / self._scale
         prior = kernel(self._features, self._features)
         self._unit = float(np.mean(np.diag(prior)))
-        self._factor, self._weights = max(
-            (self._solved(prior / self._unit, targets, noise) for noise in NOISES), key=lambda found: found[2]
-        )[:2]
+        self._posterior = Posterior.of(prior / self._unit, values)
         return self
-
-    @staticmethod
-    def _solved(prior: Matrix, targets: Vector, noise: float) -> tuple[tuple[Matrix, bool], Vector, float]:
-        """Return the Cholesky factor, the weights and the log evidence, less its constant."""
-        factor = cho_factor(prior + noise * np.eye(len(targets)), lower=True)
-        weights = cho_solve(factor, targets)
-        evidence = -0.5 * targets @ weights - np.log(np.diag(factor[0])).sum()
-        return factor, weights, float(evidence)
 
     @staticmethod
     def _centred(features: Features) -> Features:
@@ -83,7 +68,4 @@ class InfiniteWidth:
         x = self._centred(features)
         cross = kernel(x, self._features) / self._unit
         own = np.array([kernel(row[None], row[None])[0, 0] for row in x]) / self._unit
-        variance = own - np.einsum("ij,ji->i", cross, cho_solve(self._factor, cross.T))
-        mean: Vector = cross @ self._weights * self._scale + self._mean
-        deviation: Vector = np.sqrt(np.maximum(variance, 1e-12)) * self._scale
-        return mean, deviation
+        return self._posterior.predict(cross, own)

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from whet.core.errors import StudyError
 from whet.core.space import Decision, Space
 from whet.search.genes import Vector
-
-NOISES = (1e-3, 1e-2, 1e-1)
+from whet.search.predictors.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -89,17 +87,8 @@ class WeisfeilerLehman:
         counted = [motifs(g, self.rounds) for g in graphs]
         self._names = {name: i for i, name in enumerate(sorted({m for c in counted for m in c}))}
         self._counts = self._rows(counted)
-        self._mean, self._scale = float(values.mean()), float(values.std()) or 1.0
-        targets = (values - self._mean) / self._scale
         unit = _unit(self._counts)
-        prior = unit @ unit.T
-        best = -np.inf
-        for noise in NOISES:
-            factor = cho_factor(prior + noise * np.eye(len(targets)), lower=True)
-            weights = cho_solve(factor, targets)
-            evidence = -0.5 * float(targets @ weights) - float(np.log(np.diag(factor[0])).sum())
-            if evidence > best:
-                best, self._factor, self._weights = evidence, factor, weights
+        self._posterior = Posterior.of(unit @ unit.T, values)
         return self
 
     def _rows(self, counted: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:
@@ -117,18 +106,15 @@ class WeisfeilerLehman:
         known = rows.copy()
         known[:, -1] = 0.0
         cross = known / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) @ _unit(fitted).T
-        variance = 1.0 - np.einsum("ij,ji->i", cross, cho_solve(self._factor, cross.T))
-        mean: Vector = cross @ self._weights * self._scale + self._mean
-        deviation: Vector = np.sqrt(np.maximum(variance, 1e-12)) * self._scale
-        return mean, deviation
+        return self._posterior.predict(cross, 1.0)
 
     def importance(self) -> dict[str, float]:
         """Return each motif's mean derivative, the largest first: what helps and what hurts."""
         counts = self._fitted()
         norms = np.linalg.norm(counts, axis=1, keepdims=True)
-        pulled = self._weights @ _unit(counts)
+        pulled = self._posterior.weights @ _unit(counts)
         along = (counts / norms) @ pulled
-        slopes = ((pulled[None] - along[:, None] * counts / norms) / norms).mean(0) * self._scale
+        slopes = ((pulled[None] - along[:, None] * counts / norms) / norms).mean(0) * self._posterior.scale
         found = {name: float(slopes[i]) for name, i in self._names.items()}
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 

@@ -42,7 +42,7 @@ class Alternating(Modelled):
     def candidates(self) -> list[Decision]:
         """Return what the evolution on the predictors found, from the measurements before the current batch."""
         begun = self.warm_up + (len(self.ledger.entries) - self.warm_up) // self.every * self.every
-        seen = self.seen(begun)
+        seen = self.ledger.measured(begun)
         key = (begun, tuple(seen))
         if self._evolved[0] != key:
             self._evolved = (key, self._evolve(seen, begun) if len(seen) > 1 else [])
@@ -50,7 +50,7 @@ class Alternating(Modelled):
 
     def _evolve(self, seen: Sequence[Observation], begun: int) -> list[Decision]:
         generator = np.random.default_rng((self.ledger.seed, begun))
-        rows, values, violations = self._rows(seen), self.objectives(seen), self.violations(seen)
+        rows, values, violations = self.rows(seen), self.objectives(seen), self.violations(seen)
         features = self.genes.features(rows)
         models = [Regression(self._kind(i)).fit(features, column) for i, column in enumerate(values.T)]
         limit = Regression(self._kind(len(models))).fit(features, violations) if violations.any() else None
@@ -72,9 +72,6 @@ class Alternating(Modelled):
         first = population[ranks(forecast(population)) == 0]
         picked = apart(forecast(first), values, 2 * self.every)
         return [self.genes.decision(row) for row in (*first[picked], *population)]
-
-    def _rows(self, seen: Sequence[Observation]) -> Rows:
-        return self.genes.rows([o.decision for o in seen])
 
     def _kind(self, objective: int) -> str:
         return self.predictors[min(objective, len(self.predictors) - 1)]

@@ -38,8 +38,8 @@ class Bandits(Modelled):
         self.exploration, self.rate = exploration, rate
 
     def candidates(self) -> Iterator[Decision]:
-        seen, generator = self.seen(), self.generator()
-        rows, rewards = self.genes.rows([o.decision for o in seen]), self.rewards(seen)
+        seen, generator = self.ledger.measured(), self.generator()
+        rows, rewards = self.rows(seen), self.rewards(seen)
         chances = [self._chances(rows[:, i], rewards, int(n)) for i, n in enumerate(self.genes.lengths)]
         for _ in range(ATTEMPTS):
             row: Rows = np.array([generator.choice(len(p), p=p) for p in chances], dtype=np.int64)

@@ -40,8 +40,8 @@ class Bayesian(Modelled):
         self.model = model
 
     def candidates(self) -> list[Decision]:
-        seen, generator = self.seen(), self.generator()
-        rows, values = self.genes.rows([o.decision for o in seen]), self.objectives(seen)
+        seen, generator = self.ledger.measured(), self.generator()
+        rows, values = self.rows(seen), self.objectives(seen)
         parents = rows[best(self.penalised(seen), 10)]
         pool = np.unique(
             np.concatenate([
@@ -49,20 +49,16 @@ class Bayesian(Modelled):
             ]), axis=0,
         )  # fmt: skip
         x, features = self.genes.features(pool), self.genes.features(rows)
-        forecasts = [surrogate(self.model, self.seed).fit(features, column).predict(x) for column in values.T]
+        forecasts = [surrogate(self.model, self.ledger.seed).fit(features, column).predict(x) for column in values.T]
         mean, deviation = (np.stack(part, axis=1) for part in zip(*forecasts, strict=True))
         violations = self.violations(seen)
         allowed = violations <= 0
         worth = self._worth(mean, deviation, values[allowed] if allowed.any() else values[:0], values, generator)
         if violations.any():
-            middle, spread = surrogate(self.model, self.seed).fit(features, violations).predict(x)
+            middle, spread = surrogate(self.model, self.ledger.seed).fit(features, violations).predict(x)
             worth = worth * norm.cdf(-middle / np.maximum(spread, 1e-9))
         order = np.argsort(-worth, kind="stable")
         return [self.genes.decision(pool[i]) for i in order]
-
-    @property
-    def seed(self) -> int:
-        return self.ledger.seed
 
     @staticmethod
     def _worth(

@@ -46,8 +46,8 @@ class EarlyExitEvolution(Modelled):
         return super().propose()
 
     def candidates(self) -> Iterator[Decision]:
-        seen, generator = self.seen(), self.generator()
-        parents = self.genes.rows([o.decision for o in seen])[best(self.penalised(seen), PARENTS)]
+        seen, generator = self.ledger.measured(), self.generator()
+        parents = self.rows(seen)[best(self.penalised(seen), PARENTS)]
         born = [self.genes.decision(row) for row in self.genes.children(parents, ATTEMPTS, generator)]
         cheap = [d for d in born if self.cost(d) <= self.limit]
         yield from cheap

@@ -57,7 +57,7 @@ class Sensitivity(LedgerStrategy):
         self._refit()
 
     def _refit(self) -> None:
-        seen = [o for o in self.ledger.entries.values() if o is not None and o.values]
+        seen = self.ledger.measured()
         decisions = [o.decision for o in seen]
         self.latency.fit(decisions, [-math.log(max(o.values[0], 1e-6)) for o in seen])
         self.damage.fit(decisions, [o.values[1] for o in seen])
@@ -78,11 +78,16 @@ class Sensitivity(LedgerStrategy):
 
         A choice whose drawn damage is negative counts as harmless, one that slows the network down is never taken.
         """
-        steps = [[distance(c, v) for v in c.values] for c in self.space]
-        costs = [[float(effect) * d for d in row] for effect, row in zip(log_latency, steps, strict=True)]
-        harms = [[max(float(effect), 0.0) * d for d in row] for effect, row in zip(damage, steps, strict=True)]
-        taken = by_integer_programme(costs, harms, budget)
-        return self.space.canonical(Decision({c.name: c.values[v] for c, v in zip(self.space, taken, strict=True)}))
+        harms = self.effects(np.maximum(damage, 0.0))
+        return self.taken(by_integer_programme(self.effects(log_latency), harms, budget))
+
+    def effects(self, slopes: NDArray[np.float64]) -> list[list[float]]:
+        """Return the effect of each value of each choice, from each choice's effect per unit of distance."""
+        return [[float(e) * distance(c, v) for v in c.values] for c, e in zip(self.space, slopes, strict=True)]
+
+    def taken(self, values: Sequence[int]) -> Decision:
+        """Return the decision that takes the value of that index of each choice."""
+        return self.space.canonical(Decision({c.name: c.values[v] for c, v in zip(self.space, values, strict=True)}))
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "prior": [self.latency.prior.tolist(), self.damage.prior.tolist()]}

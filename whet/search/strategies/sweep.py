@@ -9,7 +9,6 @@ import numpy as np
 from whet.core.errors import unknown
 from whet.core.space import Decision, Space
 from whet.core.strategy import draw
-from whet.search.predictors.linear import distance
 from whet.search.programme import by_dynamic_programme
 from whet.search.strategies.alternating import apart
 from whet.search.strategies.sensitivity import Sensitivity
@@ -41,7 +40,7 @@ class Sweep(Sensitivity):
     def propose(self) -> Decision:
         """Return the new solution of the ladder that is forecast to lie farthest from what was measured."""
         entries = self.ledger.entries
-        seen = [o for o in entries.values() if o is not None and o.values]
+        seen = self.ledger.measured()
         believed = bool(self.latency.prior.any())
         if len(self.space) and seen and (believed or len(entries) >= WARM_UP):
             new = list(dict.fromkeys(d for d in self.ladder() if d not in entries))
@@ -54,16 +53,10 @@ class Sweep(Sensitivity):
     def ladder(self) -> list[Decision]:
         """Return the solutions for budgets from nothing to everything."""
         if self.programme == "integer":
-            most = max((o.values[1] for o in self.ledger.entries.values() if o is not None and o.values), default=0.1)
+            most = max((o.values[1] for o in self.ledger.measured()), default=0.1)
             budgets = np.geomspace(max(most, 1e-6) * 1e-3, max(most, 1e-6), LADDER)
             return [self.solve(self.latency.mean, self.damage.mean, float(b)) for b in budgets]
-        steps = [[distance(c, v) for v in c.values] for c in self.space]
-        gains = [[float(e) * d for d in row] for e, row in zip(self.latency.mean, steps, strict=True)]
-        costs = [[g - min(row) for g in row] for row in gains]
-        harms = [[max(float(e), 0.0) * d for d in row] for e, row in zip(self.damage.mean, steps, strict=True)]
+        costs = [[g - min(row) for g in row] for row in self.effects(self.latency.mean)]
+        harms = self.effects(np.maximum(self.damage.mean, 0.0))
         whole = sum(max(row) for row in costs)
-        found = [by_dynamic_programme(costs, harms, whole * i / LADDER) for i in range(LADDER)]
-        return [
-            self.space.canonical(Decision({c.name: c.values[v] for c, v in zip(self.space, taken, strict=True)}))
-            for taken in found
-        ]
+        return [self.taken(by_dynamic_programme(costs, harms, whole * i / LADDER)) for i in range(LADDER)]

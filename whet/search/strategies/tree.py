@@ -48,8 +48,8 @@ class TreeSearch(Modelled):
         self.exploration, self.bisect = exploration, bisect
 
     def candidates(self) -> Iterator[Decision]:
-        seen, generator = self.seen(), self.generator()
-        rows, rewards = self.genes.rows([o.decision for o in seen]), self.rewards(seen)
+        seen, generator = self.ledger.measured(), self.generator()
+        rows, rewards = self.rows(seen), self.rewards(seen)
         root = Node()
         for row, reward in zip(rows, rewards, strict=True):
             self._grow(root, row, float(reward))
