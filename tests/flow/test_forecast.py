@@ -49,3 +49,24 @@ def test_chance_rises_with_training_and_nothing_is_worth_more_than_its_gain() ->
     assert recovery.worth(1.5, 1.6, 0.0, 10, 10) == 0.0
     assert recovery.worth(1.5, 1.0, 0.0, 10, 10) < 0.5
     assert math.isclose(Recovery(LIMIT, 0.5).expected(0.04, 10_000, 30_000), 0.02)
+
+
+def test_where_training_makes_the_network_better_than_its_reference_larger_drops_can_be_mended() -> None:
+    """The figures of a search on the protein data, whose given network was not trained to its end."""
+    mended = [(0.0249, 222_976, -0.0175, 2_564_352), (0.0225, 200_960, -0.0150, 2_240_256)]
+    learnt, without = Recovery.learnt(LIMIT, mended), Recovery(LIMIT)
+    assert 0.01 < learnt.gain < 0.0175
+    assert learnt.expected(0.0878, 351_232, 2_000_000) < without.expected(0.0878, 351_232, 2_000_000)
+    assert learnt.mendable(100_000, 2_000_000) > without.mendable(100_000, 2_000_000)
+    assert learnt.expected(-0.5, 10, 100) == pytest.approx(-learnt.gain)
+
+
+def test_a_result_within_the_noise_of_the_reference_is_no_gain() -> None:
+    assert Recovery.learnt(LIMIT, [(0.03, 10_000, -0.002, 100_000)]).gain == 0.0
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.02])
+def test_what_is_mendable_comes_to_just_within_the_limit(gain: float) -> None:
+    recovery = Recovery(LIMIT, gain=gain)
+    drop = recovery.mendable(10_000, 150_000)
+    assert recovery.expected(drop, 10_000, 150_000) == pytest.approx(0.009)
