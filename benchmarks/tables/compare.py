@@ -7,7 +7,6 @@ after each measurement. Written are `strategies-NETWORK.json`, `.md` and `.html`
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 import plotly.graph_objects as go
 import typer
 
+from whet.core.files import whole
 from whet.search import strategies
 from whet.search.tabular import Table
 
@@ -84,9 +84,8 @@ def picture(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> go.
 
 
 def write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def main(

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import whet
-from whet import tasks
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
 from whet.core.study import Study, Trial
@@ -19,13 +18,6 @@ from whet.flow.elastic import ElasticExplore, frozen
 from whet.flow.front import DeliveredFront
 from whet.flow.optimize import optimize
 from whet.hardware import targets
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[whet.Net, Any]:
-    bundle = tasks.get("digits")
-    module, example = bundle.trained()
-    return whet.lift(module, example, name="digits_cnn"), bundle
 
 
 @pytest.fixture(scope="module")

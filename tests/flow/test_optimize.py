@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import whet
-from whet import tasks
 from whet.core.errors import ArtifactError, StudyError, TaskError, UnknownNameError
 from whet.core.study import Study
 from whet.flow.explore import Explore
@@ -30,13 +29,6 @@ from whet.flow.optimize import optimize
 from whet.verify.manifest import check_files, read_manifest
 
 KILLS = int(os.environ.get("WHET_KILLS", "3"))
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[whet.Net, Any]:
-    bundle = tasks.get("digits")
-    module, example = bundle.trained()
-    return whet.lift(module, example, name="digits_cnn"), bundle
 
 
 @pytest.fixture(scope="module")

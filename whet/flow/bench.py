@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from whet.core.errors import unknown
+from whet.core.files import whole
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.flow.front import DeliveredFront
@@ -58,12 +58,10 @@ def run(
             recipe=bundle.recipe, progress=partial(_in_row, progress, row.title),
         )  # fmt: skip
     table = compare(net, bundle.task.name, fronts, target) | {"budget_seconds": seconds(budget), "max_drop": max_drop}
-    results.mkdir(parents=True, exist_ok=True)
     stem = results / f"{suite}-{bundle.task.name}-{net.name}"
     for suffix, text in ((".json", json.dumps(table, indent=1) + "\n"), (".md", markdown(table))):
-        temporary = Path(f"{stem}{suffix}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, f"{stem}{suffix}")
+        with whole(Path(f"{stem}{suffix}")) as part:
+            part.write_text(text, encoding="utf-8")
     return table
 
 

@@ -6,7 +6,8 @@ import errno
 import math
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,65 +68,62 @@ def optimize(
     """
     from whet.hardware import targets
     from whet.hardware.guard import Guarded
-    from whet.train.fit import fit
-    from whet.train.memory import TeacherMemory
     from whet.train.recipe import Recipe
 
-    named = [(p, load(p)) for p in passes]
-    if epochs is not None:
-        trials = trials or EPOCH_TRIALS
-        length = sum(len(split(batch)[1]) for batch in task.train)
-        plan = plan or Plan.of_epochs(epochs, length, trials)
-    guarded = Guarded(targets.get(target))
-    job = Job(
-        net=net,
-        task=task,
-        target=guarded,
-        passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
-        finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
-        budget_seconds=seconds(budget) if epochs is None else math.inf,
-        out=Path(out),
-        max_drop=fraction(max_drop),
-        trials=trials,
-        strategy=strategy,
-        seed=seed,
-        recipe=recipe or Recipe(),
-        command=command or " ".join(sys.argv),
-        epochs=epochs,
-        elastic=elastic,
-    )
-    if restart and (job.out / "study.db").exists():
-        shutil.rmtree(job.out)
     if target == "inductor-cpu":
         raise TargetError(
             "target 'inductor-cpu' compiles for seconds a file and cannot be searched over: optimize for "
             "'openvino-cpu', 'onnxruntime-cpu' or 'cpu', and compare with `whet measure --target inductor-cpu`."
         )
+    trials = trials or (EPOCH_TRIALS if epochs is not None else None)
+    plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
+    named = [(p, load(p)) for p in passes]
+    with closing(Guarded(targets.get(target))) as guarded, _full_disk_is_said(Path(out)):
+        job = Job(
+            net=net,
+            task=task,
+            target=guarded,
+            passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
+            finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
+            budget_seconds=seconds(budget) if epochs is None else math.inf,
+            out=Path(out),
+            max_drop=fraction(max_drop),
+            trials=trials,
+            strategy=strategy,
+            seed=seed,
+            recipe=recipe or Recipe(),
+            command=command or " ".join(sys.argv),
+            epochs=epochs,
+            elastic=elastic,
+        )
+        if restart and (job.out / "study.db").exists():
+            shutil.rmtree(job.out)
+        bench, plan = _opened(job, plan, progress)
+        _search(bench, plan)
+        return deliver(bench)
+
+
+def _length(task: Task) -> int:
+    return sum(len(split(batch)[1]) for batch in task.train)
+
+
+def _opened(job: Job, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
+    """Return the workbench of a new or resumed study; an elastic one's passes cut by importances drawn up once."""
+    from whet.train.fit import fit
+    from whet.train.memory import TeacherMemory
+
     clock = Budget(job.budget_seconds)
     space = job.space()
     for item in job.finishers:
-        space = space + item.space(net, job.target)
-    space = space + job.target.space()
-    study = Study.in_folder(job.out, job.config(), space)
+        space = space + item.space(job.net, job.target)
+    study = Study.in_folder(job.out, job.config(), space + job.target.space())
     clock.spent_before = study.spent_seconds
-    run = Run(task, job.target, net, seed, clock, job.out, partial(fit, memory=TeacherMemory(net)), progress)
-    plan = plan or Plan()
-    if elastic:
+    train = partial(fit, memory=TeacherMemory(job.net))
+    run = Run(job.task, job.target, job.net, job.seed, clock, job.out, train, progress)
+    if job.elastic:
         plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)
-        job = replace(job, passes=frozen(job.passes, net, run))
-    bench = Workbench(job, study, run)
-    try:
-        _search(bench, plan)
-        return deliver(bench)
-    except Exception as error:
-        if not _is_disk_full(error):
-            raise
-        raise StudyError(
-            f"the disk of '{job.out}' is full. What was finished is safe in it: make room, and the same command "
-            "goes on."
-        ) from error
-    finally:
-        guarded.close()
+        job = replace(job, passes=frozen(job.passes, job.net, run))
+    return Workbench(job, study, run), plan
 
 
 def _search(bench: Workbench, plan: Plan) -> None:
@@ -142,6 +140,18 @@ def _search(bench: Workbench, plan: Plan) -> None:
         bench.run.progress({"stage": "interrupted", "best": best, "seconds_left": bench.run.budget.left_seconds})
         if not bench.bar:
             raise
+
+
+@contextmanager
+def _full_disk_is_said(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        raise StudyError(
+            f"the disk of '{out}' is full. What was finished is safe in it: make room, and the same command goes on."
+        ) from error
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from onnxscript import opset21 as op
 from torch.export import Dim
 
 from whet.core.errors import TargetError
+from whet.core.files import whole
 from whet.core.net import Net
 from whet.graph import fake_quantize
 from whet.graph.fold import fold_batch_norms
@@ -62,12 +62,10 @@ def export_onnx(net: Net, path: Path) -> Path:
     assert exported is not None
     _store_integers(exported.model)
     _strip(exported.model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.part.onnx")
     size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
     side = f"{path.stem}.data" if size > INLINE_BYTES else None
-    onnx_ir.save(exported.model, temporary, external_data=side)
-    os.replace(temporary, path)
+    with whole(path) as part:
+        onnx_ir.save(exported.model, part, external_data=side)
     return path
 
 

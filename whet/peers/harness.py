@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import WhetError, unknown
+from whet.core.files import whole
 from whet.peers.environment import environment, versions
 from whet.peers.work import Work
 
@@ -111,9 +112,7 @@ def efforts(
         else:
             (Path(work.out) / "artifacts.jsonl").unlink(missing_ok=True)
             effort = work_of(peer, work, install, progress)
-            memo.parent.mkdir(parents=True, exist_ok=True)
-            part = memo.with_suffix(".part")
-            part.write_text(json.dumps(effort.to_dict(), indent=1), encoding="utf-8")
-            os.replace(part, memo)
+            with whole(memo) as part:
+                part.write_text(json.dumps(effort.to_dict(), indent=1), encoding="utf-8")
         done[peer.name] = (effort, work)
     return done

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from whet.core.files import whole
 from whet.core.front import hypervolume, non_dominated
 
 WHET = "whet"
@@ -85,7 +85,6 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 def write(table: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write `peers-TASK-NETWORK.{json,md,html,png}`; return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"peers-{table['task']}-{table['network']}"
     made: dict[str, Callable[[Path], Any]] = {
         ".json": lambda path: path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8"),
@@ -95,10 +94,9 @@ def write(table: Mapping[str, Any], folder: Path) -> list[Path]:
     }
     paths = []
     for suffix, make in made.items():
-        path, part = Path(f"{stem}{suffix}"), Path(f"{stem}.part{suffix}")
-        make(part)
-        os.replace(part, path)
-        paths.append(path)
+        with whole(Path(f"{stem}{suffix}")) as part:
+            make(part)
+        paths.append(Path(f"{stem}{suffix}"))
     return paths
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
+from whet.core.files import whole
 from whet.report.figures import heat_map, history, pareto
 
 
@@ -62,10 +62,8 @@ def render(data: ReportData, path: Path) -> Path:
         plotly=get_plotlyjs(),
         fastest=min(data.settings.values(), default=0.0),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    with whole(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

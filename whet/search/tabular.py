@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import ArtifactError, StudyError
+from whet.core.files import whole
 from whet.core.front import hypervolume
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy, point, size
@@ -73,9 +73,8 @@ class Table:
             "format": FORMAT, "about": dict(self.about), "space": self.space.describe(),
             "speedup": [round(s, 5) for s, _ in rows], "drop": [round(d, 6) for _, d in rows],
         }  # fmt: skip
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_bytes(gzip.compress(json.dumps(record).encode(), mtime=0))
-        os.replace(temporary, path)
+        with whole(path) as part:
+            part.write_bytes(gzip.compress(json.dumps(record).encode(), mtime=0))
 
     @classmethod
     def load(cls, path: Path) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from whet.core.errors import TaskError
+from whet.core.files import whole
 from whet.core.task import Task, accuracy
 from whet.networks.resnet import resnet
 from whet.tasks.bundle import Bundle, TensorBatches, cache_folder, data_folder
@@ -96,8 +96,6 @@ def _decode(archive: Any, cached: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     for i, (start, end) in enumerate(pairwise(offset)):
         with Image.open(io.BytesIO(data[start:end].tobytes())) as image:
             images[i] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cached.with_name(f".{cached.stem}.part.npy")
-    np.save(temporary, images)
-    os.replace(temporary, cached)
+    with whole(cached) as part:
+        np.save(part, images)
     return images

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from whet.core.errors import ArtifactError
+from whet.core.files import whole
 from whet.core.net import Net
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -25,13 +25,9 @@ def module_of(net: Net | nn.Module) -> nn.Module:
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
     """Write tensors with JSON metadata; the file appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    save_file(
-        {k: v.detach().contiguous().clone() for k, v in tensors.items()},
-        str(temporary),
-        {"whet": json.dumps(dict(metadata or {}))},
-    )
-    os.replace(temporary, path)
+    copies = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+    with whole(path) as part:
+        save_file(copies, str(part), {"whet": json.dumps(dict(metadata or {}))})
     return path
 
 
