@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from whet import catalogue
+from whet import catalogue, references
+from whet.core.errors import UnknownNameError
+from whet.search.strategies.optuna import SAMPLERS
 
 
 def whet(*words: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +33,23 @@ def test_list_prints_json_by_family() -> None:
 def test_explain_prints_the_method_and_its_paper() -> None:
     done = whet("explain", "quantize.static")
     assert done.returncode == 0
-    assert "int8" in done.stdout and "Jacob et al. 2018" in done.stdout and "observer" in done.stdout
+    assert "int8" in done.stdout and "@inproceedings{jacob2018quantization," in done.stdout
+    assert "observer" in done.stdout
+
+
+def test_every_paper_that_is_named_is_in_the_bibliography_and_the_other_way_round() -> None:
+    named = {m.paper for m in catalogue.METHODS} | {s.paper for s in SAMPLERS.values()}
+    assert named - {""} == set(references.entries())
+
+
+def test_an_unknown_reference_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'li2017filters'"):
+        references.get("li2017filter")
+
+
+def test_the_page_of_methods_is_the_catalogue() -> None:
+    page = Path(__file__).parent.parent / "docs" / "methods.md"
+    assert page.read_text(encoding="utf-8") == catalogue.markdown(), "run: whet list --markdown > docs/methods.md"
 
 
 @pytest.mark.parametrize(

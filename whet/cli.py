@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from whet import catalogue
+from whet import catalogue, references
 from whet.core.errors import WhetError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -114,19 +114,26 @@ def report(folder: Path) -> None:
 
 
 @app.command(name="list")
-def list_methods(family: str | None = None, as_json: Json = False) -> None:
+def list_methods(
+    family: str | None = None,
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All of them as a page of the documentation.")] = False,
+) -> None:
     """List every method."""
+    if markdown:
+        print(catalogue.markdown(), end="")
+        return
     rows = [m for m in catalogue.METHODS if family in (None, m.family)]
     if family and not rows:
         from whet.core.errors import unknown
 
         raise unknown("family", family, {m.family for m in catalogue.METHODS})
     if as_json:
-        print(json.dumps([vars(m) for m in rows]))
+        print(json.dumps([vars(m) | {"citation": m.citation} for m in rows]))
         return
     table = Table("name", "family", "status", "paper")
     for m in rows:
-        table.add_row(m.name, m.family, m.status, m.paper)
+        table.add_row(m.name, m.family, m.status, m.citation)
     Console().print(table)
 
 
@@ -139,7 +146,7 @@ def explain(name: str) -> None:
     print(inspect.getdoc(item) or "")
     print(f"\nParameters: {inspect.signature(item)}")
     if method.paper:
-        print(f"Paper: {method.paper}")
+        print(f"\n{references.get(method.paper).bibtex}")
 
 
 @app.command()
