@@ -18,13 +18,15 @@ from whet.search.strategies.sweep import PROGRAMMES, Sweep
 from whet.search.strategies.tree import TreeSearch
 from whet.testing.strategies import SPACES, check
 
+NAMES = ["sweep", "early-exit", "tree", "bandits", "divided", "regular"]
 
-@pytest.mark.parametrize("name", ["sweep", "early-exit", "tree", "bandits"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_conforms(name: str) -> None:
     assert check(lambda space, seed: strategies.get(name, space, seed)) == list(SPACES)
 
 
-@pytest.mark.parametrize("name", ["sweep", "early-exit", "tree", "bandits"])
+@pytest.mark.parametrize("name", NAMES)
 def test_beats_random_search(name: str) -> None:
     seeds = range(2 if name == "sweep" else 4)
     found = mean(areas(strategies.get(name, NETWORK, seed), 60)[-1] for seed in seeds)

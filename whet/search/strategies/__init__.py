@@ -18,6 +18,8 @@ STRATEGIES = {
     "early-exit": "whet.search.strategies.early_exit:EarlyExitEvolution",
     "tree": "whet.search.strategies.tree:TreeSearch",
     "bandits": "whet.search.strategies.bandits:Bandits",
+    "divided": "whet.search.strategies.divided:Divided",
+    "regular": "whet.search.strategies.regular:Regular",
     "random": "whet.search.strategies.random:RandomStrategy",
     "tpe": "whet.search.strategies.optuna:tpe",
     "gp": "whet.search.strategies.optuna:gp",
