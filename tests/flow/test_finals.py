@@ -11,7 +11,7 @@ import pytest
 from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
-from whet.flow.finals import MORE, Finals
+from whet.flow.finals import GROWN, MORE, Finals
 from whet.flow.stage import Plan
 
 SPACE = Space([Choice(f"block{i}:keep", (True, False), True) for i in range(6)])
@@ -22,18 +22,25 @@ class Explorer:
     """Stands in for the exploration: says what it was aimed at and adds a candidate each time."""
 
     def __init__(self, trials: list[Trial]) -> None:
-        self.trials, self.aimed = trials, 0.0
+        self.trials, self.aimed, self.base = trials, 0.0, Decision()
 
     def short_seconds(self) -> float:
         return 14.0
 
-    def aim(self, drop: float) -> None:
-        self.aimed = drop
+    def aim(self, drop: float, base: Decision | None = None) -> bool:
+        self.aimed, self.base = drop, base or Decision()
+        return True
 
     def one_more(self, until: float) -> bool:
         if until < 0:
             return False
-        self.trials.append(trial(len(self.trials), "short", 1.5, self.aimed, 12_000))
+        number = len(self.trials)
+        found = trial(number, "short", 1.5, self.aimed, 12_000)
+        if self.base:
+            parent = next(t for t in reversed(self.trials) if t.decision == self.base and t.stage == "full")
+            wider = Decision({**self.base, f"block{number % 6}:keep": False})
+            found = replace(found, decision=wider, parent=parent.number, samples=parent.samples + 12_000)
+        self.trials.append(found)
         return True
 
 
@@ -98,3 +105,47 @@ def test_no_more_are_looked_for_at_the_end_of_the_budget() -> None:
     trials = [*explored(), trial(4, "full", 4.6, 0.009, 150_000, parent=2)]
     stage, _ = finals(trials, seconds=60.0)
     assert not stage.explore_more(20.0)
+
+
+def test_a_structure_within_the_limit_is_extended_by_what_can_be_mended_beside_its_own_drop() -> None:
+    trials = [*explored()[:2], trial(2, "full", 2.3, 0.006, 150_000, parent=1)]
+    stage, explorer = finals(trials)
+    grown = 0
+    while stage.grow(100.0):
+        grown += 1
+    assert grown == GROWN and explorer.base == trials[2].decision
+    fresh = explorer.aimed
+    again, other = finals([*explored()[:2], replace(trials[2], drop=0.0)])
+    assert again.grow(100.0) and 0 < fresh < other.aimed
+    child = trials[3]
+    assert child.drop > 0.01 and 12_000 < stage.fresh_samples(child) < child.samples
+    assert stage.recovery(0.01).expected(child.drop, stage.fresh_samples(child), 120_000) < 0.0105
+
+
+def test_a_structure_that_missed_the_limit_is_not_extended() -> None:
+    stage, _ = finals([*explored()[:2], trial(2, "full", 2.3, 0.02, 150_000, parent=1)])
+    assert not stage.grow(100.0)
+
+
+def test_the_first_structure_within_the_limit_is_finished_at_once_later_ones_at_the_end() -> None:
+    first = trial(2, "full", 1.9, 0.008, 150_000, parent=1)
+    finished = replace(trial(3, "full", 2.4, 0.009, 170_000, parent=2), decision=Decision({"network:int8": "all"}))
+    second = trial(4, "full", 2.2, 0.0095, 300_000, parent=3)
+    faster = replace(trial(3, "short", 2.9, 0.02, 160_000, parent=2))
+
+    def due(rounds: int, *trials: Trial) -> int | None:
+        stage, _ = finals([*explored()[:2], *trials])
+        stage.job.finishers = (object(),)  # type: ignore[misc, assignment]
+        found = stage._due(rounds, 20.0)
+        return None if found is None else found.number
+
+    assert due(3, first) == 2
+    assert due(3, first, finished) is None and due(0, first, finished) is None
+    assert due(3, first, faster, second) == 4
+    assert due(0, first, faster, second) == 4
+    assert due(0, first, faster, replace(second, drop=0.016)) == 2
+
+
+def test_what_is_gone_on_with_as_it_was_adds_its_samples() -> None:
+    trials = [*explored()[:2], trial(2, "full", 2.3, 0.012, 150_000, 1), trial(3, "full", 2.3, 0.008, 300_000, 2)]
+    assert finals(trials)[0].fresh_samples(trials[3]) == 300_000

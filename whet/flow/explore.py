@@ -9,9 +9,11 @@ from typing import Any
 from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
+from whet.flow.forecast import POWER
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
+from whet.search.strategies.sensitivity import Sensitivity
 
 REACH = (1.5, 6.0)
 """The damage after a short training, in shares of the limit, that first proposals may do: about what can be mended."""
@@ -64,7 +66,7 @@ class Explore(Stage):
 
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
-        if hasattr(strategy, "believe"):
+        if isinstance(strategy, Sensitivity):
             strategy.believe(*self._beliefs())
 
     def _probe(self, decision: Decision, timed: bool) -> None:
@@ -129,10 +131,16 @@ class Explore(Stage):
             self._tell(self.short(asked[0], short))
         return bool(asked)
 
-    def aim(self, drop: float) -> None:
-        """Have the strategy, if it bounds the damage, propose candidates whose drop is about `drop`."""
-        if hasattr(self.strategy, "budgets"):
-            self.strategy.budgets = (drop * AIM[0], drop * AIM[1])
+    def aim(self, drop: float, base: Decision | None = None) -> bool:
+        """Have the strategy propose candidates whose drop is about `drop`, or which do such damage beyond `base`.
+
+        Says whether the strategy can.
+        """
+        if not isinstance(self.strategy, Sensitivity):
+            return False
+        self.strategy.budgets = (drop * AIM[0], drop * AIM[1])
+        self.strategy.base = base or Decision()
+        return True
 
     def explore_until(self) -> float:
         """Return the seconds of the budget after which no candidate is begun."""
@@ -144,9 +152,12 @@ class Explore(Stage):
         return 0.0 if math.isinf(short) else short
 
     def _tell(self, trial: Trial) -> None:
+        """Tell the strategy what a short training found; the drop as it would be without what was inherited."""
         structural = Decision({n: v for n, v in trial.decision.items() if n in self.space.choices})
         excess = max(0.0, trial.drop - 4 * self.job.max_drop) if self.job.max_drop is not None else 0.0
-        self.strategy.tell([Observation(structural, (trial.speedup / self.base_speedup, trial.drop), excess)])
+        own = max(trial.samples - self.samples_of(trial.parent), 1)
+        drop = trial.drop * (self.fresh_samples(trial) / own) ** POWER if trial.samples else trial.drop
+        self.strategy.tell([Observation(structural, (trial.speedup / self.base_speedup, drop), excess)])
 
     @property
     def base_speedup(self) -> float:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.flow.explore import Explore
-from whet.flow.forecast import Recovery
+from whet.flow.forecast import SPARE, Recovery
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 
 PROMISING = 0.02
 """The share of the best speed-up that a candidate must promise beyond it, or else more are looked for."""
 MORE = 4
+GROWN = 2
+"""How many candidates that extend a trained structure are tried after each full training."""
+HOPELESS = 1.5
+"""The drop, in shares of the limit, above which a trained structure is not finished even at the end."""
 LEFT = 4.0
 """How many times a short training must be left for a full one after more candidates were tried."""
 
@@ -27,39 +32,69 @@ class Finals(Stage):
         self.explorer = explorer
 
     def run(self) -> None:
-        """Train the most promising structures for real; verify each as it is, then with the finishers.
+        """Train the most promising structures for real; verify each as it is, and the best with the finishers.
 
-        What is left of the budget is shared by the rounds to come; a structure whose finishing was lost to a kill
-        is finished first.
+        What is left of the budget is shared by the rounds to come. The first structure within the limit is finished at
+        once, so that there is something to deliver; of the later ones only the fastest, at the end.
         """
         planned = self.plan.rounds(self.job.budget_seconds) if len(self.space) else 1
         while True:
-            trained = [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
-            unfinished = [t for t in trained if self.job.finishers and not self._finishing_of(t)]
-            rounds = planned - len(trained)
-            if not unfinished and rounds <= 0:
+            rounds = max(planned - len(self._trained()), 0)
+            share = self._share(rounds)
+            due = self._due(rounds, share * self.settling)
+            if share < 2.0 or (due is None and not rounds):
                 break
-            units = rounds + self.portion * len(unfinished)
-            share = (self.run_.budget.left_seconds - self.reserve_seconds) / units - self._finishing_seconds()
-            if share < 2.0:
-                break
-            if unfinished:
-                self.finish(unfinished[0], share * self.portion)
+            if due is not None:
+                self.finish(due, share * self.settling)
                 continue
-            candidate, worth = self.choose(share * (1 - self.portion))
-            if worth < PROMISING and self.explore_more(share * (1 - self.portion)):
+            if self.grow(share):
+                continue
+            candidate, worth = self.choose(share)
+            if worth < PROMISING and self.explore_more(share):
                 continue
             if candidate is None:
-                break
-            self.full(candidate, share * (1 - self.portion))
+                planned = len(self._trained())
+                continue
+            self.full(candidate, share)
 
     @property
     def portion(self) -> float:
-        """The share of a round's training that comes after the finishers."""
+        """The share of a structure's training that comes after the finishers."""
         return self.plan.quantized_share if self.job.finishers else 0.0
+
+    @property
+    def settling(self) -> float:
+        """How long the training after the finishers is, in shares of the one before."""
+        return self.portion / (1 - self.portion)
+
+    def _share(self, rounds: int) -> float:
+        """Return the seconds that each of the rounds to come may train."""
+        files = rounds + bool(self.job.finishers)
+        left = self.run_.budget.left_seconds - self.reserve_seconds - files * self._file_seconds()
+        return left / (rounds + self.settling) if rounds + self.settling else 0.0
+
+    def _due(self, rounds: int, seconds: float) -> Trial | None:
+        """Return the trained structure that is to be finished now, in `seconds`, if there is one."""
+        if not self.job.finishers:
+            return None
+        waiting = [t for t in self._trained() if not self._finishing_of(t)]
+        limit = self.job.max_drop
+        if limit is None:
+            return max(waiting, key=self._forecast_speedup, default=None)
+        reach = limit if rounds else HOPELESS * limit
+        waiting = [t for t in waiting if t.drop <= reach and self._forecast_speedup(t) > self._best_speedup()]
+        finished = (t for t in self.of_stage("full") if t.samples and self._is_finished(t))
+        if rounds and any(map(self.bench.feasible, finished)):
+            return None
+        worth = self._worth(waiting, limit, seconds)
+        return max(waiting, key=lambda t: worth[t.number], default=None)
 
     def limit_of(self, share: float) -> float | None:
         return None if self.plan.full_samples is None else self.plan.full_samples * share
+
+    def _trained(self) -> list[Trial]:
+        """Return the fully trained structures as they are, without finishers."""
+        return [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
 
     def _is_finished(self, trial: Trial) -> bool:
         """Say whether finishers were applied in `trial`."""
@@ -68,9 +103,9 @@ class Finals(Stage):
     def _finishing_of(self, trial: Trial) -> Trial | None:
         return next((t for t in self.of_stage("full") if t.parent == trial.number and self._is_finished(t)), None)
 
-    def _finishing_seconds(self) -> float:
-        files = 1 + bool(self.job.finishers)
-        return files * (self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0))
+    def _file_seconds(self) -> float:
+        """Return what it costs to save, time and score one candidate."""
+        return self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0)
 
     def choose(self, seconds: float) -> tuple[Trial | None, float]:
         """Return the candidate with the largest speed-up to be expected beyond the best so far, and how large.
@@ -80,7 +115,7 @@ class Finals(Stage):
         nearest to the limit is returned.
         """
         explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
-        trained = [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
+        trained = self._trained()
         continued = {t.parent for t in trained}
         missed = [t for t in map(self._worse, trained) if not self.bench.feasible(t)]
         waiting = [t for t in explored + missed if t.number not in continued]
@@ -88,13 +123,20 @@ class Finals(Stage):
             return None, 0.0
         if self.job.max_drop is None:
             return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20)), math.inf
-        more = self._samples_in(seconds)
-        recovery, best = self.recovery(self.job.max_drop), self._best_speedup()
-        worth = {t.number: recovery.worth(self._forecast_speedup(t), best, t.drop, t.samples, more) for t in waiting}
+        worth = self._worth(waiting, self.job.max_drop, seconds)
         if max(worth.values()) > 0:
             chosen = max(waiting, key=lambda t: worth[t.number])
-            return chosen, worth[chosen.number] / best
-        return min(waiting, key=lambda t: recovery.expected(t.drop, t.samples, more)), 0.0
+            return chosen, worth[chosen.number] / self._best_speedup()
+        recovery, more = self.recovery(self.job.max_drop), self._samples_in(seconds)
+        return min(waiting, key=lambda t: recovery.expected(t.drop, self.fresh_samples(t), more)), 0.0
+
+    def _worth(self, trials: Sequence[Trial], limit: float, seconds: float) -> dict[int, float]:
+        """Return by how much each trial, by its number, is expected to beat the best after more training."""
+        recovery, best, more = self.recovery(limit), self._best_speedup(), self._samples_in(seconds)
+        return {
+            t.number: recovery.worth(self._forecast_speedup(t), best, t.drop, self.fresh_samples(t), more)
+            for t in trials
+        }
 
     def _worse(self, trial: Trial) -> Trial:
         """Return a trained candidate with the larger of its drops, as it was and with the finishers."""
@@ -111,12 +153,44 @@ class Finals(Stage):
         limit = self.job.max_drop
         if limit is None or self.job.trials is not None or not len(self.space) or len(shorts) >= MORE:
             return False
-        until = self.job.budget_seconds - self.reserve_seconds - self._finishing_seconds()
-        until -= self.explorer.short_seconds() * LEFT
-        samples = max([1, *(t.samples for t in self.of_stage("short") if t.parent is None)])
-        self.explorer.aim(self.recovery(limit).mendable(samples, self._samples_in(seconds)))
+        self.explorer.aim(self.recovery(limit).mendable(self._short_samples(), self._samples_in(seconds)))
         self.say("looking for more candidates")
-        return self.explorer.one_more(until)
+        return self.explorer.one_more(self._explore_until())
+
+    def grow(self, seconds: float) -> bool:
+        """Try a candidate that extends the fastest trained structure within the limit; say whether there was one.
+
+        It inherits what was trained, so only the damage of its own cuts, as much as `seconds` of training can mend
+        beside what is left of the old, has to be mended. No more than `GROWN` are tried for each structure.
+        """
+        limit, base = self.job.max_drop, self._base()
+        if limit is None or base is None or self.job.trials is not None:
+            return False
+        later = [t for t in self.of_stage("short") if t.number > base.number]
+        tried = [t for t in later if base.decision.items() <= t.decision.items()]
+        if len(tried) >= GROWN or len(base.decision) == len(self.space):
+            return False
+        recovery, more = self.recovery(limit), self._samples_in(seconds)
+        left = recovery.expected(base.drop, self.fresh_samples(base), more)
+        damage = replace(recovery, limit=limit - max(left, 0.0) / SPARE).mendable(self._short_samples(), more)
+        if damage <= 0 or not self.explorer.aim(damage, base.decision):
+            return False
+        self.say(f"extending trial {base.number}")
+        return self.explorer.one_more(self._explore_until())
+
+    def _base(self) -> Trial | None:
+        """Return the fastest trained structure that is within the limit as it is and with the finishers."""
+        within = [t for t in map(self._worse, self._trained()) if self.bench.feasible(t)]
+        return max(within, key=lambda t: self._forecast_speedup(t), default=None)
+
+    def _explore_until(self) -> float:
+        """Return the seconds of the budget after which a candidate could not be trained in earnest any more."""
+        until = self.job.budget_seconds - self.reserve_seconds - (1 + bool(self.job.finishers)) * self._file_seconds()
+        return until - self.explorer.short_seconds() * LEFT
+
+    def _short_samples(self) -> int:
+        """Return what a candidate is trained on while exploring."""
+        return max([1, *(t.samples for t in self.of_stage("short") if t.parent is None)])
 
     def _samples_in(self, seconds: float) -> float:
         return self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
@@ -136,9 +210,9 @@ class Finals(Stage):
 
     def recovery(self, limit: float) -> Recovery:
         """Return the forecast of drops, from what the full trainings so far did to theirs."""
-        plain = [t for t in self.of_stage("full") if not self._is_finished(t)]
-        pairs = [(self.study.trials[t.parent], t) for t in plain if t.parent is not None and t.parent >= 0]
-        return Recovery.learnt(limit, [(a.drop, a.samples, b.drop, b.samples) for a, b in pairs])
+        begun = [(self.study.trials[t.parent], t) for t in self._trained() if t.parent is not None and t.parent >= 0]
+        fresh = self.fresh_samples
+        return Recovery.learnt(limit, [(a.drop, fresh(a), b.drop, fresh(b)) for a, b in begun])
 
     def full(self, candidate: Trial, duration: float) -> None:
         """Train one candidate's structure and verify it as it is.

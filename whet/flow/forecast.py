@@ -22,6 +22,24 @@ SPARE = 0.9
 """The share of the limit that training may use up: int8 costs a little more."""
 
 
+def mixed_samples(parts: Iterable[tuple[float, int]], power: float = POWER) -> int:
+    """Return the samples n at which a drop made of (drop, samples) parts shrinks in the end as they do together.
+
+        n^power = sum_i drop_i * n_i^power / sum_i drop_i
+
+    A block dropped from a net that was long trained without others brings fresh damage beside what is left of theirs.
+
+    >>> mixed_samples([(0.01, 160_000), (0.03, 10_000)])
+    30625
+    """
+    parts = [(max(drop, 0.0), samples) for drop, samples in parts]
+    total = sum(drop for drop, _ in parts)
+    if not total:
+        return max(samples for _, samples in parts)
+    mean = sum(drop * math.pow(samples, power) for drop, samples in parts) / total
+    return round(math.pow(mean, 1 / power))
+
+
 @dataclass(frozen=True)
 class Recovery:
     """A drop shrinks towards `-gain` with the samples n that a candidate was trained on: `drop + gain ~ n^-power`.

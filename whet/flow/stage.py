@@ -9,6 +9,7 @@ from typing import Any
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.core.target import Artifact
+from whet.flow.forecast import mixed_samples
 from whet.flow.workbench import Workbench
 
 
@@ -28,7 +29,7 @@ class Plan:
     elastic_samples: int | None = None
     finals: int = 3
     most_finals: int = 5
-    final_seconds: float = 200.0
+    final_seconds: float = 250.0
     quantized_share: float = 0.2
     reserve_share: float = 0.05
     short_samples: int | None = None
@@ -92,6 +93,19 @@ class Stage:
 
     def samples_of(self, parent: int | None) -> int:
         return 0 if parent is None else self.study.trials[parent].samples
+
+    def fresh_samples(self, trial: Trial) -> int:
+        """Return the samples after which a net trained from scratch would have the drop of `trial` and its future.
+
+        What a trial inherits was trained longer than what its own cuts broke.
+        """
+        if trial.parent is None or trial.parent < 0:
+            return trial.samples
+        parent = self.study.trials[trial.parent]
+        own, inherited = trial.samples - parent.samples, min(max(parent.drop, 0.0), max(trial.drop, 0.0))
+        if len(trial.decision) <= len(parent.decision):  # gone on with as it was
+            return own + self.fresh_samples(parent)
+        return mixed_samples([(inherited, own + self.fresh_samples(parent)), (trial.drop - inherited, own)])
 
     def verify(self, result: Any, decision: Decision, samples: int, parent: int | None) -> Trial:
         """Save, time and score a finished net on the full validation data in its runtime, and log it."""

@@ -80,3 +80,14 @@ def test_other_objectives_are_refused() -> None:
 def test_conforms() -> None:
     accepted = strategies.check(lambda space, seed: Sensitivity(space, seed))
     assert set(accepted) == set(strategies.SPACES)
+
+
+def test_proposals_contain_the_base_and_bound_the_damage_beyond_it() -> None:
+    space = Space([Choice(f"b{i}:keep", (True, False), True) for i in range(6)])
+    strategy = Sensitivity(space, budgets=(0.021, 0.021))
+    strategy.believe({f"b{i}:keep": -0.1 for i in range(6)}, {f"b{i}:keep": 0.01 for i in range(6)})
+    base = Decision({"b1:keep": False, "b4:keep": False})
+    strategy.base = base
+    solved = strategy.solve(strategy.latency.mean, strategy.damage.mean, 0.021)
+    assert base.items() <= solved.items() and len(solved) == 4
+    assert all(base.items() <= d.items() for d in strategy.ask(5))

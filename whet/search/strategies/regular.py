@@ -53,7 +53,8 @@ class Regular(Modelled):
             begin, end = np.sort(generator.integers(0, len(others) + 1, 2))
             for i in others[begin:end]:
                 row[i] = generator.integers(0, self.genes.lengths[i])
-        return self.genes.canonical(row[None])[0]
+        found: Rows = self.genes.canonical(row[None])[0]
+        return found
 
     def trust(self) -> float:
         """Return the chance that a measured regular network beats a measured irregular one; 0.5 without both."""

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.core.errors import DecisionError
-from whet.core.space import Decision, Space
+from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import LedgerStrategy, Observation, draw
 from whet.search.predictors.linear import LinearForecast, distance
 from whet.search.programme import by_integer_programme
 
 DRAWS = 20
+WIDENING = 1.1
+"""By how much the damage budget grows with each draw whose solution is known already."""
 
 
 class Sensitivity(LedgerStrategy):
@@ -24,7 +26,8 @@ class Sensitivity(LedgerStrategy):
     Two linear forecasts hold each choice's effect on log latency and on the drop. A proposal draws both from
     their posteriors and a damage budget b, log-uniform in `budgets`, and solves the integer programme of
     `whet.search.programme`. The draws spread the proposals; measured effects sharpen them. The same seed and log give
-    the same proposals. The integer programme over layer-wise sensitivities is that of HAWQ-V3 (Yao et al., 2021),
+    the same proposals. Where `base` is set, proposals contain it, and `budgets` bound the damage beyond it. The
+    integer programme over layer-wise sensitivities is that of HAWQ-V3 (Yao et al., 2021),
     posterior draws are Thompson's (1933).
     """
 
@@ -41,7 +44,7 @@ class Sensitivity(LedgerStrategy):
             wanted = "(maximize speed-up, minimize drop)"
             raise DecisionError(f"strategy 'sensitivity' works on {wanted}; got {directions!r}.")
         super().__init__(space, seed, directions)
-        self.budgets = budgets
+        self.budgets, self.base = budgets, Decision()
         self.latency = latency or LinearForecast(space, noise=0.03, floor=0.05)
         self.damage = damage or LinearForecast(space, noise=0.01, floor=0.005, scale_prior=True)
 
@@ -67,7 +70,7 @@ class Sensitivity(LedgerStrategy):
         for attempt in range(DRAWS):
             generator = np.random.default_rng((self.ledger.seed, len(self.ledger.entries), attempt))
             low, high = self.budgets
-            budget = math.exp(generator.uniform(math.log(low), math.log(high)))
+            budget = math.exp(generator.uniform(math.log(low), math.log(high))) * WIDENING**attempt
             decision = self.solve(self.latency.draw(generator), self.damage.draw(generator), budget)
             if decision not in self.ledger.entries:
                 return decision
@@ -78,8 +81,18 @@ class Sensitivity(LedgerStrategy):
 
         A choice whose drawn damage is negative counts as harmless, one that slows the network down is never taken.
         """
-        harms = self.effects(np.maximum(damage, 0.0))
-        return self.taken(by_integer_programme(self.effects(log_latency), harms, budget))
+        free = [self._free(c) for c in self.space]
+        gains = [[row[v] for v in vs] for row, vs in zip(self.effects(log_latency), free, strict=True)]
+        harms = [[row[v] for v in vs] for row, vs in zip(self.effects(np.maximum(damage, 0.0)), free, strict=True)]
+        beyond = budget + sum(row[0] for row in harms if len(row) == 1)
+        picked = by_integer_programme(gains, harms, beyond)
+        return self.taken([vs[i] for vs, i in zip(free, picked, strict=True)])
+
+    def _free(self, choice: Choice) -> list[int]:
+        """Return the indices of the values that a proposal may take."""
+        if choice.name in self.base:
+            return [choice.values.index(self.base.of(choice))]
+        return list(range(len(choice.values)))
 
     def effects(self, slopes: NDArray[np.float64]) -> list[list[float]]:
         """Return the effect of each value of each choice, from each choice's effect per unit of distance."""
