@@ -1,0 +1,93 @@
+"""Choices as differentiable mixtures of their values: what gradient-based searches feed a relaxed network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from whet.core.errors import SpecError
+
+
+def binary_gates(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return a one-hot draw g from `softmax(logits)`, shape (values,), whose gradient reaches all logits.
+
+        dL/dlogit_i = sum_j dL/dg_j  p_j (delta_ij - p_i)
+
+    Only one value is active, so a training step costs what the sampled network costs.
+
+    Paper: Cai, Zhu and Han 2019, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware (P259).
+    """
+    p = logits.softmax(-1)
+    drawn = functional.one_hot(torch.multinomial(p.detach(), 1, generator=generator)[0], len(p)).to(p.dtype)
+    return drawn + p - p.detach()
+
+
+def sampled_interpolation(
+    logits: Tensor, temperature: float = 1.0, count: int = 2, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return weights over the values, zero on all but `count` of them, drawn by p without replacement.
+
+        weights_i ~ exp((log p_i + o_i) / temperature) over the drawn,   o_i = -log(-log u_i),   u_i ~ U(0, 1)
+
+    The features of the drawn widths are aggregated by these weights. The `count` largest of `log p_i + o_i` are a
+    draw without replacement, so noise and draw are one.
+
+    Paper: Dong and Yang 2019, Network Pruning via Transformable Architecture Search (P303), which draws and perturbs
+    separately and aligns features of different widths by interpolation, where a relaxed net pads them with zeros.
+    Raises: SpecError for a temperature that is not positive.
+    """
+    if temperature <= 0:
+        raise SpecError(f"temperature must be positive; got {temperature}.")
+    noise = -torch.log(-torch.log(torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7)))
+    perturbed = logits.log_softmax(-1) + noise
+    kept = torch.topk(perturbed, min(count, len(logits))).indices
+    masked = torch.full_like(perturbed, -torch.inf).index_copy(0, kept, perturbed[kept])
+    return (masked / temperature).softmax(-1)
+
+
+def cost_term(cost: Tensor, wanted: float, tolerance: float = 0.05) -> Tensor:
+    """Return `log cost` above `(1 + tolerance) wanted`, `-log cost` below `(1 - tolerance) wanted`, and 0 between.
+
+    Its gradient moves an expected cost into the corridor and leaves it alone there (Dong and Yang 2019, P303).
+    """
+    if cost > (1 + tolerance) * wanted:
+        return cost.log()
+    if cost < (1 - tolerance) * wanted:
+        return -cost.log()
+    return cost * 0.0
+
+
+class TrainableGate(torch.autograd.Function):
+    """The step function b(w) = 1 for w > 0, else 0, with the gradient of a shape g(w) = sigmoid(w).
+
+        G_M(w) = b(w) + s_M(w) g(w),    s_M(w) = (M w - floor(M w)) / M
+
+    As M grows, G_M goes to the step (|G_M - b| <= g / M) while its derivative goes to g(w) almost everywhere: the
+    step becomes trainable by the gradient that its sawtooth has. This is the limit.
+
+    Paper: Kim et al. 2020, Plug-in, Trainable Gate for Streamlining Arbitrary Neural Networks (P568).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor) -> Tensor:
+        ctx.save_for_backward(w)
+        return (w > 0).to(w.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        w: Tensor = ctx.saved_tensors[0]
+        return gradients[0] * w.sigmoid()
+
+
+def trainable_gate(w: Tensor) -> Tensor:
+    """Return 1 where `w > 0`, else 0, with the gradient sigmoid(w).
+
+    >>> w = torch.tensor([-1.0, 2.0], requires_grad=True)
+    >>> trainable_gate(w).tolist()
+    [0.0, 1.0]
+    """
+    gate: Tensor = TrainableGate.apply(w)  # type: ignore[no-untyped-call]
+    return gate
