@@ -146,6 +146,14 @@ def test_the_first_structure_within_the_limit_is_finished_at_once_later_ones_at_
     assert due(0, first, faster, replace(second, drop=0.016)) == 2
 
 
+def test_an_unfinished_structure_within_the_limit_counts_with_its_int8_speed() -> None:
+    trials = [*explored()[:2], trial(2, "full", 1.9, 0.008, 150_000, parent=1)]
+    stage, _ = finals(trials)
+    assert stage._promised_speedup() == 1.9
+    stage.job.finishers = (object(),)  # type: ignore[misc, assignment]
+    assert stage._promised_speedup() == 2.48
+
+
 def test_what_is_gone_on_with_as_it_was_adds_its_samples() -> None:
     trials = [*explored()[:2], trial(2, "full", 2.3, 0.012, 150_000, 1), trial(3, "full", 2.3, 0.008, 300_000, 2)]
     assert finals(trials)[0].fresh_samples(trials[3]) == 300_000

@@ -86,7 +86,7 @@ class Finals(Stage):
         finished = (t for t in self.of_stage("full") if t.samples and self._is_finished(t))
         if rounds and any(map(self.bench.feasible, finished)):
             return None
-        worth = self._worth(waiting, limit, seconds)
+        worth = self._worth(waiting, limit, seconds, self._best_speedup())
         return max(waiting, key=lambda t: worth[t.number], default=None)
 
     def limit_of(self, share: float) -> float | None:
@@ -123,16 +123,17 @@ class Finals(Stage):
             return None, 0.0
         if self.job.max_drop is None:
             return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20)), math.inf
-        worth = self._worth(waiting, self.job.max_drop, seconds)
+        best = self._promised_speedup()
+        worth = self._worth(waiting, self.job.max_drop, seconds, best)
         if max(worth.values()) > 0:
             chosen = max(waiting, key=lambda t: worth[t.number])
-            return chosen, worth[chosen.number] / self._best_speedup()
+            return chosen, worth[chosen.number] / best
         recovery, more = self.recovery(self.job.max_drop), self._samples_in(seconds)
         return min(waiting, key=lambda t: recovery.expected(t.drop, self.fresh_samples(t), more)), 0.0
 
-    def _worth(self, trials: Sequence[Trial], limit: float, seconds: float) -> dict[int, float]:
-        """Return by how much each trial, by its number, is expected to beat the best after more training."""
-        recovery, best, more = self.recovery(limit), self._best_speedup(), self._samples_in(seconds)
+    def _worth(self, trials: Sequence[Trial], limit: float, seconds: float, best: float) -> dict[int, float]:
+        """Return by how much each trial, by its number, is expected to beat `best` after more training."""
+        recovery, more = self.recovery(limit), self._samples_in(seconds)
         return {
             t.number: recovery.worth(self._forecast_speedup(t), best, t.drop, self.fresh_samples(t), more)
             for t in trials
@@ -198,6 +199,12 @@ class Finals(Stage):
     def _best_speedup(self) -> float:
         """Return the largest speed-up that is verified and within the limit."""
         return max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
+
+    def _promised_speedup(self) -> float:
+        """Return the largest speed-up within the limit that is verified, or is to be expected of what is unfinished."""
+        unfinished = [t for t in self._trained() if self.bench.feasible(t) and not self._finishing_of(t)]
+        expected = map(self._forecast_speedup, unfinished if self.job.finishers else [])
+        return max([self._best_speedup(), *expected])
 
     def _forecast_speedup(self, trial: Trial) -> float:
         """Return the speed-up with the finishers: for a trained candidate that of the explored one it began as."""
