@@ -46,6 +46,7 @@ METHODS = tuple(
         ("search.bandits", "whet.search.strategies.bandits:Bandits", "strategy", "carlucci2019manas"),
         ("search.divided", "whet.search.strategies.divided:Divided", "strategy", "shang2023joint"),
         ("search.regular", "whet.search.strategies.regular:Regular", "strategy", "radosavovic2020design"),
+        ("search.one-shot", "whet.search.strategies.one_shot:OneShot", "strategy", "cai2019proxyless"),
         ("search.scaling", "whet.search.scaling:scaled", "selection", "dollar2021scaling"),
         ("search.gates", "whet.search.mixtures:binary_gates", "relaxation", "cai2019proxyless"),
         ("search.interpolation", "whet.search.mixtures:sampled_interpolation", "relaxation", "dong2019transformable"),
@@ -64,11 +65,14 @@ METHODS = tuple(
         ("predictors.ensemble", "whet.search.predictors.ensemble:Ensemble", "surrogate", "lakshminarayanan2017ensembles"),
         ("predictors.bayesian-network", "whet.search.predictors.bayesian_network:BayesianNetwork", "surrogate", "neal2011hmc"),
         ("predictors.weisfeiler-lehman", "whet.search.predictors.weisfeiler_lehman:WeisfeilerLehman", "predictor", "ru2021interpretable"),
+        ("predictors.latency", "whet.search.predictors.latency:LatencyModel", "predictor", "cai2019proxyless"),
         ("predictors.transfer", "whet.search.predictors.transfer:Transfer", "predictor", "wang2020apq"),
         ("train.memory", "whet.train.memory:TeacherMemory", "training", ""),
         ("train.fit", "whet.train.fit:fit", "training", "hinton2015distilling"),
         ("train.hints", "whet.train.hints:alike_layers", "training", "romero2015fitnets"),
         ("train.recalibrate", "whet.train.recalibrate:recalibrate", "training", "yu2019slimmable"),
+        ("elastic.relaxation", "whet.elastic.relaxation:Relaxation", "elastic", ""),
+        ("elastic.chain", "whet.flow.elastic:ElasticExplore", "elastic", "valipour2023sortednet"),
         ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "cai2020ofa"),
     ]
 )  # fmt: skip

@@ -153,7 +153,8 @@ def explain(name: str) -> None:
 def bench(
     suite: Annotated[
         str,
-        typer.Argument(help="techniques: each way of shrinking alone, against all together. peers: other tools."),
+        typer.Argument(help="techniques: each way of shrinking alone, against all together. peers: other tools. "
+            "latency: how well latency can be forecast."),
     ],
     network: NetworkArgument = None,
     task: str = "digits",
@@ -178,10 +179,32 @@ def bench(
             names=only or (), quick=quick, data=data,
         )  # fmt: skip
         return
+    if suite == "latency":
+        _bench_latency(task, network, data, budget, target, out, results, as_json)
+        return
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = _network(task, network, data, progress)
         table = module.run(suite, net, bundle, budget, max_drop, target, out, results, progress)
     print(json.dumps(table) if as_json else module.markdown(table))
+
+
+def _bench_latency(
+    task: str, network: str | None, data: Path | None, budget: str, target: str, out: Path, results: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure how well latency can be forecast, write and print it."""
+    from whet.core.files import whole
+    from whet.flow import latency
+    from whet.flow.limits import seconds
+    from whet.report.console import LiveProgress
+
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = _network(task, network, data, progress)
+        record = latency.run(net, bundle.task, seconds(budget), target, out / f"{net.name}-latency", progress)
+    for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", latency.markdown(record))):
+        with whole(results / f"latency-{bundle.task.name}-{net.name}{suffix}") as part:
+            part.write_text(text, encoding="utf-8")
+    print(json.dumps(record) if as_json else latency.markdown(record))
 
 
 def _bench_peers(network: str | None, task: str, as_json: bool, **options: Any) -> None:

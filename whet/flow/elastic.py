@@ -16,12 +16,15 @@ from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
+from whet.search.strategies.sensitivity import Sensitivity
 from whet.train.state import load_state, save_state
 
 POOL = 200
+"""How many proposals a supernet is trained on where the strategy has no chain of them."""
+RUNGS = 8
 UNTRAINED = 8.0
 """How many times the drop after training that of an untrained cut is, about: the probes' forecasts are of those."""
-EFFECTIVE = 0.1
+EFFECTIVE = 0.3
 """The share of the supernet's samples that counts as a sub-network's own when its gain from more is forecast."""
 
 
@@ -37,15 +40,21 @@ def frozen(passes: tuple[Pass, ...], net: Net, run: Run) -> tuple[Pass, ...]:
 
 
 class ElasticExplore(Explore):
-    """Explores sub-networks of one supernet that was trained on those the forecasts find worth trying.
+    """Explores sub-networks of one supernet, trained together as a chain: each cuts what the one before cuts, and more.
 
-    Every fourth step trains the whole network, the others one of `POOL` decisions that the strategy proposes after
-    the probes. A candidate is extracted, its batch norms re-estimated, and scored: about a second, however long the
-    supernet was trained.
+    The chain (`Sensitivity.chain`) goes from the damage that any training mends to more than the whole budget could.
+    Few nested sub-networks share parameters with little harm to each other, where hundreds of unlike ones do not: on
+    ResNet-44, 280 thousand images spread over 200 proposals left a drop of 5.6 points at a speed-up of 1.8, where 10
+    thousand for that candidate alone left 1.2. A candidate is extracted, its batch norms re-estimated, and scored:
+    about a second, however long the supernet was trained.
+
+    Paper: Valipour et al. 2023, SortedNet (P080), whose sub-networks are nested by construction and need no search; it
+    accumulates the gradients of several of them for each update, where each step here trains one.
     """
 
     def explore(self) -> None:
         self.supernet = self.trained()
+        self.strategy.enqueue(self.rungs)
         super().explore()
 
     def short_seconds(self) -> float:
@@ -73,21 +82,30 @@ class ElasticExplore(Explore):
         return supernet
 
     def schedule(self) -> Any:
-        """Return which sub-network each step trains: a quarter of the steps the whole, the rest from the pool."""
-        seed = self.job.seed
-        strategy = self.new_strategy(seed + 1, UNTRAINED)
-        self.inform(strategy)
-        pool = strategy.ask(POOL)
+        """Return which sub-network each step trains: one of the rungs."""
+        self.rungs = self._rungs()
+        seed, rungs = self.job.seed, self.rungs or [Decision()]
 
         def at(step: int) -> Decision:
-            if step % 4 == 0 or not pool:
-                return Decision()
-            return pool[random.Random(seed * 1_000_003 + step).randrange(len(pool))]
+            return rungs[random.Random(seed * 1_000_003 + step).randrange(len(rungs))]
 
         return at
 
+    def _rungs(self) -> list[Decision]:
+        strategy = self.new_strategy(self.job.seed + 1, UNTRAINED)
+        self.inform(strategy)
+        if not isinstance(strategy, Sensitivity):
+            return strategy.ask(POOL)
+        low, high = strategy.budgets
+        return strategy.chain([low * (high / low) ** (i / (RUNGS - 1)) for i in range(RUNGS)])
+
     def short(self, decision: Decision, duration: float) -> Trial:
-        """Cut a candidate from the supernet, time it, score it in torch on part of the validation data."""
+        """Cut a candidate from the supernet, time it, score it in torch on part of the validation data.
+
+        What extends a structure that was trained in earnest goes on from that one, with a short training.
+        """
+        if any(t.samples and t.decision.items() <= decision.items() for t in self.of_stage("full")):
+            return super().short(decision, super().short_seconds())
         result = self.bench.structure(decision)
         timed = self.bench.time_net(result.net, self.finisher_decision())
         net = self.bench.recalibrated(self.supernet.extract(decision))

@@ -36,7 +36,7 @@ class Genes:
             for i, c in enumerate(self.choices)
             if c.when is not None
         ]
-        self._tables = [_columns(c) for c in self.choices]
+        self.tables = [_columns(c) for c in self.choices]
 
     def rows(self, decisions: Sequence[Decision]) -> Rows:
         """Return one canonical row a decision."""
@@ -61,7 +61,7 @@ class Genes:
         """Return the columns that regressions see, one row each."""
         if not self.choices:
             return np.zeros((len(rows), 0))
-        return np.concatenate([table[rows[:, i]] for i, table in enumerate(self._tables)], axis=1)
+        return np.concatenate([table[rows[:, i]] for i, table in enumerate(self.tables)], axis=1)
 
     def random(self, count: int, generator: np.random.Generator) -> Rows:
         """Return rows with each choice drawn uniformly."""

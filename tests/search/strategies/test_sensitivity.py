@@ -91,3 +91,13 @@ def test_proposals_contain_the_base_and_bound_the_damage_beyond_it() -> None:
     solved = strategy.solve(strategy.latency.mean, strategy.damage.mean, 0.021)
     assert base.items() <= solved.items() and len(solved) == 4
     assert all(base.items() <= d.items() for d in strategy.ask(5))
+
+
+def test_a_chain_cuts_what_costs_least_first_and_each_link_contains_the_one_before() -> None:
+    space = Space([Choice(f"b{i}:keep", (True, False), True) for i in range(5)])
+    strategy = Sensitivity(space)
+    strategy.believe({f"b{i}:keep": -0.1 for i in range(5)}, {f"b{i}:keep": 0.01 * (i + 1) for i in range(5)})
+    chain = strategy.chain([0.012, 0.035, 0.07, 0.15])
+    assert chain[0] == Decision({"b0:keep": False}) and len(chain[-1]) == 5
+    assert all(before.items() <= after.items() for before, after in itertools.pairwise(chain))
+    assert strategy.base == Decision()

@@ -20,6 +20,7 @@ STRATEGIES = {
     "bandits": "whet.search.strategies.bandits:Bandits",
     "divided": "whet.search.strategies.divided:Divided",
     "regular": "whet.search.strategies.regular:Regular",
+    "one-shot": "whet.search.strategies.one_shot:OneShot",
     "random": "whet.search.strategies.random:RandomStrategy",
     "tpe": "whet.search.strategies.optuna:tpe",
     "gp": "whet.search.strategies.optuna:gp",

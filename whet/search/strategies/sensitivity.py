@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -93,6 +94,17 @@ class Sensitivity(LedgerStrategy):
         if choice.name in self.base:
             return [choice.values.index(self.base.of(choice))]
         return list(range(len(choice.values)))
+
+    def chain(self, budgets: Sequence[float]) -> list[Decision]:
+        """Return decisions of rising damage, each containing the one before: what to cut first, and what next."""
+        found, before = [Decision()], self.base
+        for low, high in itertools.pairwise((0.0, *budgets)):
+            self.base = found[-1]
+            solved = self.solve(self.latency.mean, self.damage.mean, high - low)
+            if solved != found[-1]:
+                found.append(solved)
+        self.base = before
+        return found[1:]
 
     def effects(self, slopes: NDArray[np.float64]) -> list[list[float]]:
         """Return the effect of each value of each choice, from each choice's effect per unit of distance."""

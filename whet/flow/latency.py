@@ -1,0 +1,78 @@
+"""How well latency can be forecast on this device: random sub-networks of a network, measured and forecast."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from whet.compress.depth import Depth
+from whet.compress.width import Width
+from whet.core.net import Net
+from whet.core.passes import Chain
+from whet.core.run import Progress, Run
+from whet.core.target import Artifact
+from whet.core.task import Task
+from whet.flow.race import race
+from whet.hardware import targets
+from whet.hardware.device import fingerprint
+from whet.hardware.guard import Guarded
+from whet.hardware.measure import measure
+from whet.hardware.targets import setting_name
+from whet.search.predictors.latency import errors
+from whet.search.strategies.random import RandomStrategy
+
+SECONDS = 1.0
+"""How long each sub-network is timed against the original."""
+
+
+def run(net: Net, task: Task, budget_seconds: float, target: str, out: Path, progress: Progress) -> dict[str, Any]:
+    """Time random sub-networks until the budget is spent; forecast each from the others.
+
+    Latencies are shares of the original's, in its fastest setting, interleaved with it: what noise of the machine
+    both suffer cancels.
+    """
+    with_child = Guarded(targets.get(target))
+    passes, began = Chain((Depth(), Width())), time.monotonic()
+    work = Run(task, with_child, net)
+    strategy = RandomStrategy(passes.space(net, with_child))
+    nets: list[Net] = []
+    shares: list[float] = []
+    try:
+        original = with_child.save(net.eval(), out / "original")
+        setting = race(with_child, net, original, {}, seconds=5.0).bar
+        inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
+        while (left := budget_seconds - (time.monotonic() - began)) > 0 and (asked := strategy.ask()):
+            progress({"stage": f"sub-network {len(nets) + 1}", "seconds_left": left})
+            smaller = passes.apply(net, asked[0], work).net
+            path = with_child.save(smaller.eval(), out / "candidate")
+            sessions = {
+                name: partial(with_child.open(Artifact(file, setting), 1), *inputs)
+                for name, file in (("original", original), ("candidate", path))
+            }
+            for session in sessions.values():
+                session()
+            nets.append(smaller)
+            shares.append(1.0 / measure(sessions, "original", seconds=SECONDS)["candidate"].ratio)
+    finally:
+        with_child.close()
+        shutil.rmtree(out, ignore_errors=True)
+    found = errors(nets, shares)
+    return {
+        "network": net.name, "sub_networks": len(nets), "setting": setting_name(setting),
+        "fastest_share": min(shares), "slowest_share": max(shares),
+        "median_error": found.median, "percentile_95_error": found.percentile_95, "device": fingerprint().to_dict(),
+    }  # fmt: skip
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """Return the result for people."""
+    return (
+        f"### {record['network']}: forecast latency of {record['sub_networks']} random sub-networks\n\n"
+        f"Each forecast from the others (5 folds), in `{record['setting']}`, latencies from "
+        f"{record['fastest_share']:.2f} to {record['slowest_share']:.2f} of the original's. Relative error: median "
+        f"{record['median_error']:.1%}, 95th percentile {record['percentile_95_error']:.1%}.\n\n"
+        f"Device: {record['device'].get('cpu', record['device'])}.\n"
+    )

@@ -1,0 +1,111 @@
+"""Gradient descent on relaxed choices: each proposal is where a differentiable landscape leads."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whet.core.errors import unknown
+from whet.core.space import Decision, Space
+from whet.search.dominance import Points
+from whet.search.genes import Features, Rows
+from whet.search.mixtures import binary_gates, sampled_interpolation, trainable_gate
+from whet.search.modelled import Modelled
+
+ATTEMPTS = 6
+RATE = 0.2
+
+
+def nested_gates(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return the one-hot value at which the first gate is closed; gate v opens the way from value v - 1 to value v.
+
+    >>> nested_gates(torch.tensor([0.0, 1.0, -1.0, 1.0])).tolist()
+    [0.0, 1.0, 0.0, 0.0]
+    """
+    reached = torch.cat([torch.ones(1), trainable_gate(logits[1:]).cumprod(0)])
+    return reached - torch.cat([reached[1:], torch.zeros(1)])
+
+
+MIXINGS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "gates": binary_gates,
+    "interpolation": lambda logits, generator: sampled_interpolation(logits, generator=generator),
+    "trainable-gate": nested_gates,
+}
+
+
+class Landscape:
+    """The objectives as a small network of the decision's features, differentiable between decisions too."""
+
+    def __init__(self, features: Features, values: Points, seed: int) -> None:
+        from sklearn.neural_network import MLPRegressor
+
+        scale = np.maximum(values.std(0), 1e-9)
+        model = MLPRegressor((32,), activation="tanh", solver="lbfgs", alpha=1e-2, max_iter=200, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it stopped before it converged
+            targets = (values - values.mean(0)) / scale
+            model.fit(features, targets if targets.shape[1] > 1 else targets[:, 0])
+        self._layers = [
+            (torch.tensor(w, dtype=torch.float32), torch.tensor(b, dtype=torch.float32))
+            for w, b in zip(model.coefs_, model.intercepts_, strict=True)
+        ]
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Return the standardised objectives, shape (objectives,), of features, shape (features,)."""
+        (w, b), (v, c) = self._layers
+        return (features @ w + b).tanh() @ v + c
+
+
+class OneShot(Modelled):
+    """Descend the logits of all choices together on a weighted sum of the objectives; take what they settle on.
+
+        logits <- logits - rate * d/dlogits  sum_k weight_k f_k(sum_v m_v(logits) features_v)
+
+    `mixing` makes the mixture m: `gates` (ProxylessNAS, P259), `interpolation` (transformable architecture search,
+    P303) or `trainable-gate` (P568, on nested values). The weights are drawn anew for each proposal, so that proposals
+    spread over the front. The papers descend the loss of a network that is trained meanwhile
+    (`whet.elastic.relaxation` is that network); here the landscape is a regression on what was measured, so the engine
+    runs on any space, at no training.
+    """
+
+    def __init__(
+        self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), *,
+        mixing: str = "gates", steps: int = 60, warm_up: int = 12,
+    ) -> None:  # fmt: skip
+        if mixing not in MIXINGS:
+            raise unknown("mixing", mixing, MIXINGS)
+        super().__init__(space, seed, directions, warm_up)
+        self.mixing, self.steps = mixing, steps
+        self._tables = [torch.tensor(table, dtype=torch.float32) for table in self.genes.tables]
+
+    def candidates(self) -> Iterator[Decision]:
+        seen, generator = self.ledger.measured(), self.generator()
+        values = self.penalised(seen)
+        landscape = Landscape(self.genes.features(self.rows(seen)), values, self.ledger.seed)
+        source = torch.Generator().manual_seed(int(generator.integers(2**62)))
+        for weights in generator.dirichlet(np.ones(values.shape[1]), ATTEMPTS):
+            yield self._descended(landscape, torch.tensor(weights, dtype=torch.float32), source)
+
+    def _features(self, mixtures: Sequence[Tensor]) -> Tensor:
+        """Return the features of a mixture of decisions: the mixture of the features of each choice's values."""
+        return torch.cat([m @ table for m, table in zip(mixtures, self._tables, strict=True)])
+
+    def _descended(self, landscape: Landscape, weights: Tensor, source: torch.Generator) -> Decision:
+        mix = MIXINGS[self.mixing]
+        logits = [0.1 * torch.randn(int(n), generator=source) for n in self.genes.lengths]
+        logits = [one.requires_grad_() for one in logits]
+        optimizer = torch.optim.Adam(logits, RATE)
+        for _ in range(self.steps):
+            mixtures = [mix(one, source) for one in logits]
+            loss = landscape(self._features(mixtures)) @ weights
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        with torch.no_grad():
+            settled = [nested_gates(one) if self.mixing == "trainable-gate" else one for one in logits]
+            row: Rows = np.array([int(one.argmax()) for one in settled], dtype=np.int64)
+        return self.genes.decision(self.genes.canonical(row[None])[0])
