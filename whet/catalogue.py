@@ -35,6 +35,7 @@ METHODS = tuple(
         # name, where, family, paper
         ("compress.depth", "whet.compress.depth:Depth", "pass", "men2024shortgpt"),
         ("compress.width", "whet.compress.width:Width", "pass", "li2017filters"),
+        ("compress.kernel", "whet.compress.kernel:Kernel", "pass", "cai2020ofa"),
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
         ("search.random", "whet.search.strategies.random:RandomStrategy", "strategy", "bergstra2012random"),
         ("search.sensitivity", "whet.search.strategies.sensitivity:Sensitivity", "strategy", "yao2021hawqv3"),
@@ -56,6 +57,7 @@ METHODS = tuple(
         ("search.programme.integer", "whet.search.programme:by_integer_programme", "selection", "yao2021hawqv3"),
         ("search.programme.dynamic", "whet.search.programme:by_dynamic_programme", "selection", "kim2024layermerge"),
         ("search.recovery", "whet.flow.forecast:Recovery", "selection", "schonlau1998constrained"),
+        ("search.freeze-thaw", "whet.search.freeze_thaw:FreezeThaw", "selection", "rakotoarison2024freeze"),
         ("search.table", "whet.search.tabular:Table", "benchmark", "klein2019tabular"),
         ("search.optuna", "whet.search.strategies.optuna:OptunaStrategy", "strategy", "akiba2019optuna"),
         ("predictors.linear", "whet.search.predictors.linear:LinearForecast", "predictor", "hoerl1970ridge"),

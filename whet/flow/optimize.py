@@ -29,7 +29,11 @@ from whet.flow.limits import fraction, seconds
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
 
-PASS_NAMES = {"depth": "whet.compress.depth:Depth", "width": "whet.compress.width:Width"}
+PASS_NAMES = {
+    "depth": "whet.compress.depth:Depth",
+    "width": "whet.compress.width:Width",
+    "kernel": "whet.compress.kernel:Kernel",
+}
 FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
 """What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
 EPOCH_TRIALS = 12
