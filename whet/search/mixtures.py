@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -91,3 +92,28 @@ def trainable_gate(w: Tensor) -> Tensor:
     """
     gate: Tensor = TrainableGate.apply(w)  # type: ignore[no-untyped-call]
     return gate
+
+
+def nested_gates(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return the one-hot value at which the first gate is closed; gate v opens the way from value v - 1 to value v.
+
+    >>> nested_gates(torch.tensor([0.0, 1.0, -1.0, 1.0])).tolist()
+    [0.0, 1.0, 0.0, 0.0]
+    """
+    reached = torch.cat([torch.ones(1), trainable_gate(logits[1:]).cumprod(0)])
+    return reached - torch.cat([reached[1:], torch.zeros(1)])
+
+
+MIXINGS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "gates": binary_gates,
+    "interpolation": lambda logits, generator: sampled_interpolation(logits, generator=generator),
+    "trainable-gate": nested_gates,
+}
+"""Ways of making a mixture from logits and a source of chance, by name."""
+
+
+def settled(mixing: str, logits: Tensor) -> Tensor:
+    """Return the one-hot mixture that logits stand for once nothing is left to chance."""
+    if mixing == "trainable-gate":
+        return nested_gates(logits)
+    return functional.one_hot(logits.argmax(), len(logits)).to(logits.dtype)

@@ -11,7 +11,8 @@ from engines import NETWORK, areas
 
 from whet.core.errors import UnknownNameError
 from whet.search import strategies
-from whet.search.strategies.one_shot import MIXINGS, OneShot
+from whet.search.mixtures import MIXINGS
+from whet.search.strategies.one_shot import OneShot
 from whet.testing.strategies import SPACES, check
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,28 +13,11 @@ from whet.core.errors import unknown
 from whet.core.space import Decision, Space
 from whet.search.dominance import Points
 from whet.search.genes import Features, Rows
-from whet.search.mixtures import binary_gates, sampled_interpolation, trainable_gate
+from whet.search.mixtures import MIXINGS, settled
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 6
 RATE = 0.2
-
-
-def nested_gates(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Return the one-hot value at which the first gate is closed; gate v opens the way from value v - 1 to value v.
-
-    >>> nested_gates(torch.tensor([0.0, 1.0, -1.0, 1.0])).tolist()
-    [0.0, 1.0, 0.0, 0.0]
-    """
-    reached = torch.cat([torch.ones(1), trainable_gate(logits[1:]).cumprod(0)])
-    return reached - torch.cat([reached[1:], torch.zeros(1)])
-
-
-MIXINGS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "gates": binary_gates,
-    "interpolation": lambda logits, generator: sampled_interpolation(logits, generator=generator),
-    "trainable-gate": nested_gates,
-}
 
 
 class Landscape:
@@ -106,6 +89,5 @@ class OneShot(Modelled):
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
-            settled = [nested_gates(one) if self.mixing == "trainable-gate" else one for one in logits]
-            row: Rows = np.array([int(one.argmax()) for one in settled], dtype=np.int64)
+            row: Rows = np.array([int(settled(self.mixing, one).argmax()) for one in logits], dtype=np.int64)
         return self.genes.decision(self.genes.canonical(row[None])[0])
