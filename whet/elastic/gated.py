@@ -14,8 +14,10 @@ from whet.core.run import Run
 from whet.core.space import Decision
 from whet.elastic.relaxation import Relaxation
 from whet.elastic.supernet import Supernet
-from whet.search.mixtures import MIXINGS, settled
+from whet.search.mixtures import MIXINGS
 
+WAYS = ("gates", "interpolation")
+"""The mixings whose logits are those of probabilities."""
 BEGIN = 1.0
 """The logit of the identity at the start, where the others' is 0: the search begins near the trained network."""
 SCALE = 5.0
@@ -23,14 +25,14 @@ SCALE = 5.0
 
 
 class Gated(nn.Module):
-    """A relaxed supernet that makes its mixtures from trainable logits; in eval mode it runs the decision that they settle on.
+    """A relaxed supernet that makes its mixtures from trainable logits; in eval mode it runs the likeliest decision.
 
-    Raises: UnknownNameError for a mixing that is not in `whet.search.mixtures.MIXINGS`.
+    Raises: UnknownNameError for a mixing that is not in `WAYS`.
     """
 
     def __init__(self, relaxation: Relaxation, mixing: str = "gates", seed: int = 0) -> None:
-        if mixing not in MIXINGS:
-            raise unknown("mixing", mixing, MIXINGS)
+        if mixing not in WAYS:
+            raise unknown("mixing", mixing, WAYS)
         super().__init__()
         self.relaxation, self.mixing = relaxation, mixing
         self.source = torch.Generator().manual_seed(seed)
@@ -54,8 +56,8 @@ class Gated(nn.Module):
 
     @property
     def decision(self) -> Decision:
-        """The decision that the choices settle on as they are."""
-        return self.relaxation.likeliest([settled(self.mixing, one.detach()) for one in self.logits])
+        """The decision of each choice's likeliest value."""
+        return self.relaxation.likeliest([p.detach() for p in self.probabilities])
 
     def expected(self, tables: Sequence[Tensor]) -> Tensor:
         """Return `sum_c sum_v p_cv table_cv`: the expected log latency, if tables hold each value's effect on it."""
