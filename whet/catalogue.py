@@ -75,6 +75,7 @@ METHODS = tuple(
         ("train.recalibrate", "whet.train.recalibrate:recalibrate", "training", "yu2019slimmable"),
         ("elastic.relaxation", "whet.elastic.relaxation:Relaxation", "elastic", ""),
         ("elastic.one-shot", "whet.elastic.gated:one_shot", "elastic", "cai2019proxyless"),
+        ("elastic.noise", "whet.elastic.noise:with_noise", "elastic", "shvetsov2022quantnas"),
         ("elastic.chain", "whet.flow.elastic:ElasticExplore", "elastic", "valipour2023sortednet"),
         ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "cai2020ofa"),
     ]

@@ -17,6 +17,7 @@ from whet.core.passes import Pass
 from whet.core.run import Run
 from whet.core.space import Decision, Space, Value
 from whet.core.strategy import draw
+from whet.elastic.noise import with_noise
 
 DIGIT = 4096
 """Positions are carried through the passes as two numbers to this base, each exact in f32."""
@@ -48,7 +49,8 @@ class Supernet(nn.Module):
     choices gives; it is copied.
 
     As a module it runs the sub-network `active`; in training it takes the next of `schedule`, a function of the step
-    (the sandwich rule by default: the largest, the smallest, then two at random), so `fit` trains it as it is.
+    (the sandwich rule by default: the largest, the smallest, then two at random), so `fit` trains it as it is; with
+    `noise_bits` under the noise that rounding its weights to so many bits would bring.
 
     Papers: Cai et al. 2020, Once-for-All; Yu and Huang 2019, Universally Slimmable Networks (sandwich rule).
     """
@@ -57,7 +59,7 @@ class Supernet(nn.Module):
 
     def __init__(
         self, net: Net, passes: Pass, run: Run, *, space: Space | None = None,
-        schedule: Callable[[int], Decision] | None = None, seed: int = 0,
+        schedule: Callable[[int], Decision] | None = None, seed: int = 0, noise_bits: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.whole = net.copy()
@@ -65,7 +67,7 @@ class Supernet(nn.Module):
         self.passes, self.run = passes, run
         self.space = space if space is not None else passes.space(net, run.target)
         self.schedule = schedule or sandwich(self.space, seed)
-        self.active = Decision()
+        self.active, self.noise_bits = Decision(), noise_bits
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self._digits = _numbered(net)
         self._cache: dict[Decision, SubNetwork] = {}
@@ -79,6 +81,9 @@ class Supernet(nn.Module):
         sub.net.module.train(self.training)
         own = _tensors(self.whole)
         tensors = {name: _selected(own[name], taken) for name, taken in sub.taken.items()}
+        if self.training and self.noise_bits is not None:
+            weights = {name for name, _ in sub.net.module.named_parameters() if tensors[name].dim() > 1}
+            tensors |= {name: with_noise(tensors[name], self.noise_bits) for name in weights}
         output: Tensor = functional_call(sub.net.module, tensors, inputs, tie_weights=False)
         return output
 
