@@ -61,6 +61,7 @@ METHODS = tuple(
         ("search.table", "whet.search.tabular:Table", "benchmark", "klein2019tabular"),
         ("search.optuna", "whet.search.strategies.optuna:OptunaStrategy", "strategy", "akiba2019optuna"),
         ("predictors.linear", "whet.search.predictors.linear:LinearForecast", "predictor", "hoerl1970ridge"),
+        ("predictors.power", "whet.search.predictors.power:PowerForecast", "predictor", "hoerl1970ridge"),
         ("predictors.regression", "whet.search.predictors.regression:Regression", "predictor", "sarah2022hardware"),
         ("predictors.gaussian-process", "whet.search.predictors.gaussian_process:GaussianProcess", "surrogate", "dernoncourt2016gaussian"),
         ("predictors.infinite-width", "whet.search.predictors.infinite_width:InfiniteWidth", "surrogate", "lee2018gaussian"),

@@ -43,6 +43,7 @@ def test_measurements_teach_the_effects() -> None:
         (decision,) = strategy.ask(1)
         values = (math.exp(-truth(LATENCY, decision)), truth(DAMAGE, decision))
         strategy.tell([Observation(decision, values)])
+    assert strategy.damage.power == 1.0
     assert np.abs(strategy.latency.mean - LATENCY).max() < 0.12
     assert np.abs(strategy.latency.mean - LATENCY).mean() < np.abs(LATENCY).mean() / 4
 

@@ -14,6 +14,7 @@ from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import LedgerStrategy, Observation, draw
 from whet.search.predictors.linear import LinearForecast, distance
+from whet.search.predictors.power import PowerForecast
 from whet.search.programme import by_integer_programme
 
 DRAWS = 20
@@ -24,12 +25,14 @@ WIDENING = 1.1
 class Sensitivity(LedgerStrategy):
     """Propose the fastest decision that a damage budget allows, under effects drawn from what was measured.
 
-    Two linear forecasts hold each choice's effect on log latency and on the drop. A proposal draws both from
+    Two forecasts hold each choice's effect on log latency and on a power of the drop. A proposal draws both from
     their posteriors and a damage budget b, log-uniform in `budgets`, and solves the integer programme of
     `whet.search.programme`. The draws spread the proposals; measured effects sharpen them. The same seed and log give
-    the same proposals. Where `base` is set, proposals contain it, and `budgets` bound the damage beyond it. The
-    integer programme over layer-wise sensitivities is that of HAWQ-V3 (Yao et al., 2021),
-    posterior draws are Thompson's (1933).
+    the same proposals. Where `base` is set, proposals contain it, `budgets` bound the damage beyond it, and the first
+    of them takes the forecasts' means instead of draws.
+
+    The integer programme over layer-wise sensitivities is that of HAWQ-V3 (Yao et al., 2021), posterior draws are
+    Thompson's (1933).
     """
 
     def __init__(
@@ -38,16 +41,14 @@ class Sensitivity(LedgerStrategy):
         seed: int = 0,
         directions: Sequence[str] = ("maximize", "minimize"),
         budgets: tuple[float, float] = (0.005, 0.1),
-        latency: LinearForecast | None = None,
-        damage: LinearForecast | None = None,
     ) -> None:
         if tuple(directions) != ("maximize", "minimize"):
             wanted = "(maximize speed-up, minimize drop)"
             raise DecisionError(f"strategy 'sensitivity' works on {wanted}; got {directions!r}.")
         super().__init__(space, seed, directions)
         self.budgets, self.base = budgets, Decision()
-        self.latency = latency or LinearForecast(space, noise=0.03, floor=0.05)
-        self.damage = damage or LinearForecast(space, noise=0.01, floor=0.005, scale_prior=True)
+        self.latency = LinearForecast(space, noise=0.03, floor=0.05)
+        self.damage = PowerForecast(space)
 
     def believe(self, log_latency: Mapping[str, float], damage: Mapping[str, float]) -> None:
         """Take in what single choices did when they were probed, by choice name, per unit of distance."""
@@ -71,22 +72,28 @@ class Sensitivity(LedgerStrategy):
         for attempt in range(DRAWS):
             generator = np.random.default_rng((self.ledger.seed, len(self.ledger.entries), attempt))
             low, high = self.budgets
-            budget = math.exp(generator.uniform(math.log(low), math.log(high))) * WIDENING**attempt
-            decision = self.solve(self.latency.draw(generator), self.damage.draw(generator), budget)
+            if self.base and not attempt:
+                latency, damage, budget = self.latency.mean, self.damage.mean, math.sqrt(low * high)
+            else:
+                latency, damage = self.latency.draw(generator), self.damage.draw(generator)
+                budget = math.exp(generator.uniform(math.log(low), math.log(high))) * WIDENING**attempt
+            decision = self.solve(latency, damage, budget)
             if decision not in self.ledger.entries:
                 return decision
         return draw(self.space, self.ledger.rng(), self.ledger.entries)
 
     def solve(self, log_latency: NDArray[np.float64], damage: NDArray[np.float64], budget: float) -> Decision:
-        """Return the decision of least log latency whose damage is within `budget`.
+        """Return the decision of least log latency whose damage is within `budget`, beyond that of the base.
 
+        The effects are those on log latency and on the damage's power, as `self.damage` has them.
         A choice whose drawn damage is negative counts as harmless, one that slows the network down is never taken.
         """
         free = [self._free(c) for c in self.space]
         gains = [[row[v] for v in vs] for row, vs in zip(self.effects(log_latency), free, strict=True)]
         harms = [[row[v] for v in vs] for row, vs in zip(self.effects(np.maximum(damage, 0.0)), free, strict=True)]
-        beyond = budget + sum(row[0] for row in harms if len(row) == 1)
-        picked = by_integer_programme(gains, harms, beyond)
+        spent = sum(row[0] for row in harms if len(row) == 1)
+        most = self.damage.raised(self.damage.lowered(spent) + budget)
+        picked = by_integer_programme(gains, harms, max(most, spent))
         return self.taken([vs[i] for vs, i in zip(free, picked, strict=True)])
 
     def _free(self, choice: Choice) -> list[int]:
