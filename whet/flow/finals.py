@@ -16,7 +16,7 @@ from whet.flow.workbench import Workbench
 PROMISING = 0.02
 """The share of the best speed-up that a candidate must promise beyond it, or else more are looked for."""
 MORE = 4
-GROWN = 2
+GROWN = 1
 """How many candidates that extend a trained structure are tried after each full training."""
 HOPELESS = 1.5
 """The drop, in shares of the limit, above which a trained structure is not finished even at the end."""

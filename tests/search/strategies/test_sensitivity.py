@@ -98,7 +98,7 @@ def test_a_chain_cuts_what_costs_least_first_and_each_link_contains_the_one_befo
     space = Space([Choice(f"b{i}:keep", (True, False), True) for i in range(5)])
     strategy = Sensitivity(space)
     strategy.believe({f"b{i}:keep": -0.1 for i in range(5)}, {f"b{i}:keep": 0.01 * (i + 1) for i in range(5)})
-    chain = strategy.chain([0.012, 0.035, 0.07, 0.15])
+    chain = strategy.chain([0.012, 0.035, 0.07, 0.16])
     assert chain[0] == Decision({"b0:keep": False}) and len(chain[-1]) == 5
     assert all(before.items() <= after.items() for before, after in itertools.pairwise(chain))
     assert strategy.base == Decision()

@@ -72,7 +72,7 @@ class PowerForecast:
         self.power = power
         self.linear.prior = np.sign(self.prior) * np.abs(self.prior) ** power
         raised = [self.raised(v) for v in values]
-        typical = float(np.mean(np.abs(self.linear.prior)))
+        typical = float(np.abs(self.linear.prior).sum()) / max(len(self.prior), 1)
         moved = sum(float(self.linear.features(d).sum()) for d in decisions)
         if any(raised) and moved:
             self.linear.noise = NOISE * float(np.mean(raised))
@@ -82,7 +82,7 @@ class PowerForecast:
 
     def _error(self, power: float, decisions: Sequence[Decision], values: Sequence[float]) -> float:
         """Return the mean |log(forecast / measured)| of measurements left out of the fit, in folds."""
-        least = 0.05 * float(np.median(values)) + 1e-9
+        least = 0.05 * float(np.median(np.abs(values))) + 1e-9
         found = []
         for fold in range(FOLDS):
             kept = [i for i in range(len(values)) if i % FOLDS != fold]
