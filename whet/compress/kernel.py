@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from whet.core.net import Net
 from whet.core.passes import Result
@@ -83,7 +83,10 @@ def _obstacle(layer: nn.Module, size: int) -> str:
 @torch.no_grad()
 def _crop(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, size: int) -> None:
     spare = (layer.kernel_size[0] - size) // 2
-    window = (..., *(slice(spare, spare + size) for _ in layer.kernel_size))
-    layer.weight = nn.Parameter(layer.weight[window].contiguous(), requires_grad=layer.weight.requires_grad)
-    layer.kernel_size = tuple(size for _ in layer.kernel_size)
-    layer.padding = tuple(p - d * spare for p, d in zip(layer.padding, layer.dilation, strict=True))  # type: ignore[arg-type]
+    weight: Tensor = layer.weight
+    for dim in range(2, weight.dim()):
+        weight = weight.narrow(dim, spare, size)
+    layer.weight = nn.Parameter(weight.contiguous(), requires_grad=layer.weight.requires_grad)
+    assert not isinstance(layer.padding, str)
+    less = [p - d * spare for p, d in zip(layer.padding, layer.dilation, strict=True)]
+    layer.kernel_size, layer.padding = tuple(size for _ in less), tuple(less)

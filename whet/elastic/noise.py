@@ -22,5 +22,5 @@ def with_noise(weight: Tensor, bits: int, generator: torch.Generator | None = No
     if bits < 2:
         raise SpecError(f"quantization noise needs at least 2 bits; got {bits}.")
     largest = weight.detach().abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True)
-    step = largest / (2 ** (bits - 1) - 1)
+    step: Tensor = largest / float(2 ** (bits - 1) - 1)
     return weight + step * (torch.rand(weight.shape, generator=generator) - 0.5)

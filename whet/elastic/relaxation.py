@@ -18,8 +18,9 @@ class Relaxation(nn.Module):
 
         theta' = theta * prod over choices c and dimensions d of  sum_v m_cv kept_cvd
 
-    `kept_cvd` is 1 at the indices of dimension d that value v of choice c keeps, 0 elsewhere: read off the supernet's
-    sub-networks, so no architecture needs code of its own. With one-hot mixtures m the network is the one that the
+    `kept_cvd` is 1 at the indices of dimension d that value v of choice c keeps, 0 elsewhere, for the dimensions in
+    which parameters read what c cuts: they are taken from the supernet's sub-networks, so no architecture needs code of
+    its own. With one-hot mixtures m the network is the one that the
     decision cuts, with what it cuts silenced; the two are equal where no norm averages over what is cut. With
     others, gradients reach the mixtures and so whatever made them (`whet.search.mixtures`). A pass costs what the
     whole network costs, whatever the mixture.
@@ -34,7 +35,10 @@ class Relaxation(nn.Module):
         for choice in self.choices:
             if choice.when is not None:
                 raise SpecError(f"choice '{choice.name}' depends on '{choice.when[0]}': it cannot be relaxed alone.")
-        self._factors = {name: self._of(name, p) for name, p in self._parameters_by_name().items()}
+        self._factors: dict[str, list[tuple[int, int, Tensor]]] = {}
+        for place, choice in enumerate(self.choices):
+            for name, factors in self._factors_of(choice).items():
+                self._factors.setdefault(name, []).extend((place, dim, kept) for dim, kept in factors)
 
     def forward(self, mixtures: Sequence[Tensor], *inputs: Tensor) -> Tensor:
         """Run the network under one mixture a choice, each of shape (values,)."""
@@ -63,21 +67,42 @@ class Relaxation(nn.Module):
     def _parameters_by_name(self) -> dict[str, Tensor]:
         return dict(self.supernet.whole.module.named_parameters(remove_duplicate=False))
 
-    def _of(self, name: str, parameter: Tensor) -> list[tuple[int, int, Tensor]]:
-        """Return (choice, dimension, kept) of one parameter, `kept` of shape (values, size of the dimension)."""
-        factors = []
-        for place, choice in enumerate(self.choices):
-            tables: dict[int, Tensor] = {}
-            for v, value in enumerate(choice.values):
-                taken = self.supernet.sub(Decision({choice.name: value})).taken
-                if name not in taken:
-                    tables.setdefault(0, _ones(choice, parameter, 0))[v] = 0.0
-                for dim, indices in taken.get(name, []):
-                    row = torch.zeros(parameter.shape[dim]).index_fill(0, indices, 1.0)
-                    tables.setdefault(dim, _ones(choice, parameter, dim))[v] = row
-            factors += [(place, dim, kept) for dim, kept in tables.items()]
-        return factors
+    def _factors_of(self, choice: Choice) -> dict[str, list[tuple[int, Tensor]]]:
+        """Return (dimension, kept) by parameter for one choice, `kept` of shape (values, size of the dimension).
 
+        What is cut is silenced once, where it is read, or where a dropped branch ends: were it silenced where it is
+        written too, the output would go with the square of a mixture, and no gradient would lead back from zero.
+        """
+        tables: dict[tuple[str, int], Tensor] = {}
+        parameters = self._parameters_by_name()
 
-def _ones(choice: Choice, parameter: Tensor, dim: int) -> Tensor:
-    return torch.ones(len(choice.values), parameter.shape[dim] if parameter.dim() else 1)
+        def table(name: str, dim: int) -> Tensor:
+            size = parameters[name].shape[dim] if parameters[name].dim() else 1
+            return tables.setdefault((name, dim), torch.ones(len(choice.values), size))
+
+        for v, value in enumerate(choice.values):
+            taken = self.supernet.sub(Decision({choice.name: value})).taken
+            for name in self._ends(set(parameters) - set(taken)):
+                table(name, 0)[v] = 0.0
+            cut = [(name, dim, indices) for name in parameters for dim, indices in taken.get(name, [])]
+            read = [entry for entry in cut if self._reads(entry[0], entry[1])]
+            for name, dim, indices in read or cut:
+                table(name, dim)[v] = torch.zeros(parameters[name].shape[dim]).index_fill(0, indices, 1.0)
+        found: dict[str, list[tuple[int, Tensor]]] = {}
+        for (name, dim), kept in tables.items():
+            found.setdefault(name, []).append((dim, kept))
+        return found
+
+    def _ends(self, absent: set[str]) -> list[str]:
+        """Return the absent parameters of the last layer that has any: where a dropped branch ends."""
+        for node in reversed(self.supernet.whole.graph.nodes):
+            own = [n for n in absent if n == str(node.target) or n.rpartition(".")[0] == str(node.target)]
+            if node.op in ("call_module", "get_attr") and own:
+                return own
+        return []
+
+    def _reads(self, name: str, dim: int) -> bool:
+        """Say whether a dimension of a parameter is that of its layer's inputs."""
+        layer = self.supernet.whole.module.get_submodule(name.rpartition(".")[0])
+        transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+        return not isinstance(layer, nn.Embedding) and name.endswith("weight") and dim == (0 if transposed else 1)

@@ -15,7 +15,9 @@ Array = NDArray[np.float64]
 Curve = Sequence[tuple[float, float]]
 """Points (share of the longest training, quality from 0 to 1), in any order; empty for one not yet begun."""
 Key = TypeVar("Key", bound=Hashable)
-DRAWS = 4000
+DRAWS = 20_000
+RESOLUTION = 0.01
+"""How near to what was seen a drawn curve can be expected to lie: the prior is a finite number of curves."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,20 @@ class Prior:
         """Return every curve at every time, shape (draws, times)."""
         along = self.rate[:, None] * t[None]
         left = np.where(self.exponential[:, None], np.exp(-along), (1 + along) ** -self.power[:, None])
-        return self.last[:, None] - (self.last - self.first)[:, None] * left
+        found: Array = self.last[:, None] - (self.last - self.first)[:, None] * left
+        return found
 
     def weights(self, curve: Curve) -> Array:
         """Return how probable each drawn curve is after what was seen of one; they add up to one."""
         if not curve:
             return np.full(len(self.first), 1 / len(self.first))
         t, seen = np.array([p[0] for p in curve]), np.array([p[1] for p in curve])
-        error = (seen[None] - self.qualities(t)) / self.noise[:, None]
-        log = -0.5 * (error**2).sum(1) - len(curve) * np.log(self.noise)
+        spread = np.hypot(self.noise, RESOLUTION)
+        error = (seen[None] - self.qualities(t)) / spread[:, None]
+        log = -0.5 * (error**2).sum(1) - len(curve) * np.log(spread)
         likely: Array = np.exp(log - log.max())
-        return likely / likely.sum()
+        likely /= likely.sum()
+        return likely
 
 
 class FreezeThaw:

@@ -27,7 +27,9 @@ class Landscape:
         from sklearn.neural_network import MLPRegressor
 
         scale = np.maximum(values.std(0), 1e-9)
-        model = MLPRegressor((32,), activation="tanh", solver="lbfgs", alpha=1e-2, max_iter=200, random_state=seed)
+        model = MLPRegressor(
+            hidden_layer_sizes=(32,), activation="tanh", solver="lbfgs", alpha=1e-2, max_iter=200, random_state=seed
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it stopped before it converged
             targets = (values - values.mean(0)) / scale
