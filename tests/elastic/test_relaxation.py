@@ -9,9 +9,9 @@ from torch import nn
 
 import whet
 from whet.core.errors import SpecError
+from whet.core.mixtures import binary_gates
 from whet.elastic.relaxation import Relaxation
 from whet.networks.resnet import ResNet
-from whet.search.mixtures import binary_gates
 
 
 @pytest.fixture(scope="module")

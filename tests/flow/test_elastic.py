@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_frozen_passes_choose_alike_after_the_weights_changed(digits: tuple[whet
             assert torch.equal(parameter, expected)
 
 
-def test_steps_train_the_whole_network_and_what_was_proposed(digits: tuple[whet.Net, Any], tmp_path: Path) -> None:
+def test_steps_train_the_links_of_a_chain(digits: tuple[whet.Net, Any], tmp_path: Path) -> None:
     seen: list[Any] = []
     net, bundle = digits
 
@@ -86,5 +87,6 @@ def test_steps_train_the_whole_network_and_what_was_proposed(digits: tuple[whet.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ElasticExplore, "explore", stop)
         optimize(net, bundle.task, max_drop="5%", budget="60s", elastic=True, out=tmp_path / "r", recipe=bundle.recipe)
-    assert all(not len(decision) for decision in seen[::4])
-    assert len(set(seen)) > 5
+    links = sorted(set(seen), key=len)
+    assert len(links) > 2 and len(links[0])
+    assert all(before.items() <= after.items() for before, after in pairwise(links))

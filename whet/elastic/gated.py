@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from whet.core.errors import SpecError, unknown
+from whet.core.mixtures import MIXINGS
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.elastic.relaxation import Relaxation
 from whet.elastic.supernet import Supernet
-from whet.search.mixtures import MIXINGS
 
 WAYS = ("gates", "interpolation")
 """The mixings whose logits are those of probabilities."""

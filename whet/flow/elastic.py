@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
+from whet.search.predictors.linear import distance
 from whet.search.strategies.sensitivity import Sensitivity
 from whet.train.state import load_state, save_state
 
@@ -96,8 +98,10 @@ class ElasticExplore(Explore):
         self.inform(strategy)
         if not isinstance(strategy, Sensitivity):
             return strategy.ask(POOL)
-        low, high = strategy.budgets
-        return strategy.chain([low * (high / low) ** (i / (RUNGS - 1)) for i in range(RUNGS)])
+        furthest = Decision({c.name: max(c.values, key=partial(distance, c)) for c in self.space})
+        high = min(strategy.budgets[1], strategy.damage(furthest))
+        low = min(strategy.budgets[0], high / 10)
+        return strategy.chain([low * (high / low) ** (i / (RUNGS - 1)) for i in range(RUNGS)]) if high else []
 
     def short(self, decision: Decision, duration: float) -> Trial:
         """Cut a candidate from the supernet, time it, score it in torch on part of the validation data.

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from whet.core.errors import unknown
+from whet.core.mixtures import MIXINGS, settled
 from whet.core.space import Decision, Space
 from whet.search.dominance import Points
 from whet.search.genes import Features, Rows
-from whet.search.mixtures import MIXINGS, settled
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 6

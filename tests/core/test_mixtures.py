@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from whet.core.errors import SpecError
-from whet.search.mixtures import binary_gates, cost_term, sampled_interpolation, trainable_gate
+from whet.core.mixtures import binary_gates, cost_term, sampled_interpolation, trainable_gate
 
 
 def generator(seed: int = 0) -> torch.Generator:
