@@ -28,7 +28,7 @@ class PowerForecast:
 
     q is the one of `POWERS` whose forecasts of left-out measurements have the least mean |log(forecast / measured)|. On
     ResNet-44, whose damage after short training goes with the square of the number of blocks dropped, that error is
-    0.19 where a sum has 0.26 (59 candidates of six searches, each forecast from those before it); on ResNet-20, where
+    0.19 where a sum has 0.26 (53 candidates of six searches, each forecast from those before it); on ResNet-20, where
     few blocks are dropped, the sum is chosen most of the time.
     """
 
