@@ -193,7 +193,7 @@ def _bench_latency(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how well latency can be forecast, write and print it."""
-    from whet.core.files import whole
+    from whet.core.files import write_text
     from whet.flow import latency
     from whet.flow.limits import seconds
     from whet.report.console import LiveProgress
@@ -202,8 +202,7 @@ def _bench_latency(
         net, bundle = _network(task, network, data, progress)
         record = latency.run(net, bundle.task, seconds(budget), target, out / f"{net.name}-latency", progress)
     for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", latency.markdown(record))):
-        with whole(results / f"latency-{bundle.task.name}-{net.name}{suffix}") as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(results / f"latency-{bundle.task.name}-{net.name}{suffix}", text)
     print(json.dumps(record) if as_json else latency.markdown(record))
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import plotly.graph_objects as go
 import typer
 
-from whet.core.files import whole
+from whet.core.files import write_text
 from whet.search import strategies
 from whet.search.tabular import Table
 
@@ -83,11 +83,6 @@ def picture(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> go.
     return figure
 
 
-def write(path: Path, text: str) -> None:
-    with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def main(
     out: Annotated[Path, typer.Option(help="Where the results go.")] = HERE.parent / "results",
     seeds: int = 10,
@@ -105,9 +100,9 @@ def main(
             "needed": {k: None if v == float("inf") else v for k, v in needed(found).items()},
             "curves": {k: [[round(s, 5) for s in c] for c in v] for k, v in found.items()},
         }  # fmt: skip
-        write(out / f"{stem}.json", json.dumps(record) + "\n")
-        write(out / f"{stem}.md", markdown(table, found, measurements))
-        write(out / f"{stem}.html", picture(table, found).to_html(include_plotlyjs="cdn"))
+        write_text(out / f"{stem}.json", json.dumps(record) + "\n")
+        write_text(out / f"{stem}.md", markdown(table, found, measurements))
+        write_text(out / f"{stem}.html", picture(table, found).to_html(include_plotlyjs="cdn"))
 
 
 if __name__ == "__main__":

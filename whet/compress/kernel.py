@@ -60,7 +60,7 @@ class Kernel:
             elif isinstance(layer, CONVOLUTIONS) and size != layer.kernel_size[0]:
                 changed[name] = f"kernel {layer.kernel_size[0]} cropped to {size}"
                 _crop(layer, size)
-        return Result(copied.settle() if changed else copied, changed, skipped)
+        return Result(copied, changed, skipped)
 
 
 def _obstacle(layer: nn.Module, size: int) -> str:

@@ -31,3 +31,9 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         raise
     os.replace(part, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all, in UTF-8."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import unknown
-from whet.core.files import whole
+from whet.core.files import write_text
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.flow.front import DeliveredFront
@@ -60,8 +60,7 @@ def run(
     table = compare(net, bundle.task.name, fronts, target) | {"budget_seconds": seconds(budget), "max_drop": max_drop}
     stem = results / f"{suite}-{bundle.task.name}-{net.name}"
     for suffix, text in ((".json", json.dumps(table, indent=1) + "\n"), (".md", markdown(table))):
-        with whole(Path(f"{stem}{suffix}")) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(Path(f"{stem}{suffix}"), text)
     return table
 
 

@@ -13,7 +13,6 @@ from whet.flow.forecast import POWER
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
-from whet.search.strategies.sensitivity import Sensitivity
 
 REACH = (1.5, 6.0)
 """The damage after a short training, in shares of the limit, that first proposals may do: about what can be mended."""
@@ -66,7 +65,7 @@ class Explore(Stage):
 
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
-        if isinstance(strategy, Sensitivity):
+        if hasattr(strategy, "believe"):
             strategy.believe(*self._beliefs())
 
     def _probe(self, decision: Decision, timed: bool) -> None:
@@ -136,7 +135,7 @@ class Explore(Stage):
 
         Says whether the strategy can.
         """
-        if not isinstance(self.strategy, Sensitivity):
+        if not (hasattr(self.strategy, "budgets") and hasattr(self.strategy, "base")):
             return False
         self.strategy.budgets = (drop * AIM[0], drop * AIM[1])
         self.strategy.base = base or Decision()

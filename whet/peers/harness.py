@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import WhetError, unknown
-from whet.core.files import whole
+from whet.core.files import write_text
 from whet.peers.environment import environment, versions
 from whet.peers.work import Work
 
@@ -112,7 +112,6 @@ def efforts(
         else:
             (Path(work.out) / "artifacts.jsonl").unlink(missing_ok=True)
             effort = work_of(peer, work, install, progress)
-            with whole(memo) as part:
-                part.write_text(json.dumps(effort.to_dict(), indent=1), encoding="utf-8")
+            write_text(memo, json.dumps(effort.to_dict(), indent=1))
         done[peer.name] = (effort, work)
     return done

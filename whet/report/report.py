@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
-from whet.core.files import whole
+from whet.core.files import write_text
 from whet.report.figures import heat_map, history, pareto
 
 
@@ -62,8 +62,7 @@ def render(data: ReportData, path: Path) -> Path:
         plotly=get_plotlyjs(),
         fastest=min(data.settings.values(), default=0.0),
     )
-    with whole(path) as part:
-        part.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import ArtifactError
-from whet.core.files import whole
+from whet.core.files import write_text
 
 NAME = "manifest.json"
 
@@ -29,8 +29,7 @@ def write_manifest(folder: Path, **values: Any) -> Path:
     """Write `values` and the size and SHA-256 of every other file of `folder`, whole or not at all."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != NAME)
     hashes = {p.name: {"sha256": sha256(p), "size_bytes": p.stat().st_size} for p in files}
-    with whole(folder / NAME) as part:
-        part.write_text(json.dumps({**values, "files": hashes}, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / NAME, json.dumps({**values, "files": hashes}, indent=1) + "\n")
     return folder / NAME
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from whet.core.space import Decision, Space
-from whet.core.strategy import Observation
 from whet.search.dominance import Points, best
 from whet.search.genes import Rows
 from whet.search.modelled import Modelled
@@ -36,7 +35,8 @@ class Divided(Modelled):
     ) -> None:  # fmt: skip
         super().__init__(space, seed, directions, warm_up)
         count = max(1, min(parts, len(space)))
-        self.parts = [set(part.tolist()) for part in np.array_split(np.arange(len(space)), count)]
+        self.parts = np.array_split(np.arange(len(space)), count)
+        self.outside = [np.setdiff1d(np.arange(len(space)), part) for part in self.parts]
 
     def propose(self) -> Decision:
         """Begin with the original: what parts impair is counted from it."""
@@ -54,7 +54,7 @@ class Divided(Modelled):
 
     def members(self, rows: Rows, part: int) -> Rows:
         """Return the indices of the rows that change nothing outside a part."""
-        outside = [i for i in range(rows.shape[1]) if i not in self.parts[part]]
+        outside = self.outside[part]
         found: Rows = np.flatnonzero((rows[:, outside] == self.genes.identity[outside]).all(1))
         return found
 
@@ -63,8 +63,7 @@ class Divided(Modelled):
         population = rows[own][best(values[own], PARENTS)] if len(own) else self.genes.identity[None]
         fresh = self.genes.random(ATTEMPTS // 4, generator)
         born = np.concatenate([self.genes.children(population, ATTEMPTS, generator), fresh])
-        outside = [i for i in range(rows.shape[1]) if i not in self.parts[part]]
-        born[:, outside] = self.genes.identity[outside]
+        born[:, self.outside[part]] = self.genes.identity[self.outside[part]]
         yield from map(self.genes.decision, self.genes.canonical(born))
 
     def _joined(self, rows: Rows, values: Points, generator: np.random.Generator) -> Iterator[Decision]:
@@ -76,10 +75,5 @@ class Divided(Modelled):
                 own = self.members(rows, part)
                 if len(own):
                     chosen = rows[own[np.argmin(harm[own])]]
-                    row[list(places)] = chosen[list(places)]
+                    row[places] = chosen[places]
             yield self.genes.decision(self.genes.canonical(row[None])[0])
-
-    def alone(self, part: int) -> list[Observation]:
-        """Return what was measured of a part by itself."""
-        seen = self.ledger.measured()
-        return [seen[i] for i in self.members(self.rows(seen), part)] if seen else []
