@@ -154,6 +154,16 @@ def test_a_network_without_anything_to_cut_is_still_quantized(tmp_path: Path) ->
     assert front.nearest is not None or front.members
 
 
+def test_int8_alone_within_the_limit_ends_the_search_long_before_its_budget(
+    digits: tuple[whet.Net, Any], tmp_path: Path
+) -> None:
+    net, bundle = digits
+    start = time.monotonic()
+    front = optimize(net, bundle.task, max_drop="5%", budget="1h", out=tmp_path / "r", passes=("quantize",))
+    assert time.monotonic() - start < 120
+    assert front.met and all(m.decision == {"network:int8": "all"} for m in front.members)
+
+
 def trials_of(out: Path, config: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
     import optuna
 

@@ -38,7 +38,7 @@ class Finals(Stage):
         once, so that there is something to deliver; of the later ones only the fastest, at the end.
         """
         planned = self.plan.rounds(self.job.budget_seconds) if len(self.space) else 1
-        while True:
+        while not self._exhausted():
             rounds = max(planned - len(self._trained()), 0)
             share = self._share(rounds)
             due = self._due(rounds, share * self.settling)
@@ -56,6 +56,15 @@ class Finals(Stage):
                 planned = len(self._trained())
                 continue
             self.full(candidate, share)
+
+    def _exhausted(self) -> bool:
+        """Say whether nothing in the space can be faster: only the finishers are searched, and met the limit untrained.
+
+        The budget is what a search may take, not what it must.
+        """
+        if len(self.space) or self.job.max_drop is None:
+            return False
+        return any(self._is_finished(t) and self.bench.feasible(t) for t in self.of_stage("full"))
 
     @property
     def portion(self) -> float:
