@@ -64,6 +64,7 @@ def test_the_page_of_methods_is_the_catalogue() -> None:
         (["optimize", "weights.pth"], "nothing is unpickled"),
         (["report", "nowhere"], "holds no study"),
         (["list", "--family", "passs"], "did you mean 'pass'"),
+        (["bench", "latnecy"], "Did you mean 'latency'"),
     ],
 )
 def test_wrong_use_is_one_clear_line_and_exit_code_2(words: list[str], message: str, tmp_path: Path) -> None:

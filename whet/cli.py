@@ -7,21 +7,19 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from whet import catalogue, references
+from whet.cli_bench import bench
+from whet.cli_shared import Data, Json, NetworkArgument, network_of
 from whet.core.errors import WhetError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
-Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
-NetworkArgument = Annotated[
-    str | None, typer.Argument(help="A network of the task, FILE.pt2, or FILE.py:FUNCTION. Default: the task's own.")
-]
+app.add_typer(bench, name="bench")
 
 
 @app.command()
@@ -47,7 +45,7 @@ def optimize(
     from whet.report.console import LiveProgress, front_table
 
     with LiveProgress(quiet=as_json) as progress:
-        net, bundle = _network(task, network, data, progress)
+        net, bundle = network_of(task, network, data, progress)
         front = run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=tuple(p for p in passes.split(",") if p), seed=seed, restart=restart,
@@ -61,18 +59,6 @@ def optimize(
         console.print(front.conclusion)
         console.print(f"Report: {front.report}", soft_wrap=True)
     raise typer.Exit(0 if front.met else 1)
-
-
-def _network(task: str, network: str | None, data: Path | None, progress: Any) -> tuple[Any, Any]:
-    """Return the trained network as a `Net`, and its task."""
-    from whet import tasks
-    from whet.graph.lift import lift
-
-    bundle = tasks.get(task, data)
-    if network is None or network in bundle.networks:
-        module, example = bundle.trained(network, progress=progress)
-        return lift(module, example, name=network or bundle.networks[0]), bundle
-    return lift(network, bundle.example), bundle
 
 
 @app.command()
@@ -89,7 +75,7 @@ def measure(
     from whet.hardware.device import fingerprint
 
     chosen = targets.get(target)
-    net, _ = _network(task, network, data, lambda event: None)
+    net, _ = network_of(task, network, data, lambda event: None)
     with tempfile.TemporaryDirectory() as folder:
         bar = targets.baselines(net.eval(), chosen, Path(folder), seconds=seconds)
     found = bar.latencies
@@ -147,80 +133,6 @@ def explain(name: str) -> None:
     print(f"\nParameters: {inspect.signature(item)}")
     if method.paper:
         print(f"\n{references.get(method.paper).bibtex}")
-
-
-@app.command()
-def bench(
-    suite: Annotated[
-        str,
-        typer.Argument(help="techniques: each way of shrinking alone, against all together. peers: other tools. "
-            "latency: how well latency can be forecast."),
-    ],
-    network: NetworkArgument = None,
-    task: str = "digits",
-    data: Data = None,
-    budget: Annotated[str, typer.Option(help="Wall-clock time for every row.")] = "5min",
-    max_drop: str = "1%",
-    target: str = "cpu",
-    out: Path = Path("runs/bench"),
-    results: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("benchmarks/results"),
-    adapters: Annotated[Path, typer.Option(help="peers: the folder of their adapters.")] = Path("benchmarks/peers"),
-    only: Annotated[list[str] | None, typer.Option(help="peers: take only these; repeat it for several.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="peers: only those that need no installation.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Give every row of a suite the same work, data and budget; write the table."""
-    from whet.flow import bench as module
-    from whet.report.console import LiveProgress
-
-    if suite == "peers":
-        _bench_peers(
-            network, task, as_json, peers=adapters, out=out, results=results, budget=budget, max_drop=max_drop,
-            names=only or (), quick=quick, data=data,
-        )  # fmt: skip
-        return
-    if suite == "latency":
-        _bench_latency(task, network, data, budget, target, out, results, as_json)
-        return
-    with LiveProgress(quiet=as_json) as progress:
-        net, bundle = _network(task, network, data, progress)
-        table = module.run(suite, net, bundle, budget, max_drop, target, out, results, progress)
-    print(json.dumps(table) if as_json else module.markdown(table))
-
-
-def _bench_latency(
-    task: str, network: str | None, data: Path | None, budget: str, target: str, out: Path, results: Path,
-    as_json: bool,
-) -> None:  # fmt: skip
-    """Measure how well latency can be forecast, write and print it."""
-    from whet.core.files import write_text
-    from whet.flow import latency
-    from whet.flow.limits import seconds
-    from whet.report.console import LiveProgress
-
-    with LiveProgress(quiet=as_json) as progress:
-        net, bundle = _network(task, network, data, progress)
-        record = latency.run(net, bundle.task, seconds(budget), target, out / f"{net.name}-latency", progress)
-    for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", latency.markdown(record))):
-        write_text(results / f"latency-{bundle.task.name}-{net.name}{suffix}", text)
-    print(json.dumps(record) if as_json else latency.markdown(record))
-
-
-def _bench_peers(network: str | None, task: str, as_json: bool, **options: Any) -> None:
-    """Run the peers' suite on one task, or on all of them, and print each table."""
-    from whet.peers import bench as peers
-    from whet.peers import table as tables
-    from whet.report.console import LiveProgress
-
-    works = list(peers.SUITE) if task == "all" else [(task, network)]
-    made = []
-    for each, its_network in works:
-        with LiveProgress(quiet=as_json) as progress:
-            made.append(peers.run(each, its_network, progress=progress, **options))
-        if not as_json:
-            print(tables.markdown(made[-1]))
-    if as_json:
-        print(json.dumps(made))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Compare all strategies on the tables: `python benchmarks/tables/compare.py --out benchmarks/results`.
 
 Each strategy searches each table with each seed; the curve is the share of the table's whole hypervolume that it holds
-after each measurement. Written are `strategies-NETWORK.json`, `.md` and `.html`.
+after each measurement. Written are `strategies-NETWORK.json`, `.md` and `.png`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 from typing import Annotated, Any
 
-import plotly.graph_objects as go
 import typer
 
-from whet.core.files import write_text
+from whet.core.files import whole, write_text
 from whet.search import strategies
 from whet.search.tabular import Table
 
 HERE = Path(__file__).parent
 RIVAL = "nsga2"
+BLACK = {RIVAL: "-", "random": ":"}
 WORST_DROP = 0.1
 LEFT_OUT = {"cmaes": "one objective only"}
 SLOW = {"gp": 60}
@@ -40,13 +40,13 @@ def curves(table: Table, names: Sequence[str], seeds: int, measurements: int) ->
 
 
 def needed(found: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
-    """Return the median number of measurements to the rival's median final share; infinite where it is not reached."""
+    """Return after how many measurements half of the seeds hold the rival's median last share, or infinity."""
     goal = median(curve[-1] for curve in found[RIVAL])
     reached = {
         name: [next((i for i, share in enumerate(curve, 1) if share >= goal), float("inf")) for curve in curves]
         for name, curves in found.items()
     }
-    return {name: median(counts) for name, counts in reached.items()}
+    return {name: median_low(counts) for name, counts in reached.items()}
 
 
 def markdown(table: Table, found: Mapping[str, Sequence[Sequence[float]]], measurements: int) -> str:
@@ -70,17 +70,28 @@ def markdown(table: Table, found: Mapping[str, Sequence[Sequence[float]]], measu
     return "\n".join([*lines, "", f"Device of the table: {table.about['device']['cpu']}.", ""])
 
 
-def picture(table: Table, found: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure:
-    """Return the median curves."""
-    figure = go.Figure()
-    for name, own in found.items():
-        middle = [median(column) for column in zip(*own, strict=True)]
-        figure.add_scatter(x=list(range(1, len(middle) + 1)), y=middle, name=name, mode="lines")
-    figure.update_layout(
-        title=f"Search on {table.about['network']}", template="simple_white",
-        xaxis_title="measurements", yaxis_title="share of the hypervolume",
-    )  # fmt: skip
-    return figure
+def picture(table: Table, found: Mapping[str, Sequence[Sequence[float]]], path: Path) -> None:
+    """Draw the median curves; those of the rival and of random search are black in every picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(10, 6), dpi=120)
+    counts = needed(found)
+    for index, name in enumerate(sorted(found, key=lambda n: (counts[n], n))):
+        middle = [median(column) for column in zip(*found[name], strict=True)]
+        style = {"color": "black", "linestyle": BLACK[name]} if name in BLACK else {"color": f"C{index % 10}"}
+        marker = {} if name in BLACK else {"marker": "os^Dvp<>hX"[index // 10], "markevery": 25}
+        axes.plot(range(1, len(middle) + 1), middle, label=name, **style, **marker)
+    axes.set_xlabel("measurements")
+    axes.set_ylabel("share of the hypervolume, median of the seeds")
+    axes.set_title(f"Search on {table.about['network']}")
+    axes.legend(fontsize=8, ncols=2)
+    figure.tight_layout()
+    with whole(path) as part:
+        figure.savefig(part, format="png")
+    pyplot.close(figure)
 
 
 def main(
@@ -102,7 +113,7 @@ def main(
         }  # fmt: skip
         write_text(out / f"{stem}.json", json.dumps(record) + "\n")
         write_text(out / f"{stem}.md", markdown(table, found, measurements))
-        write_text(out / f"{stem}.html", picture(table, found).to_html(include_plotlyjs="cdn"))
+        picture(table, found, out / f"{stem}.png")
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ from whet.core.front import hypervolume, non_dominated
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.flow.front import DeliveredFront, Member
-from whet.flow.race import alike, race
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
+from whet.hardware.race import alike, inputs_of, race, uncompressed
 from whet.hardware.targets import setting_name
 from whet.report.report import ReportData, render
 from whet.verify.equivalence import Agreement, agreement
 from whet.verify.manifest import number, write_manifest
 
 RUNNERS = 10
+SECONDS_EACH = 1.0
 
 
 def deliver(bench: Workbench) -> DeliveredFront:
@@ -72,8 +73,9 @@ def _race(bench: Workbench, trials: list[Trial]) -> tuple[dict[str, Latency], li
         return {}, []
     target = bench.job.target
     files = {str(t.number): (bench.job.out / str(t.artifact), alike(target, t.settings)) for t in trials}
-    raced = race(target, bench.job.net, bench.original, files, 6.0 + 2.0 * len(files))
-    bench.bar = setting_name(raced.bar)
+    bar = uncompressed(bench.original)
+    raced = race(target, inputs_of(bench.job.net), bar | files, bar, SECONDS_EACH)
+    bench.bar = setting_name(raced.settings[raced.bar])
     return raced.latencies, [replace(t, settings=raced.settings[str(t.number)]) for t in trials]
 
 

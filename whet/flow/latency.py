@@ -15,11 +15,11 @@ from whet.core.passes import Chain
 from whet.core.run import Progress, Run
 from whet.core.target import Artifact
 from whet.core.task import Task
-from whet.flow.race import race
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.guard import Guarded
 from whet.hardware.measure import measure
+from whet.hardware.race import inputs_of, race, uncompressed
 from whet.hardware.targets import setting_name
 from whet.search.predictors.latency import errors
 from whet.search.strategies.random import RandomStrategy
@@ -42,8 +42,9 @@ def run(net: Net, task: Task, budget_seconds: float, target: str, out: Path, pro
     shares: list[float] = []
     try:
         original = with_child.save(net.eval(), out / "original")
-        setting = race(with_child, net, original, {}, seconds=5.0).bar
-        inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
+        inputs, bar = inputs_of(net), uncompressed(original)
+        raced = race(with_child, inputs, bar, bar, SECONDS)
+        setting = raced.settings[raced.bar]
         while (left := budget_seconds - (time.monotonic() - began)) > 0 and (asked := strategy.ask()):
             progress({"stage": f"sub-network {len(nets) + 1}", "seconds_left": left})
             smaller = passes.apply(net, asked[0], work).net

@@ -52,11 +52,12 @@ def run(
     progress({"stage": "judging all files", "seconds_left": 0.0})
     judge = Judge(work, device.cores)
     try:
-        rows, bar, reference = judge.judge({name: w.delivered() for name, (_, w) in done.items()})
+        delivered = {name: w.delivered() for name, (_, w) in done.items()}
+        rows, bar, reference = judge.judge(delivered)
     finally:
         judge.target.close()
     failures = [{"peer": e.peer, "error": e.error} for e, _ in done.values() if e.error]
-    failures += [{"peer": peer, "name": name, "error": why} for (peer, name), why in judge.lost(rows).items()]
+    failures += judge.lost(delivered)
     figures = [row.to_dict() for row in rows]
     table: dict[str, Any] = {
         "task": task,

@@ -8,17 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.core.errors import unknown
 from whet.core.files import write_text
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.flow.front import DeliveredFront
 from whet.flow.limits import seconds
 from whet.flow.optimize import optimize
-from whet.flow.race import alike, race
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
+from whet.hardware.race import alike, inputs_of, race, uncompressed
 from whet.hardware.targets import setting_name
+
+SECONDS_EACH = 1.5
 
 
 @dataclass(frozen=True)
@@ -29,36 +30,32 @@ class Row:
     passes: tuple[str, ...]
 
 
-SUITES: dict[str, tuple[Row, ...]] = {
-    "techniques": (
-        Row("whet: all together", ("depth", "width", "quantize")),
-        Row("shallower alone", ("depth",)),
-        Row("narrower alone", ("width",)),
-        Row("int8 alone", ("quantize",)),
-        Row("original, trained on", ()),
-    )
-}
+ROWS = (
+    Row("whet: all together", ("depth", "width", "quantize")),
+    Row("shallower alone", ("depth",)),
+    Row("narrower alone", ("width",)),
+    Row("int8 alone", ("quantize",)),
+    Row("original, trained on", ()),
+)
 
 
 def run(
-    suite: str, net: Net, bundle: Any, budget: str, max_drop: str, target: str, out: Path, results: Path,
+    net: Net, bundle: Any, budget: str, max_drop: str, target: str, out: Path, results: Path,
     progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     """Optimize once per row, then time every row's fastest file interleaved in one run; write JSON and Markdown.
 
     A row whose result meets no limit enters with its nearest candidate, marked as missing the limit.
     """
-    if suite not in SUITES:
-        raise unknown("suite", suite, SUITES)
     fronts: dict[str, DeliveredFront] = {}
-    for row in SUITES[suite]:
+    for row in ROWS:
         folder = out / f"{net.name}-{bundle.task.name}" / (row.title.split(":")[0].replace(" ", "-").replace(",", ""))
         fronts[row.title] = optimize(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, out=folder, passes=row.passes,
             recipe=bundle.recipe, progress=partial(_in_row, progress, row.title),
         )  # fmt: skip
     table = compare(net, bundle.task.name, fronts, target) | {"budget_seconds": seconds(budget), "max_drop": max_drop}
-    stem = results / f"{suite}-{bundle.task.name}-{net.name}"
+    stem = results / f"techniques-{bundle.task.name}-{net.name}"
     for suffix, text in ((".json", json.dumps(table, indent=1) + "\n"), (".md", markdown(table))):
         write_text(Path(f"{stem}{suffix}"), text)
     return table
@@ -69,7 +66,10 @@ def _in_row(progress: Progress, title: str, event: dict[str, Any]) -> None:
 
 
 def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str) -> dict[str, Any]:
-    """Time the bar and every member of every front, interleaved in one process; a row is its front's fastest there."""
+    """Time the bar and every member of every front, interleaved in one process; a row is its front's fastest there.
+
+    A row that finished nothing has no speed-up.
+    """
     chosen = targets.get(target)
     first = next(iter(fronts.values()))
     members = {
@@ -78,12 +78,14 @@ def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str)
         for member in front.members or filter(None, [front.nearest])
     }
     files = {key: (fronts[title].folder / m.path, alike(chosen, m.settings)) for key, (title, m) in members.items()}
-    raced = race(chosen, net, first.bar_artifact.path, files, seconds=60.0)
+    bar = uncompressed(first.bar_artifact.path)
+    raced = race(chosen, inputs_of(net), bar | files, bar, SECONDS_EACH)
     latencies = raced.latencies
     rows = []
     for title, front in fronts.items():
         own = [key for key, (owner, _) in members.items() if owner == title]
         if not own:
+            rows.append({"row": title, "met": False, "speedup": None})
             continue
         key = max(own, key=lambda k: latencies[k].ratio)
         latency, member = latencies[key], members[key][1]
@@ -97,7 +99,7 @@ def compare(net: Net, task: str, fronts: dict[str, DeliveredFront], target: str)
         "task": task,
         "network": net.name,
         "metric": first.metric,
-        "bar": setting_name(raced.bar),
+        "bar": setting_name(raced.settings[raced.bar]),
         "reference_val": first.reference,
         "reference_test": first.reference_test,
         "device": fingerprint().to_dict(),
@@ -120,6 +122,9 @@ def markdown(table: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for r in table["rows"]:
+        if r["speedup"] is None:
+            lines.append(f"| {r['row']} | nothing finished in the budget | | | | | missed |")
+            continue
         test = "" if r["test"] is None else f"{r['test']:.4f}"
         lines.append(
             f"| {r['row']} | x{r['speedup']:.2f} ({r['speedup_low']:.2f}-{r['speedup_high']:.2f}) | {r['val']:.4f} "

@@ -1,0 +1,102 @@
+"""`whet bench SUITE`: every row of a suite gets the same work, data and budget; its table is written and printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from whet.cli_shared import Data, Json, NetworkArgument, network_of
+
+bench = typer.Typer(no_args_is_help=True, help=__doc__)
+Task = Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")]
+RowBudget = Annotated[str, typer.Option(help="Wall-clock time for every row.")]
+MaxDrop = Annotated[str, typer.Option(help="The quality that may be lost, e.g. 1%.")]
+Target = Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")]
+Out = Annotated[Path, typer.Option(help="Where the studies go; finished rows there are not made again.")]
+Results = Annotated[Path, typer.Option(help="Where the table goes.")]
+RUNS, RESULTS = Path("runs/bench"), Path("benchmarks/results")
+
+
+@bench.command()
+def techniques(
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    budget: RowBudget = "5min",
+    max_drop: MaxDrop = "1%",
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Compare each way of shrinking alone, and the original trained on, with all of them together."""
+    from whet.flow import techniques as suite
+    from whet.report.console import LiveProgress
+
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = network_of(task, network, data, progress)
+        table = suite.run(net, bundle, budget, max_drop, target, out, results, progress)
+    print(json.dumps(table) if as_json else suite.markdown(table))
+
+
+@bench.command()
+def latency(
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    budget: Annotated[str, typer.Option(help="Wall-clock time.")] = "5min",
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Measure how well the latency of sub-networks can be forecast."""
+    from whet.core.files import write_text
+    from whet.flow import latency as suite
+    from whet.flow.limits import seconds
+    from whet.report.console import LiveProgress
+
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = network_of(task, network, data, progress)
+        record = suite.run(net, bundle.task, seconds(budget), target, out / f"{net.name}-latency", progress)
+    for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", suite.markdown(record))):
+        write_text(results / f"latency-{bundle.task.name}-{net.name}{suffix}", text)
+    print(json.dumps(record) if as_json else suite.markdown(record))
+
+
+@bench.command()
+def peers(
+    network: NetworkArgument = None,
+    task: Annotated[str, typer.Option(help="A task, or all: the seven works of the comparison.")] = "digits",
+    data: Data = None,
+    budget: RowBudget = "5min",
+    max_drop: MaxDrop = "1%",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    adapters: Annotated[Path, typer.Option(help="The folder of the peers' adapters.")] = Path("benchmarks/peers"),
+    only: Annotated[list[str] | None, typer.Option(help="Take only these; repeat it for several.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only those that need no installation.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare whet with other tools, each in an environment of its own, on the same work."""
+    from whet.peers import bench as suite
+    from whet.peers import table as tables
+    from whet.report.console import LiveProgress
+
+    works: list[tuple[str, str | None]] = list(suite.SUITE) if task == "all" else [(task, network)]
+    made: list[Any] = []
+    for each, its_network in works:
+        with LiveProgress(quiet=as_json) as progress:
+            made.append(
+                suite.run(
+                    each, its_network, peers=adapters, out=out, results=results, budget=budget, max_drop=max_drop,
+                    names=only or (), quick=quick, data=data, progress=progress,
+                )
+            )  # fmt: skip
+        if not as_json:
+            print(tables.markdown(made[-1]))
+    if as_json:
+        print(json.dumps(made))
