@@ -54,6 +54,7 @@ METHODS = tuple(
         ("search.trainable-gate", "whet.core.mixtures:trainable_gate", "relaxation", "kim2020gate"),
         ("search.amended", "whet.search.bilevel:amended_gradient", "relaxation", "bi2019amended"),
         ("search.relaxed", "whet.search.bilevel:Relaxed", "relaxation", "xue2022rarts"),
+        ("search.joint-embedding", "whet.search.joint_embedding:JointEmbedding", "relaxation", "huang2024simultaneous"),
         ("search.programme.integer", "whet.search.programme:by_integer_programme", "selection", "yao2021hawqv3"),
         ("search.programme.dynamic", "whet.search.programme:by_dynamic_programme", "selection", "kim2024layermerge"),
         ("search.recovery", "whet.flow.forecast:Recovery", "selection", "schonlau1998constrained"),
@@ -69,6 +70,9 @@ METHODS = tuple(
         ("predictors.bayesian-network", "whet.search.predictors.bayesian_network:BayesianNetwork", "surrogate", "neal2011hmc"),
         ("predictors.weisfeiler-lehman", "whet.search.predictors.weisfeiler_lehman:WeisfeilerLehman", "predictor", "ru2021interpretable"),
         ("predictors.latency", "whet.search.predictors.latency:LatencyModel", "predictor", "cai2019proxyless"),
+        ("predictors.graph-encoder", "whet.search.predictors.graph_encoder:GraphEncoder", "predictor", "mills2023gennape"),
+        ("predictors.hypernetwork", "whet.search.predictors.hypernetwork:HyperNetwork", "predictor", "zhang2019graph"),
+        ("predictors.checkpointed", "whet.search.predictors.checkpointed:Checkpointed", "predictor", "mehta2024checkpointed"),
         ("predictors.transfer", "whet.search.predictors.transfer:Transfer", "predictor", "wang2020apq"),
         ("train.memory", "whet.train.memory:TeacherMemory", "training", ""),
         ("train.fit", "whet.train.fit:fit", "training", "hinton2015distilling"),
@@ -78,6 +82,9 @@ METHODS = tuple(
         ("elastic.one-shot", "whet.elastic.gated:one_shot", "elastic", "cai2019proxyless"),
         ("elastic.noise", "whet.elastic.noise:with_noise", "elastic", "shvetsov2022quantnas"),
         ("elastic.chain", "whet.flow.elastic:ElasticExplore", "elastic", "valipour2023sortednet"),
+        ("elastic.multi-sampling", "whet.elastic.multi_sampling:MultiSampled", "elastic", "liao2021vitresnas"),
+        ("elastic.resolution", "whet.elastic.resolution:Resolution", "elastic", "cai2020ofa"),
+        ("elastic.routing", "whet.elastic.routing:Router", "elastic", "cai2024flextron"),
         ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "cai2020ofa"),
     ]
 )  # fmt: skip
