@@ -101,6 +101,19 @@ def test_a_structure_whose_int8_form_missed_the_limit_is_gone_on_with() -> None:
     assert chosen is None or chosen.number == 0
 
 
+def test_a_narrower_network_is_expected_to_gain_less_from_more_training_in_earnest() -> None:
+    """The figures of a search on ResNet-20, which went on twice with what more training did not mend."""
+    narrow = Decision({"block0:keep": False, "group:width": 0.75})
+    begun = replace(trial(0, "short", 2.01, 0.0392, 20_992), decision=narrow)
+    missed = replace(trial(1, "full", 1.73, 0.0142, 351_104, 0), decision=narrow)
+    other = trial(2, "full", 1.73, 0.0142, 351_104, 3)
+    stage, _ = finals([begun, missed, other, trial(3, "short", 2.01, 0.0392, 20_992)])
+    lasting, mended = stage._left(missed, 100.0), stage._left(other, 100.0)
+    assert 0.012 < lasting < 0.0142 and mended < 0.0115
+    worth = stage._worth([missed, other], 0.01, 100.0, 1.5)
+    assert worth[1] < 0.7 * worth[2]
+
+
 def test_no_more_are_looked_for_at_the_end_of_the_budget() -> None:
     trials = [*explored(), trial(4, "full", 4.6, 0.009, 150_000, parent=2)]
     stage, _ = finals(trials, seconds=60.0)

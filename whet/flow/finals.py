@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from whet.core.space import Decision
 from whet.core.study import Trial
-from whet.flow.explore import Explore
-from whet.flow.forecast import SPARE, Recovery
+from whet.flow.explore import LASTING, Explore
+from whet.flow.forecast import BELIEVED, SPARE, Pair, Recovery
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 
@@ -137,16 +137,22 @@ class Finals(Stage):
         if max(worth.values()) > 0:
             chosen = max(waiting, key=lambda t: worth[t.number])
             return chosen, worth[chosen.number] / best
-        recovery, more = self.recovery(self.job.max_drop), self._samples_in(seconds)
-        return min(waiting, key=lambda t: recovery.expected(t.drop, self.fresh_samples(t), more)), 0.0
+        return min(waiting, key=lambda t: self._left(t, seconds)), 0.0
 
     def _worth(self, trials: Sequence[Trial], limit: float, seconds: float, best: float) -> dict[int, float]:
         """Return by how much each trial, by its number, is expected to beat `best` after more training."""
-        recovery, more = self.recovery(limit), self._samples_in(seconds)
+        more = self._samples_in(seconds)
         return {
-            t.number: recovery.worth(self._forecast_speedup(t), best, t.drop, self.fresh_samples(t), more)
+            t.number: self.recovery(limit, *self._kind(t)).worth(
+                self._forecast_speedup(t), best, t.drop, self.fresh_samples(t), more
+            )
             for t in trials
         }
+
+    def _left(self, trial: Trial, seconds: float) -> float:
+        """Return the drop to expect of a trial after `seconds` more."""
+        recovery = self.recovery(self.job.max_drop or 0.0, *self._kind(trial))
+        return recovery.expected(trial.drop, self.fresh_samples(trial), self._samples_in(seconds))
 
     def _worse(self, trial: Trial) -> Trial:
         """Return a trained candidate with the larger of its drops, as it was and with the finishers."""
@@ -180,9 +186,9 @@ class Finals(Stage):
         tried = [t for t in later if base.decision.items() <= t.decision.items()]
         if len(tried) >= GROWN or len(base.decision) == len(self.space):
             return False
-        recovery, more = self.recovery(limit), self._samples_in(seconds)
-        left = recovery.expected(base.drop, self.fresh_samples(base), more)
-        damage = replace(recovery, limit=limit - max(left, 0.0) / SPARE).mendable(self._short_samples(), more)
+        left = max(self._left(base, seconds), 0.0) / SPARE
+        spare = replace(self.recovery(limit), limit=limit - left)
+        damage = spare.mendable(self._short_samples(), self._samples_in(seconds))
         if damage <= 0 or not self.explorer.aim(damage, base.decision):
             return False
         self.say(f"extending trial {base.number}")
@@ -224,11 +230,25 @@ class Finals(Stage):
     def _identity_trial(self) -> Trial:
         return Trial(-1, "short", Decision(), self.bench.reference, 0.0, 1.0)
 
-    def recovery(self, limit: float) -> Recovery:
-        """Return the forecast of drops, from what the full trainings so far did to theirs."""
-        begun = [(self.study.trials[t.parent], t) for t in self._trained() if t.parent is not None and t.parent >= 0]
-        fresh = self.fresh_samples
-        return Recovery.learnt(limit, [(a.drop, fresh(a), b.drop, fresh(b)) for a, b in begun])
+    def recovery(self, limit: float, earnest: bool = False, narrowed: bool | None = None) -> Recovery:
+        """Return the forecast of drops, from what the full trainings of its kind so far did to theirs.
+
+        `earnest` says that training in earnest went before, `narrowed` that groups were narrowed: by default that the
+        space has such choices.
+        """
+        kind = earnest, any(map(_narrows, self.space.choices)) if narrowed is None else narrowed
+        pairs: dict[bool, list[Pair]] = {True: [], False: []}
+        for later in self._trained():
+            if later.parent is not None and later.parent >= 0:
+                before = self.study.trials[later.parent]
+                figures = before.drop, self.fresh_samples(before), later.drop, self.fresh_samples(later)
+                pairs[self._kind(before) == kind].append(figures)
+        return Recovery.learnt(limit, pairs[True], pairs[False], BELIEVED[kind])
+
+    @staticmethod
+    def _kind(trial: Trial) -> tuple[bool, bool]:
+        """Return whether a trial was trained in earnest, and whether groups were narrowed in it."""
+        return trial.stage == "full", any(map(_narrows, trial.decision))
 
     def full(self, candidate: Trial, duration: float) -> None:
         """Train one candidate's structure and verify it as it is.
@@ -258,3 +278,7 @@ class Finals(Stage):
             skipped={**trained.skipped, **finished.skipped},
         )
         self.verify(both, decision, trained.samples + report.samples, trained.number)
+
+
+def _narrows(choice: str) -> bool:
+    return choice.rpartition(":")[2] in LASTING
