@@ -54,7 +54,7 @@ def latency(
     as_json: Json = False,
 ) -> None:
     """Measure how well the latency of sub-networks can be forecast."""
-    from whet.core.files import write_text
+    from whet.core.files import write_result
     from whet.flow import latency as suite
     from whet.flow.limits import seconds
     from whet.report.console import LiveProgress
@@ -62,8 +62,7 @@ def latency(
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
         record = suite.run(net, bundle.task, seconds(budget), target, out / f"{net.name}-latency", progress)
-    for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", suite.markdown(record))):
-        write_text(results / f"latency-{bundle.task.name}-{net.name}{suffix}", text)
+    write_result(results / f"latency-{bundle.task.name}-{net.name}", record, suite.markdown(record))
     print(json.dumps(record) if as_json else suite.markdown(record))
 
 

@@ -136,7 +136,7 @@ class Maker:
 
     def speeds(self, paths: dict[str, Path]) -> dict[str, float]:
         """Return each form's speed-up over the uncompressed network in bf16, all on one thread, batch 1."""
-        inputs = tuple(x[:1].contiguous().numpy() for x in self.net.example)
+        inputs = targets.inputs_of(self.net)
         original = self.out / "original" / "model.onnx"
         artifacts = {"bar": Artifact(original, self.setting("bf16"))} | {
             f"{how} {p}": Artifact(path, self.setting(p)) for how, path in paths.items() for p in PRECISIONS

@@ -33,7 +33,7 @@ def test_conforms(name: str, tie: str) -> None:
 @pytest.mark.parametrize("importance", ["taylor", "batch_norm_scale"])
 def test_conforms_with_every_importance(importance: str) -> None:
     net = lifted("mobilenet")
-    check(Width(importance=importance), net, TARGET, planning_run(net), count=2)  # type: ignore[arg-type]
+    assert len(check(Width(importance=importance), net, TARGET, planning_run(net), count=2))  # type: ignore[arg-type]
 
 
 def test_halving_the_inner_channels_of_resnet20_halves_their_parameters() -> None:

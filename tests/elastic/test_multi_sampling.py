@@ -6,18 +6,15 @@ from collections import Counter
 
 import pytest
 import torch
-from test_supernet import ARCHITECTURES, lifted, made
-from torch import Tensor, nn
+from test_supernet import ARCHITECTURES, lifted, made, perceptron
+from torch import Tensor
 from torch.nn import functional
 
 import whet
-from whet.compress.importance import Frozen
-from whet.compress.width import Width
 from whet.core.errors import SpecError
 from whet.core.space import Choice, Decision, Space
 from whet.elastic.multi_sampling import MultiSampled, multi_sampling
 from whet.elastic.supernet import Supernet, sandwich
-from whet.hardware import targets
 from whet.train.fit import fit
 from whet.train.recipe import Recipe
 
@@ -111,17 +108,11 @@ def test_values_come_in_from_the_identity_outwards() -> None:
 
 
 def test_it_trains_by_fit_as_any_module() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(256, 8)
-    y = (x[:, 0] > 0).long()
-    module = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
-    net = whet.lift(module.eval(), x[:2])
-    task = whet.Task("t", train=[(x, y)], val=[(x, y)], loss=functional.cross_entropy, metric=whet.accuracy)
-    run = whet.Run(task, targets.get("cpu"), net)
-    width = Width((0.25, 0.5, 1.0), Frozen.of(net, "weight_norm", run), tie="none", round_to=1)
+    net, width, run = perceptron()
+    ((x, y),) = run.task.val
     space = width.space(net, run.target)
     supernet = Supernet(net, width, run, schedule=multi_sampling(space))
-    fit(MultiSampled(supernet), task, recipe=Recipe(learning_rate=0.2, precision="f32"), epochs=200)
+    fit(MultiSampled(supernet), run.task, recipe=Recipe(learning_rate=0.2, precision="f32"), epochs=200)
     assert int(supernet.step) == 800
     for decision in (Decision(), Decision({c.name: 0.25 for c in space})):
         assert whet.accuracy(supernet.extract(decision)(x), y) > 0.9

@@ -98,7 +98,8 @@ def test_gradients_reach_the_shared_parameters_and_those_alone() -> None:
     assert int(touched.sum()) == len(indices) == 8
 
 
-def test_it_trains_by_the_sandwich_rule_as_any_module() -> None:
+def perceptron() -> tuple[whet.Net, Width, whet.Run]:
+    """Return an untrained perceptron, its widths, and a run on a task of one batch that it learns in seconds."""
     torch.manual_seed(0)
     x = torch.randn(256, 8)
     y = (x[:, 0] > 0).long()
@@ -107,9 +108,15 @@ def test_it_trains_by_the_sandwich_rule_as_any_module() -> None:
     task = whet.Task("t", train=[(x, y)], val=[(x, y)], loss=functional.cross_entropy, metric=whet.accuracy)
     run = whet.Run(task, targets.get("cpu"), net)
     width = Width((0.25, 0.5, 1.0), Frozen.of(net, "weight_norm", run), tie="none", round_to=1)
+    return net, width, run
+
+
+def test_it_trains_by_the_sandwich_rule_as_any_module() -> None:
+    net, width, run = perceptron()
+    ((x, y),) = run.task.val
     supernet = Supernet(net, width, run)
     before = {k: v.clone() for k, v in net.module.state_dict().items()}
-    fit(supernet, task, recipe=Recipe(learning_rate=0.2, precision="f32"), epochs=200)
+    fit(supernet, run.task, recipe=Recipe(learning_rate=0.2, precision="f32"), epochs=200)
     assert int(supernet.step) == 200
     assert all(torch.equal(v, before[k]) for k, v in net.module.state_dict().items())
     least = whet.Decision({c.name: 0.25 for c in supernet.space})

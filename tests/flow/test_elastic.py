@@ -50,8 +50,10 @@ def test_the_supernet_is_trained_once(
     trials: tuple[list[Trial], Path], digits: tuple[whet.Net, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, bundle = digits
+    written = (trials[1] / "supernet.safetensors").stat().st_mtime_ns
     monkeypatch.setattr(elastic, "save_state", lambda *given: pytest.fail("the supernet was trained again"))
     optimize(net, bundle.task, max_drop="5%", epochs=6.0, trials=4, elastic=True, out=trials[1], recipe=bundle.recipe)
+    assert (trials[1] / "supernet.safetensors").stat().st_mtime_ns == written
 
 
 def test_frozen_passes_choose_alike_after_the_weights_changed(digits: tuple[whet.Net, Any]) -> None:

@@ -22,7 +22,7 @@ def test_two_rows_share_work_bar_and_race(
     monkeypatch.setattr(techniques, "ROWS", TWO)
     rows: list[str] = []
     table = techniques.run(
-        net, bundle, "24s", "5%", "cpu", tmp_path / "runs", tmp_path / "results", lambda e: rows.append(e["row"])
+        net, bundle, "45s", "5%", "cpu", tmp_path / "runs", tmp_path / "results", lambda e: rows.append(e["row"])
     )
     assert list(dict.fromkeys(rows)) == [row.title for row in TWO]
     int8, original = table["rows"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -37,3 +39,9 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all, in UTF-8."""
     with whole(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def write_result(stem: Path, figures: Mapping[str, Any], text: str) -> None:
+    """Write the result of a benchmark twice: STEM.json for programs, STEM.md for people."""
+    write_text(Path(f"{stem}.json"), json.dumps(figures, indent=1) + "\n")
+    write_text(Path(f"{stem}.md"), text)

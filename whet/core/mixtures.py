@@ -26,6 +26,11 @@ def binary_gates(logits: Tensor, generator: torch.Generator | None = None) -> Te
     return drawn + p - p.detach()
 
 
+def gumbel_noise(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return draws of `-log(-log u)`, u ~ U(0, 1), shaped as `like`; the largest of log p plus noise is a draw of p."""
+    return -torch.log(-torch.log(torch.rand(like.shape, generator=generator).clamp(1e-9, 1 - 1e-7)))
+
+
 def sampled_interpolation(
     logits: Tensor, temperature: float = 1.0, count: int = 2, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -42,8 +47,7 @@ def sampled_interpolation(
     """
     if temperature <= 0:
         raise SpecError(f"temperature must be positive; got {temperature}.")
-    noise = -torch.log(-torch.log(torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7)))
-    perturbed = logits.log_softmax(-1) + noise
+    perturbed = logits.log_softmax(-1) + gumbel_noise(logits, generator)
     kept = torch.topk(perturbed, min(count, len(logits))).indices
     masked = torch.full_like(perturbed, -torch.inf).index_copy(0, kept, perturbed[kept])
     return (masked / temperature).softmax(-1)

@@ -55,7 +55,10 @@ class Net:
         return sum(p.numel() for p in self.module.parameters())
 
     def forward_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each node's tensor output on the example inputs, by node name."""
+        """Return the shape of each node's tensor output on the example inputs, by node name.
+
+        It runs in eval mode, whatever the net's: in training a pass would move the statistics of its norms.
+        """
         shapes: dict[str, tuple[int, ...]] = {}
 
         class Recorder(fx.Interpreter):
@@ -65,8 +68,14 @@ class Net:
                     shapes[n.name] = tuple(out.shape)
                 return out
 
-        with torch.no_grad():
-            Recorder(self.module).run(*self.example)
+        training = [module for module in self.module.modules() if module.training]
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                Recorder(self.module).run(*self.example)
+        finally:
+            for module in training:
+                module.training = True
         return shapes
 
     def settle(self) -> Net:

@@ -113,19 +113,10 @@ def resized(net: Net, size: Where) -> Net:
     return smaller.settle()
 
 
-def _shapes(net: Net) -> dict[str, tuple[int, ...]]:
-    training = net.module.training
-    net.eval()
-    try:
-        return net.forward_shapes()
-    finally:
-        net.train(training)
-
-
 def _failure(net: Net) -> str:
     """Return the first line of the error that ends a run of the net's example, nothing if it runs."""
     try:
-        _shapes(net)
+        net.forward_shapes()
     except RuntimeError as error:
         return str(error).splitlines()[0]
     return ""
@@ -141,7 +132,7 @@ def obstacle(net: Net) -> str:
     if len(images) != 1:
         found = ", ".join(str(tuple(x.shape)) for x in net.example)
         return f"it has not exactly one input (N, C, H, W) of floats; its inputs are {found}."
-    shapes, where = _shapes(net), {images[0][0]: IMAGE}
+    shapes, where = net.forward_shapes(), {images[0][0]: IMAGE}
     for node in net.graph.nodes:
         maps = [i for i in node.all_input_nodes if i in where]
         if maps and node.op == "output":

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whet.core.errors import SpecError, TaskError, TrainingError
+from whet.core.mixtures import gumbel_noise
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.task import Batch, Loss, split
@@ -159,8 +160,7 @@ def gumbel_softmax(logits: Tensor, generator: torch.Generator | None = None) -> 
     >>> gumbel_softmax(torch.tensor([[0.0, 200.0]])).tolist()
     [[0.0, 1.0]]
     """
-    noise = -torch.log(-torch.log(torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7)))
-    soft = (logits + noise).softmax(-1)
+    soft = (logits + gumbel_noise(logits, generator)).softmax(-1)
     return functional.one_hot(soft.argmax(-1), logits.shape[-1]) + soft - soft.detach()
 
 

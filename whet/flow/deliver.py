@@ -14,8 +14,8 @@ from whet.core.target import Artifact
 from whet.flow.front import DeliveredFront, Member
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
-from whet.hardware.race import alike, inputs_of, race, uncompressed
-from whet.hardware.targets import setting_name
+from whet.hardware.race import alike, race, uncompressed
+from whet.hardware.targets import inputs_of, setting_name
 from whet.report.report import ReportData, render
 from whet.verify.equivalence import Agreement, agreement
 from whet.verify.manifest import number, write_manifest

@@ -19,8 +19,8 @@ from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.guard import Guarded
 from whet.hardware.measure import measure
-from whet.hardware.race import inputs_of, race, uncompressed
-from whet.hardware.targets import setting_name
+from whet.hardware.race import race, uncompressed
+from whet.hardware.targets import inputs_of, setting_name
 from whet.search.predictors.latency import errors
 from whet.search.strategies.random import RandomStrategy
 

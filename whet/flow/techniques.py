@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.core.files import write_text
+from whet.core.files import write_result
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.flow.front import DeliveredFront
@@ -16,8 +15,8 @@ from whet.flow.limits import seconds
 from whet.flow.optimize import optimize
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
-from whet.hardware.race import alike, inputs_of, race, uncompressed
-from whet.hardware.targets import setting_name
+from whet.hardware.race import alike, race, uncompressed
+from whet.hardware.targets import inputs_of, setting_name
 
 SECONDS_EACH = 1.5
 
@@ -55,9 +54,7 @@ def run(
             recipe=bundle.recipe, progress=partial(_in_row, progress, row.title),
         )  # fmt: skip
     table = compare(net, bundle.task.name, fronts, target) | {"budget_seconds": seconds(budget), "max_drop": max_drop}
-    stem = results / f"techniques-{bundle.task.name}-{net.name}"
-    for suffix, text in ((".json", json.dumps(table, indent=1) + "\n"), (".md", markdown(table))):
-        write_text(Path(f"{stem}{suffix}"), text)
+    write_result(results / f"techniques-{bundle.task.name}-{net.name}", table, markdown(table))
     return table
 
 

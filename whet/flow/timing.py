@@ -17,9 +17,8 @@ from whet.core.errors import TargetError, WhetError
 from whet.core.net import Net
 from whet.core.target import Artifact, Target
 from whet.hardware.measure import Latency, measure
-from whet.hardware.targets import every_setting, setting_name
+from whet.hardware.targets import Settings, every_setting, inputs_of, setting_name
 
-Settings = dict[str, Any]
 KEEP_SETTINGS = 3
 
 
@@ -49,7 +48,7 @@ class Timing:
         self, target: Target, net: Net, original: Path, latencies_ms: Mapping[str, float], unfit: dict[str, str]
     ) -> None:
         self.target, self.original, self.unfit = target, original, unfit
-        self.inputs = tuple(x[:1].contiguous().numpy() for x in net.example)
+        self.inputs = inputs_of(net)
         legal = {setting_name(s): s for s in target.all_settings()}
         ranked = sorted(latencies_ms, key=latencies_ms.__getitem__)
         self.settings = [legal[n] for n in ranked if n in legal][:KEEP_SETTINGS]

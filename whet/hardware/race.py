@@ -10,12 +10,10 @@ from statistics import median
 from typing import Any
 
 from whet.core.errors import TargetError, WhetError
-from whet.core.net import Net
 from whet.core.target import Array, Artifact, Target
 from whet.hardware.measure import Latency, compared, timed
-from whet.hardware.targets import every_setting, setting_name
+from whet.hardware.targets import Settings, every_setting, setting_name
 
-Settings = dict[str, Any]
 BAR = "bar"
 
 
@@ -28,11 +26,6 @@ def alike(target: Target, settings: Settings) -> list[Settings]:
 def uncompressed(path: Path) -> dict[str, tuple[Path, list[Settings]]]:
     """Return the runner that is the bar: the uncompressed network's file in every setting of any runtime."""
     return {BAR: (path, every_setting())}
-
-
-def inputs_of(net: Net) -> tuple[Array, ...]:
-    """Return the first sample of the net's example as a runtime takes it."""
-    return tuple(x[:1].contiguous().numpy() for x in net.example)
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,11 @@ class Bar:
     unfit: dict[str, str]
 
 
+def inputs_of(net: Net) -> tuple[Array, ...]:
+    """Return the first sample of the net's example as a runtime takes it."""
+    return tuple(x[:1].contiguous().numpy() for x in net.example)
+
+
 def baselines(
     net: Net, target: Target, folder: Path, example: Sequence[Array] | None = None, **options: Any
 ) -> Bar:
@@ -211,7 +216,7 @@ def baselines(
 
     Raises: TargetError if no setting runs the network.
     """
-    inputs = tuple(x[:1].numpy() for x in net.example) if example is None else tuple(example)
+    inputs = inputs_of(net) if example is None else tuple(example)
     artifacts, unfit = _saved(net, target, folder)
     sessions: dict[str, Session] = {}
     for name, artifact in artifacts.items():

@@ -52,26 +52,25 @@ def run(
     progress({"stage": "judging all files", "seconds_left": 0.0})
     judge = Judge(work, device.cores)
     try:
-        delivered = {name: w.delivered() for name, (_, w) in done.items()}
-        rows, bar, reference = judge.judge(delivered)
+        verdict = judge.judge({name: w.delivered() for name, (_, w) in done.items()})
     finally:
         judge.target.close()
     failures = [{"peer": e.peer, "error": e.error} for e, _ in done.values() if e.error]
-    failures += judge.lost(delivered)
-    figures = [row.to_dict() for row in rows]
+    failures += verdict.lost
+    figures = [row.to_dict() for row in verdict.rows]
     table: dict[str, Any] = {
         "task": task,
         "network": network,
         "metric": None if work.latency_only else work.bundle.task.metric_name,
         "budget_seconds": work.seconds,
         "max_drop": work.max_drop,
-        "bar": bar,
-        "reference": reference,
+        "bar": verdict.bar,
+        "reference": verdict.reference,
         "rows": figures,
         "failures": failures,
         "efforts": [e.to_dict() for e, _ in done.values()],
         "device": device.to_dict(),
-        "protocol": judge.protocol,
+        "protocol": verdict.protocol,
         "summary": tables.summary(figures),
     }
     tables.write(table, results)

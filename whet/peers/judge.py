@@ -11,8 +11,8 @@ from whet.core.errors import WhetError
 from whet.core.target import Artifact
 from whet.hardware.guard import Guarded
 from whet.hardware.measure import Latency
-from whet.hardware.race import inputs_of, race
-from whet.hardware.targets import RUNTIMES, get, setting_name, thread_counts
+from whet.hardware.race import race
+from whet.hardware.targets import RUNTIMES, get, inputs_of, setting_name, thread_counts
 from whet.peers.work import Delivered, Work
 from whet.verify.equivalence import evaluate
 
@@ -51,6 +51,17 @@ def settings_of(item: Delivered, cores: int) -> list[dict[str, Any]]:
     return [{"runtime": item.runtime, "precision": p, "threads": t} for p in precisions for t in counts]
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What became of all files: figures, files that are lost with the reason, the bar, and the reference quality."""
+
+    rows: list[Judged]
+    lost: list[dict[str, str]]
+    bar: str
+    reference: float | None
+    protocol: str
+
+
 class Judge:
     """Opens, times and scores the files of all peers on one work."""
 
@@ -58,12 +69,9 @@ class Judge:
         self.work, self.cores = work, cores
         self.target = Guarded(get("cpu"))
         self.inputs = inputs_of(work.net())
-        self.errors: dict[str, str] = {}
-        self.unjudged: set[str] = set()
-        self.protocol = ""
 
-    def judge(self, delivered: Mapping[str, list[Delivered]]) -> tuple[list[Judged], str, float | None]:
-        """Return the files' figures, the name of the bar, and the reference quality.
+    def judge(self, delivered: Mapping[str, list[Delivered]]) -> Verdict:
+        """Time and score all files.
 
         The bar is the fastest setting of the peer `runtime`, whose files are the uncompressed network.
         """
@@ -71,10 +79,11 @@ class Judge:
         files = {label: (Path(d.path), settings_of(d, self.cores)) for label, (_, d) in items.items()}
         plain = [label for label, (peer, _) in items.items() if peer == "runtime"]
         raced = race(self.target, self.inputs, files, plain, SECONDS_EACH)
-        self.errors = dict(raced.errors)
-        self.protocol = raced.latencies[raced.bar].protocol
-        qualities = self._qualities({k: (items[k][1], setting) for k, setting in raced.settings.items()})
-        self.unjudged = items.keys() - qualities.keys()
+        qualities, unscored = self._qualities({k: (items[k][1], setting) for k, setting in raced.settings.items()})
+        errors = raced.errors | unscored
+        lost = [
+            {"peer": peer, "name": d.name, "error": errors[k]} for k, (peer, d) in items.items() if k not in qualities
+        ]
         full = [k for k in plain if k in qualities and raced.settings[k]["precision"] == "f32"]
         reference = next((qualities[k] for k in full if qualities[k] is not None), None)
         f32 = {raced.settings[k]["runtime"]: raced.latencies[k] for k in full}
@@ -82,26 +91,21 @@ class Judge:
             self._row(*items[k], raced.settings[k], raced.latencies[k], f32, quality, reference)
             for k, quality in qualities.items()
         ]
-        return rows, f"{items[raced.bar][1].name} ({setting_name(raced.settings[raced.bar])})", reference
+        bar = f"{items[raced.bar][1].name} ({setting_name(raced.settings[raced.bar])})"
+        return Verdict(rows, lost, bar, reference, raced.latencies[raced.bar].protocol)
 
-    def lost(self, delivered: Mapping[str, list[Delivered]]) -> list[dict[str, str]]:
-        """Return the files that no row is of, each with the reason."""
-        return [
-            {"peer": peer, "name": item.name, "error": self.errors[_label(peer, item.name)]}
-            for peer, files in delivered.items()
-            for item in files
-            if _label(peer, item.name) in self.unjudged
-        ]
-
-    def _qualities(self, served: Mapping[str, tuple[Delivered, dict[str, Any]]]) -> dict[str, float | None]:
+    def _qualities(
+        self, served: Mapping[str, tuple[Delivered, dict[str, Any]]]
+    ) -> tuple[dict[str, float | None], dict[str, str]]:
         """Score each file; one that runs at batch 1 alone cannot be scored, and is lost with its reason."""
         found: dict[str, float | None] = {}
+        errors: dict[str, str] = {}
         for label, (item, setting) in served.items():
             try:
                 found[label] = self._quality(item, setting)
             except WhetError as error:
-                self.errors[label] = str(error).splitlines()[0][:200]
-        return found
+                errors[label] = str(error).splitlines()[0][:200]
+        return found, errors
 
     def _quality(self, item: Delivered, setting: dict[str, Any]) -> float | None:
         if self.work.latency_only:

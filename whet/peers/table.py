@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whet.core.files import whole
+from whet.core.files import whole, write_result
 from whet.core.front import hypervolume, non_dominated
 
 WHET = "whet"
@@ -86,18 +85,11 @@ def markdown(table: Mapping[str, Any]) -> str:
 def write(table: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write `peers-TASK-NETWORK.{json,md,html,png}`; return the paths."""
     stem = folder / f"peers-{table['task']}-{table['network']}"
-    made: dict[str, Callable[[Path], Any]] = {
-        ".json": lambda path: path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8"),
-        ".md": lambda path: path.write_text(markdown(table), encoding="utf-8"),
-        ".html": lambda path: _page(table, path),
-        ".png": lambda path: _picture(table, path),
-    }
-    paths = []
-    for suffix, make in made.items():
+    write_result(stem, table, markdown(table))
+    for suffix, draw in ((".html", _page), (".png", _picture)):
         with whole(Path(f"{stem}{suffix}")) as part:
-            make(part)
-        paths.append(Path(f"{stem}{suffix}"))
-    return paths
+            draw(table, part)
+    return [Path(f"{stem}{suffix}") for suffix in (".json", ".md", ".html", ".png")]
 
 
 def _fronts(table: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:

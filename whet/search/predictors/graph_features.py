@@ -58,8 +58,7 @@ def kind(name: str) -> str:
 
 def encode(net: Net) -> ComputationGraph:
     """Return the computation graph of a network; what makes tuples of tensors is passed through, sizes are left out."""
-    # In training mode a pass over the example would move the statistics of the batch norms.
-    shapes = (net.copy().eval() if net.module.training else net).forward_shapes()
+    shapes = net.forward_shapes()
     nodes = [node for node in net.graph.nodes if node.op != "output" and node.name in shapes]
     place = {node.name: index for index, node in enumerate(nodes)}
     edges = sorted({(place[before.name], place[node.name]) for node in nodes for before in _sources(node, shapes)})
