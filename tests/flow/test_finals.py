@@ -22,7 +22,7 @@ class Explorer:
     """Stands in for the exploration: says what it was aimed at and adds a candidate each time."""
 
     def __init__(self, trials: list[Trial]) -> None:
-        self.trials, self.aimed, self.base = trials, 0.0, Decision()
+        self.trials, self.aimed, self.base, self.speedup = trials, 0.0, Decision(), 1.5
 
     def short_seconds(self) -> float:
         return 14.0
@@ -35,7 +35,7 @@ class Explorer:
         if until < 0:
             return False
         number = len(self.trials)
-        found = trial(number, "short", 1.5, self.aimed, 12_000)
+        found = trial(number, "short", self.speedup, self.aimed, 12_000)
         if self.base:
             parent = next(t for t in reversed(self.trials) if t.decision == self.base and t.stage == "full")
             wider = Decision({**self.base, f"block{number % 6}:keep": False})
@@ -133,6 +133,12 @@ def test_a_structure_within_the_limit_is_extended_by_what_can_be_mended_beside_i
     child = trials[3]
     assert child.drop > 0.01 and 12_000 < stage.fresh_samples(child) < child.samples
     assert stage.recovery(0.01).expected(child.drop, stage.fresh_samples(child), 120_000) < 0.0105
+
+
+def test_one_extension_that_promises_something_is_enough() -> None:
+    stage, explorer = finals([*explored()[:2], trial(2, "full", 2.3, 0.006, 150_000, parent=1)])
+    explorer.speedup = 2.8
+    assert stage.grow(100.0) and not stage.grow(100.0)
 
 
 def test_a_structure_that_missed_the_limit_is_not_extended() -> None:

@@ -16,8 +16,8 @@ from whet.flow.workbench import Workbench
 PROMISING = 0.02
 """The share of the best speed-up that a candidate must promise beyond it, or else more are looked for."""
 MORE = 4
-GROWN = 1
-"""How many candidates that extend a trained structure are tried after each full training."""
+GROWN = 3
+"""How many candidates that extend a trained structure are tried at most, until one promises something."""
 HOPELESS = 1.5
 """The drop, in shares of the limit, above which a trained structure is not finished even at the end."""
 LEFT = 4.0
@@ -177,14 +177,15 @@ class Finals(Stage):
         """Try a candidate that extends the fastest trained structure within the limit; say whether there was one.
 
         It inherits what was trained, so only the damage of its own cuts, as much as `seconds` of training can mend
-        beside what is left of the old, has to be mended. No more than `GROWN` are tried for each structure.
+        beside what is left of the old, has to be mended. More are tried, up to `GROWN`, while none promises to be
+        faster than the best.
         """
         limit, base = self.job.max_drop, self._base()
         if limit is None or base is None or self.job.trials is not None:
             return False
         later = [t for t in self.of_stage("short") if t.number > base.number]
         tried = [t for t in later if base.decision.items() <= t.decision.items()]
-        if len(tried) >= GROWN or len(base.decision) == len(self.space):
+        if len(tried) >= GROWN or len(base.decision) == len(self.space) or self._promises(tried, limit, seconds):
             return False
         left = max(self._left(base, seconds), 0.0) / SPARE
         spare = replace(self.recovery(limit), limit=limit - left)
@@ -193,6 +194,11 @@ class Finals(Stage):
             return False
         self.say(f"extending trial {base.number}")
         return self.explorer.one_more(self._explore_until())
+
+    def _promises(self, trials: Sequence[Trial], limit: float, seconds: float) -> bool:
+        """Say whether one of the trials is expected to beat the best by more than `PROMISING` after more training."""
+        best = self._promised_speedup()
+        return any(worth > PROMISING * best for worth in self._worth(trials, limit, seconds, best).values())
 
     def _base(self) -> Trial | None:
         """Return the fastest trained structure that is within the limit as it is and with the finishers."""

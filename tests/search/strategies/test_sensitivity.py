@@ -10,6 +10,7 @@ from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
 from whet.search.predictors.linear import LinearForecast, distance
+from whet.search.programme import by_integer_programme
 from whet.search.strategies.sensitivity import Sensitivity
 from whet.testing import strategies
 
@@ -92,6 +93,20 @@ def test_proposals_contain_the_base_and_bound_the_damage_beyond_it() -> None:
     solved = strategy.solve(strategy.latency.mean, strategy.damage.mean, 0.021)
     assert base.items() <= solved.items() and len(solved) == 4
     assert all(base.items() <= d.items() for d in strategy.ask(5))
+
+
+def test_what_is_left_of_the_damage_budget_is_not_filled_with_cuts_that_gain_nothing() -> None:
+    """Draws of a gain of nothing are often gains; the mean is a fiftieth of theirs."""
+    space = Space([Choice(f"b{i}:keep", (True, False), True) for i in range(4)])
+    strategy = Sensitivity(space, budgets=(0.015, 0.06))
+    gains = {f"b{i}:keep": -0.1 if i else -0.002 for i in range(4)}
+    strategy.believe(gains, dict.fromkeys(gains, 0.01))
+    latency = np.array(list(gains.values()))
+    picked = by_integer_programme([[0.0, g] for g in latency], [[0.0, 0.01]] * 4, 0.04)
+    assert picked == [1, 1, 1, 1]
+    assert strategy.solve(latency, strategy.damage.mean, 1.0) == Decision({f"b{i}:keep": False for i in (1, 2, 3)})
+    strategy.base = Decision({"b0:keep": False})
+    assert len(strategy.solve(latency, strategy.damage.mean, 1.0)) == 4
 
 
 def test_a_chain_cuts_what_costs_least_first_and_each_link_contains_the_one_before() -> None:

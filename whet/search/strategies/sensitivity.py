@@ -20,6 +20,11 @@ from whet.search.programme import by_integer_programme
 DRAWS = 20
 WIDENING = 1.1
 """By how much the damage budget grows with each draw whose solution is known already."""
+LEAST = 0.3
+"""The gain for its damage below which a choice is left alone, as a share of that of the whole proposal.
+
+An integer programme fills what is left of its budget with whatever gains anything, noise included; the damage is real.
+"""
 
 
 class Sensitivity(LedgerStrategy):
@@ -94,7 +99,18 @@ class Sensitivity(LedgerStrategy):
         spent = sum(row[0] for row in harms if len(row) == 1)
         most = self.damage.raised(self.damage.lowered(spent) + budget)
         picked = by_integer_programme(gains, harms, max(most, spent))
-        return self.taken([vs[i] for vs, i in zip(free, picked, strict=True)])
+        return self._worthwhile([vs[i] for vs, i in zip(free, picked, strict=True)])
+
+    def _worthwhile(self, values: Sequence[int]) -> Decision:
+        """Return the decision without the choices that, beyond the base, are expected to gain next to nothing."""
+        gains = [-row[v] for row, v in zip(self.effects(self.latency.mean), values, strict=True)]
+        harms = [row[v] for row, v in zip(self.effects(np.maximum(self.damage.mean, 0.0)), values, strict=True)]
+        least = LEAST * sum(gains) / max(sum(harms), 1e-12)
+        kept = [
+            v if c.name in self.base or gain >= least * harm else c.values.index(c.identity)
+            for c, v, gain, harm in zip(self.space, values, gains, harms, strict=True)
+        ]
+        return self.taken(kept)
 
     def _free(self, choice: Choice) -> list[int]:
         """Return the indices of the values that a proposal may take."""
