@@ -81,6 +81,7 @@ METHODS = tuple(
         ("elastic.relaxation", "whet.elastic.relaxation:Relaxation", "elastic", ""),
         ("elastic.one-shot", "whet.elastic.gated:one_shot", "elastic", "cai2019proxyless"),
         ("elastic.noise", "whet.elastic.noise:with_noise", "elastic", "shvetsov2022quantnas"),
+        ("elastic.rounding", "whet.elastic.rounding:Rounding", "elastic", "wang2023spaceevo"),
         ("elastic.chain", "whet.flow.elastic:ElasticExplore", "elastic", "valipour2023sortednet"),
         ("elastic.multi-sampling", "whet.elastic.multi_sampling:MultiSampled", "elastic", "liao2021vitresnas"),
         ("elastic.resolution", "whet.elastic.resolution:Resolution", "elastic", "cai2020ofa"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from whet.core.run import Run
 from whet.core.space import Decision, Space, Value
 from whet.core.strategy import draw
 from whet.elastic.noise import with_noise
+from whet.elastic.rounding import Rounding
 
 DIGIT = 4096
 """Positions are carried through the passes as two numbers to this base, each exact in f32."""
@@ -50,7 +52,8 @@ class Supernet(nn.Module):
 
     As a module it runs the sub-network `active`; in training it takes the next of `schedule`, a function of the step
     (the sandwich rule by default: the largest, the smallest, then two at random), so `fit` trains it as it is; with
-    `noise_bits` under the noise that rounding its weights to so many bits would bring.
+    `noise_bits` under the noise that rounding its weights to so many bits would bring, with `rounding` as quantized,
+    in evaluation too.
 
     Papers: Cai et al. 2020, Once-for-All; Yu and Huang 2019, Universally Slimmable Networks (sandwich rule).
     """
@@ -60,6 +63,7 @@ class Supernet(nn.Module):
     def __init__(
         self, net: Net, passes: Pass, run: Run, *, space: Space | None = None,
         schedule: Callable[[int], Decision] | None = None, seed: int = 0, noise_bits: int | None = None,
+        rounding: Rounding | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.whole = net.copy()
@@ -67,7 +71,7 @@ class Supernet(nn.Module):
         self.passes, self.run = passes, run
         self.space = space if space is not None else passes.space(net, run.target)
         self.schedule = schedule or sandwich(self.space, seed)
-        self.active, self.noise_bits = Decision(), noise_bits
+        self.active, self.noise_bits, self.rounding = Decision(), noise_bits, rounding
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self._digits = _numbered(net)
         self._cache: dict[Decision, SubNetwork] = {}
@@ -84,7 +88,10 @@ class Supernet(nn.Module):
         if self.training and self.noise_bits is not None:
             weights = {name for name, _ in sub.net.module.named_parameters() if tensors[name].dim() > 1}
             tensors |= {name: with_noise(tensors[name], self.noise_bits) for name in weights}
-        output: Tensor = functional_call(sub.net.module, tensors, inputs, tie_weights=False)
+        if self.rounding is not None:
+            tensors |= self.rounding.weights(sub.net, tensors)
+        with self.rounding.inputs(sub.net) if self.rounding is not None else nullcontext():
+            output: Tensor = functional_call(sub.net.module, tensors, inputs, tie_weights=False)
         return output
 
     def sub(self, decision: Decision) -> SubNetwork:
