@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from whet.core.passes import Result
 from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.flow.finals import GROWN, MORE, Finals
 from whet.flow.stage import Plan
+from whet.train.recipe import Recipe
 
 SPACE = Space([Choice(f"block{i}:keep", (True, False), True) for i in range(6)])
 EXPLORED = [(1.75, 0.0136, 10_240), (2.48, 0.0258, 14_592), (4.59, 0.2056, 17_920), (2.81, 0.0468, 13_568)]
@@ -176,3 +178,36 @@ def test_an_unfinished_structure_within_the_limit_counts_with_its_int8_speed() -
 def test_what_is_gone_on_with_as_it_was_adds_its_samples() -> None:
     trials = [*explored()[:2], trial(2, "full", 2.3, 0.012, 150_000, 1), trial(3, "full", 2.3, 0.008, 300_000, 2)]
     assert finals(trials)[0].fresh_samples(trials[3]) == 300_000
+
+
+def test_where_int8_costs_nothing_no_training_is_kept_back_for_it() -> None:
+    """What int8 costs is seen on the untouched network, before anything is trained."""
+    int8 = Decision({"network:int8": "all"})
+    shares = {}
+    for drop in (-0.0004, 0.004):
+        untouched = replace(trial(0, "full", 1.3, drop, 0), decision=int8)
+        stage, _ = finals([untouched, *(replace(t, number=t.number + 1) for t in explored())])
+        stage.job.finishers = (object(),)
+        shares[drop] = stage.portion, stage._share(4)
+    assert shares[-0.0004][0] == 0.0 and shares[0.004][0] == Plan().quantized_share
+    assert shares[-0.0004][1] > 1.05 * shares[0.004][1]
+
+
+@pytest.mark.parametrize("drop, trainings", [(0.0098, 0), (0.0103, 1)])
+def test_int8_that_costs_nothing_is_trained_on_only_where_it_misses_the_limit(drop: float, trainings: int) -> None:
+    int8 = Decision({"network:int8": "all"})
+    trials = [replace(trial(0, "full", 1.3, 0.0, 0), decision=int8), trial(1, "full", 2.0, 0.0095, 100_000)]
+    stage, _ = finals(trials)
+    stage.job.finishers = (object(),)
+    log: list[str] = []
+    bench: Any = stage.bench
+    bench.rebuild = lambda t: None
+    bench.finish = lambda net, decision: Result(net)
+    bench.train = lambda *a, **k: log.append("train") or SimpleNamespace(samples=5)
+    stage.job.recipe = Recipe()
+    stage.finisher_decision = lambda: int8  # type: ignore[method-assign]
+    stage.verify = lambda result, decision, samples, parent: replace(  # type: ignore[method-assign]
+        trial(2, "full", 2.6, drop, samples, parent), decision=decision
+    )
+    stage.finish(trials[1], 30.0)
+    assert log.count("train") == trainings

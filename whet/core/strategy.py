@@ -136,8 +136,11 @@ class LedgerStrategy:
         self.space, self.directions = space, tuple(directions)
         self.ledger = Ledger(space, seed)
 
-    def propose(self) -> Decision:
-        """Return a canonical decision that is not in the ledger; the caller makes sure that there is one."""
+    def propose(self) -> Decision | None:
+        """Return a canonical decision that is not in the ledger, or None where nothing new is worth a trial.
+
+        The caller makes sure that there is a new one.
+        """
         raise NotImplementedError
 
     def ask(self, n: int = 1) -> list[Decision]:
@@ -148,6 +151,8 @@ class LedgerStrategy:
                 if self.ledger.exhausted:
                     break
                 decision = self.propose()
+            if decision is None:
+                break
             self.ledger.entries[decision] = None
             asked.append(decision)
         return asked

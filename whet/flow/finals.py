@@ -9,7 +9,7 @@ from dataclasses import replace
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.flow.explore import LASTING, Explore
-from whet.flow.forecast import BELIEVED, SPARE, Pair, Recovery
+from whet.flow.forecast import BELIEVED, NOISE, SPARE, Pair, Recovery
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 
@@ -20,6 +20,8 @@ GROWN = 3
 """How many candidates that extend a trained structure are tried at most, until one promises something."""
 HOPELESS = 1.5
 """The drop, in shares of the limit, above which a trained structure is not finished even at the end."""
+LEAST_SECONDS = 2.0
+"""The shortest training that is begun."""
 LEFT = 4.0
 """How many times a short training must be left for a full one after more candidates were tried."""
 
@@ -41,12 +43,12 @@ class Finals(Stage):
         while not self._exhausted():
             rounds = max(planned - len(self._trained()), 0)
             share = self._share(rounds)
-            due = self._due(rounds, share * self.settling)
-            if share < 2.0 or (due is None and not rounds):
-                break
-            if due is not None:
-                self.finish(due, share * self.settling)
+            due = self._due(rounds, share * self.settling if self.settling else 0.0)
+            if due is not None and self._left_after(1) >= 0:
+                self.finish(due, share * (self.settling or self.plan.quantized_share))
                 continue
+            if share < LEAST_SECONDS or not rounds:
+                break
             if self.grow(share):
                 continue
             candidate, worth = self.choose(share)
@@ -68,8 +70,18 @@ class Finals(Stage):
 
     @property
     def portion(self) -> float:
-        """The share of a structure's training that comes after the finishers."""
-        return self.plan.quantized_share if self.job.finishers else 0.0
+        """The share of a structure's training that comes after the finishers.
+
+        Zero where the untouched network hardly loses by them, and where samples are not what is counted.
+        """
+        return self.plan.quantized_share if self.job.finishers and not self._finishes_untrained() else 0.0
+
+    def _finishes_untrained(self) -> bool:
+        untouched = next((t for t in self.of_stage("full") if not t.samples and self._is_finished(t)), None)
+        limit = self.job.max_drop
+        if untouched is None or limit is None or self.plan.full_samples is not None:
+            return False
+        return untouched.drop <= NOISE * limit
 
     @property
     def settling(self) -> float:
@@ -78,9 +90,12 @@ class Finals(Stage):
 
     def _share(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
-        files = rounds + bool(self.job.finishers)
-        left = self.run_.budget.left_seconds - self.reserve_seconds - files * self._file_seconds()
+        left = self._left_after(rounds + bool(self.job.finishers))
         return left / (rounds + self.settling) if rounds + self.settling else 0.0
+
+    def _left_after(self, files: int) -> float:
+        """Return the seconds that are left to train in, if so many files are verified."""
+        return self.run_.budget.left_seconds - self.reserve_seconds - files * self._file_seconds()
 
     def _due(self, rounds: int, seconds: float) -> Trial | None:
         """Return the trained structure that is to be finished now, in `seconds`, if there is one."""
@@ -110,7 +125,8 @@ class Finals(Stage):
         return any(n not in self.space.choices for n in trial.decision)
 
     def _finishing_of(self, trial: Trial) -> Trial | None:
-        return next((t for t in self.of_stage("full") if t.parent == trial.number and self._is_finished(t)), None)
+        found = [t for t in self.of_stage("full") if t.parent == trial.number and self._is_finished(t)]
+        return min(found, key=lambda t: t.drop, default=None)
 
     def _file_seconds(self) -> float:
         """Return what it costs to save, time and score one candidate."""
@@ -271,18 +287,25 @@ class Finals(Stage):
         self.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
 
     def finish(self, trained: Trial, duration: float) -> None:
-        """Apply the finishers to a trained structure, let it settle at a tenth of the learning rate, verify it."""
+        """Apply the finishers to a trained structure, train it on for `duration` at a tenth of the rate, verify it.
+
+        Where finishers hardly cost anything it is verified before, and trained on only if it misses the limit.
+        """
         self.say(f"finishing trial {trained.number} in int8")
         decision = trained.decision.merge(self.finisher_decision())
         finished = self.bench.finish(self.bench.rebuild(trained), decision)
-        gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1, hints=())
-        limit = self.plan.limit(duration, self.limit_of(self.portion))
-        report = self.bench.train(finished.net, gentle, "finish", **limit)
         both = replace(
             finished,
             changed={**trained.changed, **finished.changed},
             skipped={**trained.skipped, **finished.skipped},
         )
+        if not self.portion:
+            found = self.verify(both, decision, trained.samples, trained.number)
+            duration = min(duration, self._left_after(1))
+            if self.bench.feasible(found) or duration < LEAST_SECONDS:
+                return
+        gentle = replace(self.job.recipe, learning_rate=self.job.recipe.learning_rate * 0.1, hints=())
+        report = self.bench.train(both.net, gentle, "finish", **self.plan.limit(duration, self.limit_of(self.portion)))
         self.verify(both, decision, trained.samples + report.samples, trained.number)
 
 

@@ -109,6 +109,19 @@ def test_what_is_left_of_the_damage_budget_is_not_filled_with_cuts_that_gain_not
     assert len(strategy.solve(latency, strategy.damage.mean, 1.0)) == 4
 
 
+def test_a_base_that_nothing_worthwhile_extends_gets_no_proposal() -> None:
+    """A random decision in its place would not contain the base; a search once spent four minutes on such."""
+    space = Space([Choice(f"b{i}:keep", (True, False), True) for i in range(4)])
+    strategy = Sensitivity(space, budgets=(0.021, 0.021))
+    strategy.believe({f"b{i}:keep": -0.1 for i in range(4)}, {f"b{i}:keep": 0.01 for i in range(4)})
+    strategy.base = Decision({"b0:keep": False, "b1:keep": False})
+    asked = strategy.ask(8)
+    assert asked and all(strategy.base.items() <= d.items() for d in asked)
+    assert strategy.ask(1) == [] and not strategy.ledger.exhausted
+    strategy.base = Decision()
+    assert len(strategy.ask(1)) == 1
+
+
 def test_a_chain_cuts_what_costs_least_first_and_each_link_contains_the_one_before() -> None:
     space = Space([Choice(f"b{i}:keep", (True, False), True) for i in range(5)])
     strategy = Sensitivity(space)

@@ -72,8 +72,8 @@ class Sensitivity(LedgerStrategy):
         self.latency.fit(decisions, [-math.log(max(o.values[0], 1e-6)) for o in seen])
         self.damage.fit(decisions, [o.values[1] for o in seen])
 
-    def propose(self) -> Decision:
-        """Return the first new solution among a few draws, or a random new point where all are known."""
+    def propose(self) -> Decision | None:
+        """Return the first new solution among a few draws; where all are known, a random point, or for a base None."""
         for attempt in range(DRAWS):
             generator = np.random.default_rng((self.ledger.seed, len(self.ledger.entries), attempt))
             low, high = self.budgets
@@ -85,7 +85,7 @@ class Sensitivity(LedgerStrategy):
             decision = self.solve(latency, damage, budget)
             if decision not in self.ledger.entries:
                 return decision
-        return draw(self.space, self.ledger.rng(), self.ledger.entries)
+        return None if self.base else draw(self.space, self.ledger.rng(), self.ledger.entries)
 
     def solve(self, log_latency: NDArray[np.float64], damage: NDArray[np.float64], budget: float) -> Decision:
         """Return the decision of least log latency whose damage is within `budget`, beyond that of the base.
