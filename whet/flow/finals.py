@@ -41,7 +41,7 @@ class Finals(Stage):
         """
         planned = self.plan.rounds(self.job.budget_seconds) if len(self.space) else 1
         while not self._exhausted():
-            rounds = max(planned - len(self._trained()), 0)
+            rounds = self._rounds(planned - len(self._trained()))
             share = self._share(rounds)
             due = self._due(rounds, share * self.settling if self.settling else 0.0)
             if due is not None and self._left_after(1) >= 0:
@@ -87,6 +87,13 @@ class Finals(Stage):
     def settling(self) -> float:
         """How long the training after the finishers is, in shares of the one before."""
         return self.portion / (1 - self.portion)
+
+    def _rounds(self, planned: int) -> int:
+        """Return how many more rounds there is time for, of those planned; one rather than none."""
+        for rounds in range(max(planned, 0), 1, -1):
+            if self._share(rounds) >= LEAST_SECONDS:
+                return rounds
+        return min(max(planned, 0), 1)
 
     def _share(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
