@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from whet.report.console import LiveProgress, front_table
+from whet.report.console import COLUMNS, LiveProgress, front_table
 from whet.report.figures import KINDS, layer_states
 from whet.report.report import ReportData, render
 
@@ -125,6 +125,9 @@ def test_front_table_shows_both_scores() -> None:
         "reference": {"val": 0.9, "test": None},
     }  # fmt: skip
     stream = io.StringIO()
-    Console(file=stream, width=200).print(front_table(shown))
-    text = stream.getvalue()
-    assert "x1.60 (1.50-1.70)" in text and "0.8920" in text and "0.8900" in text and "2 choices" in text
+    Console(file=stream, width=80).print(front_table(shown))
+    lines = stream.getvalue().splitlines()
+    head, row = (next(line.split() for line in lines if start in line) for start in ("speed-up", "x1.60"))
+    assert head == list(COLUMNS) and row[:6] == ["front/0", "x1.60", "1.50-1.70", "0.8920", "0.8900", "+0.0080"]
+    assert any(line.startswith("front/0: ") and "=" in line for line in lines)
+    assert all(len(line) <= 80 for line in lines)

@@ -72,7 +72,7 @@ class Finals(Stage):
     def portion(self) -> float:
         """The share of a structure's training that comes after the finishers.
 
-        Zero where the untouched network hardly loses by them, and where samples are not what is counted.
+        Zero where the untouched network hardly loses by them; a budget that counts samples keeps it.
         """
         return self.plan.quantized_share if self.job.finishers and not self._finishes_untrained() else 0.0
 

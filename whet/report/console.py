@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -70,32 +70,40 @@ class LiveProgress:
         return " · ".join(p for p in parts if p)
 
 
-def front_table(data: dict[str, Any]) -> Table:
-    """Return the delivered front, or the nearest candidate, as a table; `data` is `DeliveredFront.to_dict()`."""
+COLUMNS = ("file", "speed-up", "quartiles", "val", "test", "drop", "bytes", "setting")
+
+
+def front_table(data: dict[str, Any]) -> Group:
+    """Return the delivered front, or the nearest candidate, for 80 columns; `data` is `DeliveredFront.to_dict()`.
+
+    Below the table stands what was decided for each file.
+    """
     members = data["front"] or ([data["nearest"]] if data["nearest"] else [])
     title = "Front" if data["front"] else "Nothing met the limits; the nearest candidate"
-    metric, reference = data["metric"], data["reference"]
-    table = Table(title=title, caption=f"bar: {data['bar']}, uncompressed; reference: {_scores(metric, reference)}")
-    for name in ("file", "speed-up (quartiles)", f"{metric} val", "test", "drop", "bytes", "setting", "decision"):
-        table.add_column(name, overflow="fold")
-    for rank, m in enumerate(members):
+    names = [f"front/{rank}" if data["front"] else m["path"] for rank, m in enumerate(members)]
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="underline")
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=True)
+    for name, m in zip(names, members, strict=True):
         table.add_row(
-            f"front/{rank}" if data["front"] else m["path"],
-            f"x{m['speedup']:.2f} ({m['speedup_low']:.2f}-{m['speedup_high']:.2f})",
+            name,
+            f"x{m['speedup']:.2f}",
+            f"{m['speedup_low']:.2f}-{m['speedup_high']:.2f}",
             f"{m['val']:.4f}",
             "" if m["test"] is None else f"{m['test']:.4f}",
             f"{m['drop']:+.4f}",
             f"{m['size_bytes']:,}",
             m["setting"],
-            Text(_brief(m["decision"])),
         )
-    return table
+    decided = [Text(f"{name}: {_brief(m['decision'])}") for name, m in zip(names, members, strict=True)]
+    reference = Text(f"bar: {data['bar']}, uncompressed; reference: {_scores(data['metric'], data['reference'])}")
+    return Group(table, *decided, reference)
 
 
 def _brief(decision: dict[str, Any]) -> str:
     """Return the decision, or how many choices it makes where that would not fit; the manifest has them all."""
     text = ", ".join(f"{k}={v}" for k, v in decision.items()) or "as it is"
-    return text if len(text) <= 40 else f"{len(decision)} choices"
+    return text if len(text) <= 240 else f"{len(decision)} choices"
 
 
 def _scores(metric: str, reference: dict[str, float | None]) -> str:

@@ -32,9 +32,10 @@ class Sensitivity(LedgerStrategy):
 
     Two forecasts hold each choice's effect on log latency and on a power of the drop. A proposal draws both from
     their posteriors and a damage budget b, log-uniform in `budgets`, and solves the integer programme of
-    `whet.search.programme`. The draws spread the proposals; measured effects sharpen them. The same seed and log give
-    the same proposals. Where `base` is set, proposals contain it, `budgets` bound the damage beyond it, and the first
-    of them takes the forecasts' means instead of draws.
+    `whet.search.programme`; choices whose mean gain for their damage is below `LEAST` of the whole's are left out. The
+    draws spread the proposals; measured effects sharpen them. The same seed and log give the same proposals. Where
+    `base` is set, proposals contain it, `budgets` bound the damage beyond it, and the first of them takes the
+    forecasts' means instead of draws.
 
     The integer programme over layer-wise sensitivities is that of HAWQ-V3 (Yao et al., 2021), posterior draws are
     Thompson's (1933).
