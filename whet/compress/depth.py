@@ -92,16 +92,12 @@ def block_influence(net: Net, blocks: Sequence[Block], run: Run, samples: int = 
     """
     watched = {name for b in blocks for name in (b.shortcut, b.add)}
     distances: dict[str, list[Tensor]] = {b.site: [] for b in blocks}
-    training = net.module.training
-    net.eval()
-    try:
+    with net.evaluating():
         for inputs, _ in calibration(run.task, samples):
             values = _record(net, inputs, watched)
             for b in blocks:
                 before, after = (values[name].flatten(1) for name in (b.shortcut, b.add))
                 distances[b.site].append(1 - torch.cosine_similarity(before, after))
-    finally:
-        net.train(training)
     return {site: float(torch.cat(parts).mean()) for site, parts in distances.items()}
 
 

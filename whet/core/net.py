@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,15 +70,20 @@ class Net:
                     shapes[n.name] = tuple(out.shape)
                 return out
 
+        with self.evaluating(), torch.no_grad():
+            Recorder(self.module).run(*self.example)
+        return shapes
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Be in eval mode as long as the context lasts; each layer's own mode comes back, after an error too."""
         training = [module for module in self.module.modules() if module.training]
         self.module.eval()
         try:
-            with torch.no_grad():
-                Recorder(self.module).run(*self.example)
+            yield
         finally:
             for module in training:
                 module.training = True
-        return shapes
 
     def settle(self) -> Net:
         """Remove dead nodes and unused layers, recompile; call it after editing the graph."""

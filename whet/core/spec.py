@@ -56,14 +56,11 @@ def _no_dead_layers(net: Net) -> Iterator[str]:
 
 
 def _batch(net: Net) -> Iterator[str]:
-    was_training = net.module.training
-    net.eval()
-    with torch.no_grad():
+    with net.evaluating(), torch.no_grad():
         for batch in (1, 3):
             out = net(*(torch.cat([x, x])[:batch] for x in net.example))
             if not isinstance(out, Tensor) or out.shape[0] != batch:
                 yield f"a batch of {batch} gives {tuple(getattr(out, 'shape', ()))}"
-    net.train(was_training)
 
 
 def _at(net: Net, path: str) -> object:

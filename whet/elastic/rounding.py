@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from whet.core.errors import SpecError
 from whet.core.net import Net
-from whet.graph.fake_quantize import QUANTIZED, fake_quantize
+from whet.graph.fake_quantize import QUANTIZED, fake_quantize, weight_scale
 
 FEWEST_BITS = 2
 MOMENTUM = 0.95
@@ -59,7 +59,7 @@ class Rounding(nn.Module):
         found = {}
         for name in (f"{layer}.weight" for layer in _treated(net)):
             weight = tensors[name]
-            scale = weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-8) / most
+            scale = weight_scale(weight, most)
             found[name] = fake_quantize(weight, scale, torch.zeros(len(scale), dtype=torch.int64), 0, -most, most)
         return found
 

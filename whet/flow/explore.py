@@ -19,8 +19,9 @@ REACH = (1.5, 6.0)
 AIM = (0.6, 1.2)
 """The damage that a strategy may do when it is aimed, in shares of the drop that it is aimed at."""
 
-LEAST_SECONDS = 15.0
+EXPLORED_SECONDS = 15.0
 """How long candidates are tried at least, however long the probes took, where there is time."""
+
 LASTING = {"width": 3.0}
 """How many times more of a probe's damage outlasts a short training, by kind of choice, than of a dropped block's.
 
@@ -123,7 +124,7 @@ class Explore(Stage):
         observed = self.of_stage("short")
         for trial in observed:
             self._tell(trial)
-        least = min(LEAST_SECONDS, self.plan.explore_until * self.run_.budget.left_seconds)
+        least = min(EXPLORED_SECONDS, self.plan.explore_until * self.run_.budget.left_seconds)
         until = max(self.explore_until(), self.run_.budget.spent_seconds + least)
         until = min(until, self.job.budget_seconds - self.reserve_seconds)
         count = len(observed)

@@ -88,14 +88,9 @@ class Axes:
 
 def analyze(net: Net) -> Axes:
     """Return the axes of `net`, from one run of its example inputs in eval mode."""
-    training = net.module.training
     walk = _Walk(net)
-    net.eval()
-    try:
-        with torch.no_grad():
-            walk.run(*net.example)
-    finally:
-        net.train(training)
+    with net.evaluating(), torch.no_grad():
+        walk.run(*net.example)
     return _Grouping(walk).axes()
 
 

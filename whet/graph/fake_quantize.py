@@ -68,9 +68,9 @@ class ActivationQuantizer(nn.Module):
         return quantized
 
 
-def weight_scale(weight: Tensor) -> Tensor:
-    """Return the symmetric int8 scale of each output channel, `max |w| / 127`, shape `(out,)`."""
-    return weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-8) / WEIGHT_MAX
+def weight_scale(weight: Tensor, most: int = WEIGHT_MAX) -> Tensor:
+    """Return the symmetric scale of each output channel, `max |w| / most`, shape `(out,)`; by default that of int8."""
+    return weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-8) / most
 
 
 class IntegerWeight:

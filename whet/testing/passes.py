@@ -33,11 +33,8 @@ def same(a: Fingerprint, b: Fingerprint) -> bool:
 
 def outputs(net: Net, *inputs: Tensor) -> list[Tensor]:
     """Return the tensors that `net` computes in eval mode, without changing its mode."""
-    training = net.module.training
-    net.eval()
-    with torch.no_grad():
+    with net.evaluating(), torch.no_grad():
         out = net(*(inputs or net.example))
-    net.train(training)
     return [t for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, Tensor)]
 
 
