@@ -10,7 +10,7 @@ import pytest
 
 from whet.core.errors import ArtifactError, TargetError
 from whet.core.target import Artifact
-from whet.hardware.race import race
+from whet.hardware.race import _hardest, race
 
 pytestmark = pytest.mark.alone
 ONE, TWO = ({"runtime": "openvino", "precision": "f32", "threads": n} for n in (1, 2))
@@ -46,6 +46,10 @@ def test_a_file_that_no_setting_opens_is_lost_with_one_line_of_why() -> None:
     found = raced("plain", "broken")
     assert found.errors == {"broken": "'broken' is truncated."}
     assert "broken" not in found.latencies
+
+
+def test_the_bar_is_what_wins_most_rounds_not_what_has_the_least_median() -> None:
+    assert _hardest({"median": [1.0, 1.0, 1.0, 10.0, 10.0], "rounds": [0.9, 0.9, 5.0, 9.0, 9.0]}) == "rounds"
 
 
 def test_without_any_bar_there_is_no_race() -> None:

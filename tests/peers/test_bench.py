@@ -31,7 +31,8 @@ def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
         assert 0 < r["speedup_low"] <= r["speedup"] <= r["speedup_high"] and r["latency_ms"] > 0
         assert 0 < r["zstd_bytes"] <= r["size_bytes"] * 1.01
     fastest = max(r["speedup"] for (peer, _), r in rows.items() if peer == "runtime")
-    assert fastest == pytest.approx(1.0)
+    # Medians of ratios of three near-equals may go in a circle; the bar itself is at exactly 1.
+    assert 1.0 <= fastest < 1.1
     assert table["summary"]["speedup_ratio"] > 0
     assert len(list((tmp_path / "results").iterdir())) == 4
     for effort in table["efforts"]:
