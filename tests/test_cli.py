@@ -62,6 +62,8 @@ def test_the_page_of_methods_is_the_catalogue() -> None:
         (["optimize", "--target", "gpu"], "unknown target 'gpu'"),
         (["optimize", "absent.py:build"], "'absent.py' does not exist"),
         (["optimize", "weights.pth"], "nothing is unpickled"),
+        (["optimize", "absent.onnx"], "'absent.onnx' does not exist"),
+        (["measure", "absent.onnx"], "'absent.onnx' does not exist"),
         (["report", "nowhere"], "holds no study"),
         (["list", "--family", "passs"], "did you mean 'pass'"),
         (["bench", "latnecy"], "Did you mean 'latency'"),

@@ -70,15 +70,20 @@ def measure(
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Time a network, uncompressed, in every setting of a target, interleaved."""
+    """Time a network, uncompressed, in every setting of a target, interleaved; an ONNX file as it is."""
     from whet.hardware import targets
     from whet.hardware.device import fingerprint
 
     chosen = targets.get(target)
-    net, _ = network_of(task, network, data, lambda event: None)
-    with tempfile.TemporaryDirectory() as folder:
-        bar = targets.baselines(net.eval(), chosen, Path(folder), seconds=seconds)
-    found = bar.latencies
+    if network is not None and network.endswith(".onnx"):
+        from whet.onnx_reader import example_of
+
+        inputs = [x.numpy() for x in example_of(network)]
+        found = targets.measure_file(Path(network), chosen, inputs, seconds=seconds).latencies
+    else:
+        net, _ = network_of(task, network, data, lambda event: None)
+        with tempfile.TemporaryDirectory() as folder:
+            found = targets.baselines(net.eval(), chosen, Path(folder), seconds=seconds).latencies
     rows = sorted(found.values(), key=lambda x: x.latency_ms)
     if as_json:
         print(json.dumps({"device": fingerprint().to_dict(), "settings": [vars(r) for r in rows]}))

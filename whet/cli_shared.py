@@ -10,7 +10,8 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
 Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
 NetworkArgument = Annotated[
-    str | None, typer.Argument(help="A network of the task, FILE.pt2, or FILE.py:FUNCTION. Default: the task's own.")
+    str | None,
+    typer.Argument(help="A network of the task, FILE.pt2, FILE.onnx or FILE.py:FUNCTION. Default: the task's own."),
 ]
 
 

@@ -88,6 +88,26 @@ def test_tied_weights_stay_tied() -> None:
     assert net.parameter_count == 160
 
 
+class OneScale(nn.Module):
+    """Two norms with one scale between them, and statistics of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.first = nn.BatchNorm1d(4), nn.Module()
+        self.first.register_buffer("running_mean", torch.randn(4))
+        self.first.register_buffer("running_var", torch.rand(4) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        y = nn.functional.batch_norm(x, self.first.running_mean, self.first.running_var, norm.weight, norm.bias)
+        return norm(y)
+
+
+def test_a_layer_does_not_hide_the_tensors_of_another_of_its_name() -> None:
+    net = whet.lift(OneScale().eval(), torch.randn(2, 4))
+    assert isinstance(net.layers()["norm"], nn.BatchNorm1d) and len(net.layers()) == 1
+
+
 def test_source_is_left_alone() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2)).train()
     net = whet.lift(module, torch.randn(1, 4))

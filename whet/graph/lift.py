@@ -6,6 +6,7 @@ import importlib.util
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ def lift(
 ) -> Net:
     """Return `source` as a `Net`, numerically identical to it in eval mode.
 
-    `source` is a module, the path of a `.pt2` file, or `FILE.py:FUNCTION`, whose function returns a module or
-    `(module, example)`. `example` holds one tensor per input, the batch in dimension 0; a batch of one is doubled,
-    because torch.export would take it for a constant. Of a network with several outputs the first tensor is kept
-    (a transformer's logits or last hidden state). `check` compares with the source at batches of 1, 2 and 3.
+    `source` is a module, the path of a `.pt2` or an `.onnx` file, or `FILE.py:FUNCTION`, whose function returns a
+    module or `(module, example)`. `example` holds one tensor per input, the batch in dimension 0; a batch of one is
+    doubled, because torch.export would take it for a constant; an ONNX file whose shapes leave only the batch free
+    needs none. Of a network with several outputs the first tensor is kept (a transformer's logits or last hidden
+    state). `check` compares with the source at batches of 1, 2 and 3.
 
     Raises: LiftError, naming the operation and the line of the source where the network does not export.
     """
@@ -42,7 +44,8 @@ def lift(
         finally:
             module.train()
     inputs = _inputs(example, source)
-    label = name or (type(module).__name__.lower() if isinstance(module, nn.Module) else Path(str(source)).stem)
+    file = not isinstance(source, nn.Module) and Path(source).suffix in {".pt2", ".onnx"}
+    label = name or (Path(str(source)).stem if file else type(module).__name__.lower())
     if isinstance(module, ExportedProgram):
         program, original = module, None
     else:
@@ -60,12 +63,12 @@ def _resolve(source: Source, example: Any) -> tuple[nn.Module | ExportedProgram,
     if isinstance(source, nn.Module):
         return source, example
     if not isinstance(source, str | Path):
-        raise LiftError(f"a network is a module, FILE.pt2 or FILE.py:FUNCTION; got {type(source).__name__}.")
+        raise LiftError(f"a network is a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION; got {type(source).__name__}.")
     path, _, function = str(source).partition(".py:")
     if function:
         return _call(Path(path + ".py"), function, example)
     suffix = Path(source).suffix
-    readers: dict[str, Callable[[Path, Any], Any]] = {".pt2": _load_program, ".onnx": _refuse_onnx}
+    readers: dict[str, Callable[[Path, Any], Any]] = {".pt2": _load_program, ".onnx": _read_onnx}
     if suffix in readers:
         if not Path(source).exists():
             raise LiftError(f"network file '{source}' does not exist.")
@@ -76,7 +79,7 @@ def _resolve(source: Source, example: Any) -> tuple[nn.Module | ExportedProgram,
             f"'{source}' is a pickle, and nothing is unpickled: it could run any code. Save the network with "
             "torch.export.save to a .pt2 file, or give FILE.py:FUNCTION and load weights from safetensors there."
         )
-    raise LiftError(f"'{source}' is no network: give a module, FILE.pt2 or FILE.py:FUNCTION.")
+    raise LiftError(f"'{source}' is no network: give a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION.")
 
 
 def _call(path: Path, function: str, example: Any) -> tuple[nn.Module, Any]:
@@ -106,8 +109,10 @@ def _load_program(path: Path, example: Any) -> tuple[ExportedProgram, Any]:
     return program, example
 
 
-def _refuse_onnx(path: Path, example: Any) -> tuple[ExportedProgram, Any]:
-    raise LiftError(f"'{path}': ONNX files cannot be lifted yet; give the module, a .pt2 file or FILE.py:FUNCTION.")
+def _read_onnx(path: Path, example: Any) -> tuple[nn.Module, Any]:
+    # Imported only here: whoever lifts modules does not wait for onnx.
+    found: tuple[nn.Module, Any] = import_module("whet.onnx_reader").read(path, example)
+    return found
 
 
 def _inputs(example: Any, source: Source) -> tuple[Tensor, ...]:
@@ -126,11 +131,15 @@ def _inputs(example: Any, source: Source) -> tuple[Tensor, ...]:
 
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    shapes = tuple({0: Dim.DYNAMIC} for _ in inputs)
+    # An ONNX file may leave more free than the batch; what its operators do not leave free is fixed to the example's.
+    free = getattr(module, "free_axes", [()] * len(inputs))
+    shapes = tuple({0: Dim.DYNAMIC, **dict.fromkeys(axes, Dim.AUTO)} for axes in free)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
+    except LiftError:
+        raise
     except Exception as error:
         raise LiftError(_why(module, error)) from error
 
@@ -158,6 +167,7 @@ class _Rebuild:
         self.program, self.original = program, original
         self.root = nn.Module()
         self.graph = fx.Graph()
+        self.state: dict[str, Any] = {**program.state_dict, **program.constants}
         self.tensors: dict[str, Tensor] = {}
         self.paths: dict[str, str] = {}
         self.copies: dict[int, Tensor] = {}
@@ -180,11 +190,10 @@ class _Rebuild:
 
     def _bind_inputs(self) -> None:
         """Give each placeholder of a parameter, buffer or constant its tensor and dotted name."""
-        state = {**self.program.state_dict, **self.program.constants}
         for spec in self.program.graph_signature.input_specs:
             if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
                 name, path = str(spec.arg.name), str(spec.target)
-                self.tensors[name], self.paths[name] = state[path], path
+                self.tensors[name], self.paths[name] = self.state[path], path
                 self.buffers[path] = spec.persistent is not False and spec.kind == InputKind.BUFFER
 
     def _copy(self, owner: fx.GraphModule, graph: fx.Graph, mapped: dict[fx.Node, Any]) -> None:
@@ -257,12 +266,19 @@ class _Rebuild:
         known = {v.name: self.tensors[v.name] for v in named.values() if isinstance(v, fx.Node)}
         values = {k: known.get(v.name, v.meta.get("val")) if isinstance(v, fx.Node) else v for k, v in symbolic.items()}
         path = self._path(node, [symbolic[a] for a, _ in row.tensors[:1]])
+        if path is not None and any(self._is_another(f"{path}.{at}", values[a]) for a, at in row.tensors):
+            return None
         literals = tuple((k, str(v)) for k, v in symbolic.items() if not isinstance(v, fx.Node) and k not in row.inputs)
         call = (node.target, literals, tuple(str(v) for v in named.values()))
         if path is None or self.calls.setdefault(path, call) != call:
             return None
         self._place_layer(path, row, values)
         return path, row, symbolic
+
+    def _is_another(self, path: str, tensor: Tensor | None) -> bool:
+        """Say whether the network has another tensor at a path: a layer there would hide it."""
+        known = self.state.get(path)
+        return known is not None and tensor is not None and known.data_ptr() != tensor.data_ptr()
 
     def _path(self, node: fx.Node, weight: list[Any]) -> str | None:
         """Return the layer's dotted name: that of the module being called, or of the owner of its weight."""

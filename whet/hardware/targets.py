@@ -217,7 +217,23 @@ def baselines(
     Raises: TargetError if no setting runs the network.
     """
     inputs = inputs_of(net) if example is None else tuple(example)
-    artifacts, unfit = _saved(net, target, folder)
+    return _timed(target, *_saved(net, target, folder), inputs, f"'{net.name}'", options)
+
+
+def measure_file(path: Path, target: Target, example: Sequence[Array], **options: Any) -> Bar:
+    """Measure an ONNX file as it is in every setting of the target that reads such files; nothing is lifted.
+
+    `example` holds its inputs; `options` go to `measure`. Raises: TargetError if no setting runs it.
+    """
+    settings = [each for each in target.all_settings() if each["runtime"] != "inductor"]
+    artifacts = {setting_name(each): Artifact(path, each) for each in settings}
+    return _timed(target, artifacts, {}, example, f"'{path}'", options)
+
+
+def _timed(
+    target: Target, artifacts: Mapping[str, Artifact], unfit: dict[str, str], inputs: Sequence[Array], what: str,
+    options: Mapping[str, Any],
+) -> Bar:  # fmt: skip
     sessions: dict[str, Session] = {}
     for name, artifact in artifacts.items():
         try:
@@ -225,7 +241,7 @@ def baselines(
         except TargetError as error:
             unfit[name] = str(error)
     if not sessions:
-        raise TargetError(f"no setting runs '{net.name}': {'; '.join(sorted(set(unfit.values())))}")
+        raise TargetError(f"no setting runs {what}: {'; '.join(sorted(set(unfit.values())))}")
     calls = {name: partial(session, *inputs) for name, session in sessions.items()}
     latencies = measure(calls, next(iter(calls)), **options)
     best = max(latencies.values(), key=lambda latency: latency.ratio).name

@@ -1,0 +1,58 @@
+"""The command line on ONNX files, as a user without the network's code has them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+from onnx_files import info, model_of, saved
+
+from whet import tasks
+
+pytestmark = pytest.mark.alone
+
+
+def whet(*words: str) -> Any:
+    done = subprocess.run([sys.executable, "-m", "whet", *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_file_is_optimized_as_its_source_is(tmp_path: Path) -> None:
+    module, example = tasks.get("digits").trained("digits_cnn")
+    shapes = tuple({0: torch.export.Dim("batch", min=1, max=4096)} for _ in example)
+    path = tmp_path / "digits.onnx"
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, example, path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    front = whet("optimize", str(path), "--task", "digits", "--budget", "45s", "--out", str(tmp_path / "out"), "--json")
+    assert front["met"] and front["reference"]["val"] > 0.95
+    best = max(front["front"], key=lambda member: member["speedup"])
+    assert best["speedup"] > 1.5 and best["drop"] <= 0.01 and best["test"] > 0.9
+    assert any(key.endswith((":width", ":keep")) for key in best["decision"])
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_file_that_cannot_be_lifted_is_measured_as_it_is(tmp_path: Path) -> None:
+    yes = helper.make_graph([helper.make_node("Relu", ["x"], ["t"])], "yes", [], [info("t")])
+    no = helper.make_graph([helper.make_node("Neg", ["x"], ["n"])], "no", [], [info("n")])
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Greater", ["m", "half"], ["is"]),
+        helper.make_node("If", ["is"], ["y"], then_branch=yes, else_branch=no),
+    ]
+    weights = {"half": np.array(0.5, np.float32)}
+    path = saved(model_of(nodes, {"x": ["batch", 3]}, ["y"], weights), tmp_path / "branch.onnx")
+    found = whet("measure", str(path), "--seconds", "2", "--json")
+    runtimes = {row["name"].split("/")[0] for row in found["settings"]}
+    assert "onnxruntime" in runtimes and all(row["latency_ms"] > 0 for row in found["settings"])
