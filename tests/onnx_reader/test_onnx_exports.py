@@ -10,8 +10,14 @@ from export_cases import ARCHITECTURES, NOT_WRITTEN, build, by_graph, by_trace, 
 from torch import nn
 
 import whet
+from whet.compress.depth import Depth
+from whet.compress.quantize.static import StaticQuantization
+from whet.compress.width import Width
+from whet.core.passes import Chain
+from whet.core.space import Decision
 from whet.graph.axes import analyze
 from whet.hardware.onnx_export import export_onnx
+from whet.testing.runs import AlignedTarget, planning_run
 
 LAYERED = (nn.Conv2d, nn.Linear, nn.Embedding, nn.LayerNorm)
 
@@ -81,6 +87,25 @@ def test_what_was_read_trains(name: str, tmp_path: Path) -> None:
     assert parameters and all(p.grad is not None for p in parameters.values())
     trained = sum(p.numel() for p in module.parameters())
     assert sum(p.numel() for p in parameters.values()) == pytest.approx(trained, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "encoder"])
+def test_passes_treat_it_as_they_treat_its_source(name: str, tmp_path: Path) -> None:
+    module, example, _ = source(name)
+    read = whet.lift(by_graph(module, example, tmp_path / "model.onnx"), example, check=False)
+    chain, small = Chain((Depth(), Width(), StaticQuantization())), []
+    nets = [whet.lift(module, example, check=False), read]
+    spaces = [chain.space(net, AlignedTarget(4)) for net in nets]  # type: ignore[arg-type]
+    assert [(c.name, c.values) for c in spaces[0]] == [(c.name, c.values) for c in spaces[1]]
+    depth = next(c.name for c in spaces[0] if c.name.endswith(":keep"))
+    widths = {c.name: 0.5 for c in spaces[0] if c.name.endswith(":width")}
+    for net in nets:
+        result = chain.apply(net, Decision({depth: False, "network:int8": "all", **widths}), planning_run(net, 4))
+        assert not result.skipped
+        small.append(result.net)
+        assert torch.isfinite(result.net(*example)).all()
+    assert widths and small[1].parameter_count < 0.5 * read.parameter_count
+    assert small[1].parameter_count == pytest.approx(small[0].parameter_count, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "mlp", "encoder"])
