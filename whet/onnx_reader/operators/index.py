@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from whet.onnx_reader.table import Attributes, Call, Row, Rows, choice
-from whet.onnx_reader.values import UNSIGNED, Array, Value, at, ints, is_host, scalar, settled, tensor
+from whet.onnx_reader.values import UNSIGNED, Array, Value, at, ints, is_host, is_symbolic, scalar, settled, tensor
 
 FAR = 1 << 30
 """Bounds of slices beyond this mean the end."""
@@ -34,6 +34,8 @@ def sliced(value: Value, axis: int, start: Any, end: Any, step: int) -> Value:
     """Return a slice along one axis; a negative step picks element by element, which torch's slices cannot."""
     before = (slice(None),) * axis
     low = isinstance(end, int) and step < 0 and end < -FAR
+    if isinstance(value, np.ndarray) and not is_symbolic(value) and torch.SymInt in (type(start), type(end)):
+        value = tensor(value)  # numpy would take the example's size for the only one
     if isinstance(value, np.ndarray):
         return settled(value[(*before, slice(start, None if low else end, step))])
     if step > 0:
