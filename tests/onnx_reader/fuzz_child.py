@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import resource
 import signal
 import sys
@@ -121,6 +122,12 @@ def against_reference(data: bytes, module: Any, inputs: tuple[torch.Tensor, ...]
     return "same" if close.all() else f"bad: {(~close).sum()} of {close.size} numbers differ"
 
 
+def peak_bytes() -> int:
+    """Return the most memory that this process had; what `getrusage` says begins at that of who started it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) * 1024  # type: ignore[index]
+
+
 def alarm(*_: Any) -> None:
     raise TooLong
 
@@ -148,8 +155,7 @@ def main() -> None:
                 (folder / f"bad{seed}_{i}.bin").write_bytes(data)
             if time.monotonic() > end:
                 break
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"counts": counts, "bad": bad, "peak_bytes": peak}))
+    print(json.dumps({"counts": counts, "bad": bad, "peak_bytes": peak_bytes()}))
 
 
 if __name__ == "__main__":

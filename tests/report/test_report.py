@@ -119,6 +119,14 @@ def test_progress_is_lines_where_there_is_no_terminal() -> None:
     assert "trial 3" in lines[2] and "best x1.50" in lines[2] and "step" not in lines[2]
 
 
+def test_a_new_row_begins_without_the_best_of_the_one_before() -> None:
+    with LiveProgress(console=Console(file=io.StringIO())) as progress:
+        progress({"stage": "full", "trial": 3, "best": "x1.50 at drop +0.0010", "row": "narrower alone"})
+        progress({"stage": "training", "row": "int8 alone"})
+        line = progress.__self__.line()  # type: ignore[attr-defined]
+    assert "int8 alone" in line and "best" not in line and "trial" not in line
+
+
 def test_front_table_shows_both_scores() -> None:
     shown = {
         "front": [member(2, 1.6, 0.008)], "nearest": None, "metric": "accuracy", "bar": "openvino/bf16/1",

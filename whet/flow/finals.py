@@ -113,11 +113,13 @@ class Finals(Stage):
         if limit is None:
             return max(waiting, key=self._forecast_speedup, default=None)
         reach = limit if rounds else HOPELESS * limit
-        waiting = [t for t in waiting if t.drop <= reach and self._forecast_speedup(t) > self._best_speedup()]
+        # Where only finishers are searched, the noise in the original's own speed must not keep them from being tried.
+        alone, best = not len(self.space), self._best_speedup()
+        waiting = [t for t in waiting if t.drop <= reach and (alone or self._forecast_speedup(t) > best)]
         finished = (t for t in self.of_stage("full") if t.samples and self._is_finished(t))
         if rounds and any(map(self.bench.feasible, finished)):
             return None
-        worth = self._worth(waiting, limit, seconds, self._best_speedup())
+        worth = self._worth(waiting, limit, seconds, best)
         return max(waiting, key=lambda t: worth[t.number], default=None)
 
     def limit_of(self, share: float) -> float | None:

@@ -42,6 +42,8 @@ class LiveProgress:
 
     def update(self, event: dict[str, Any]) -> None:
         """Take in an event and show it."""
+        if event.get("row") != self.state.get("row"):
+            self.state = {}
         changed = event.get("stage") not in (None, self.state.get("stage"))
         if changed:
             self.state = {k: v for k, v in self.state.items() if k in ("best", "trial", "row")}
