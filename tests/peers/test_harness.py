@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from whet.core.errors import UnknownNameError, WhetError
@@ -46,6 +47,14 @@ def test_a_peer_works_and_hands_files_in(tmp_path: Path, work: Work) -> None:
     (delivered,) = work.delivered()
     assert (delivered.name, delivered.runtime, delivered.precision) == ("a file", "openvino", "f32")
     assert Path(delivered.path).read_text() == "x"
+
+
+def test_peak_memory_is_the_peers_own_not_that_of_who_started_it(tmp_path: Path, work: Work) -> None:
+    held = np.ones(600 << 17)  # 600 MB here
+    place = peer(tmp_path / "peers", "small", "import time; x = b'x' * (200 << 20); time.sleep(0.5)")
+    effort = harness.work_of(place, work, install=False, progress=lambda event: None)
+    assert effort.error == "" and held.nbytes == 600 << 20
+    assert 200 < effort.peak_memory_mb < 300
 
 
 def test_a_failure_is_its_last_line_and_earlier_files_count(tmp_path: Path, work: Work) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -76,18 +77,25 @@ def _package() -> Path:
 
 def _wait(child: subprocess.Popen[bytes], limit: float) -> tuple[int, float]:
     """Wait for a child, at most `limit` seconds; return its exit code and its peak memory in MB."""
-    until = time.monotonic() + limit
-    while True:
-        done, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if done:
-            child.returncode = os.waitstatus_to_exitcode(status)
-            return child.returncode, usage.ru_maxrss / 1024
+    until, peak = time.monotonic() + limit, 0.0
+    while (code := child.poll()) is None:
+        peak = max(peak, _peak_memory_mb(child.pid))
         if time.monotonic() > until:
             os.killpg(child.pid, signal.SIGKILL)
-            _, _, usage = os.wait4(child.pid, 0)
-            child.returncode = -signal.SIGKILL
-            return child.returncode, usage.ru_maxrss / 1024
+            child.wait()
+            return -signal.SIGKILL, peak
         time.sleep(0.1)
+    return code, peak
+
+
+def _peak_memory_mb(process: int) -> float:
+    """Return the most memory that a running process had; what it leaves behind begins at its parent's own."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s*(\d+)", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def _reason(code: int, log: Path) -> str:
