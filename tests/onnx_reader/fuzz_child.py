@@ -8,8 +8,8 @@ cases that should not have happened.
 from __future__ import annotations
 
 import json
+import os
 import random
-import re
 import resource
 import signal
 import sys
@@ -29,6 +29,7 @@ from onnx.reference import ReferenceEvaluator
 from whet.core.errors import LiftError
 from whet.onnx_reader import read
 from whet.onnx_reader.values import array
+from whet.peers.harness import peak_memory_mb
 
 MEMORY = 12 << 30
 SECONDS = 10
@@ -122,12 +123,6 @@ def against_reference(data: bytes, module: Any, inputs: tuple[torch.Tensor, ...]
     return "same" if close.all() else f"bad: {(~close).sum()} of {close.size} numbers differ"
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process had; what `getrusage` says begins at that of who started it."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) * 1024  # type: ignore[index]
-
-
 def alarm(*_: Any) -> None:
     raise TooLong
 
@@ -155,7 +150,7 @@ def main() -> None:
                 (folder / f"bad{seed}_{i}.bin").write_bytes(data)
             if time.monotonic() > end:
                 break
-    print(json.dumps({"counts": counts, "bad": bad, "peak_bytes": peak_bytes()}))
+    print(json.dumps({"counts": counts, "bad": bad, "peak_bytes": peak_memory_mb(os.getpid()) * 2**20}))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from whet.core.errors import LiftError
-from whet.core.net import Net
+from whet.core.net import Net, owner_at
 from whet.graph.layers import ASSERTIONS, GETITEM, LAYERS, bind
 
 Source = nn.Module | str | Path
@@ -319,14 +319,7 @@ class _Rebuild:
         return self.copies[id(tensor)]
 
     def _place(self, path: str, value: nn.Module | Tensor) -> None:
-        owner = self.root
-        *parents, last = path.split(".")
-        for part in parents:
-            if part not in owner._modules:
-                owner.add_module(part, nn.Module())
-            inner = owner._modules[part]
-            assert inner is not None
-            owner = inner
+        owner, last = owner_at(self.root, path)
         if isinstance(value, nn.Module):
             before = owner._modules.get(last)
             for name, child in before._modules.items() if before is not None else ():

@@ -7,6 +7,7 @@ import re
 
 from torch import Tensor, nn
 
+from whet.core.net import owner_at
 from whet.onnx_reader.graph import Step
 
 ENDINGS = (
@@ -112,14 +113,7 @@ class Places:
 
     def put(self, path: str, value: nn.Module | nn.Parameter | Tensor) -> None:
         """Place a layer, a parameter or a buffer; the modules on the way are made where they are missing."""
-        *parents, last = path.split(".")
-        module = self.root
-        for part in parents:
-            if part not in module._modules:
-                module.add_module(part, nn.Module())
-            inner = module._modules[part]
-            assert inner is not None
-            module = inner
+        module, last = owner_at(self.root, path)
         if isinstance(value, nn.Module):
             module.add_module(last, value)
         elif isinstance(value, nn.Parameter):

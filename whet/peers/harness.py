@@ -79,7 +79,7 @@ def _wait(child: subprocess.Popen[bytes], limit: float) -> tuple[int, float]:
     """Wait for a child, at most `limit` seconds; return its exit code and its peak memory in MB."""
     until, peak = time.monotonic() + limit, 0.0
     while (code := child.poll()) is None:
-        peak = max(peak, _peak_memory_mb(child.pid))
+        peak = max(peak, peak_memory_mb(child.pid))
         if time.monotonic() > until:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -88,7 +88,7 @@ def _wait(child: subprocess.Popen[bytes], limit: float) -> tuple[int, float]:
     return code, peak
 
 
-def _peak_memory_mb(process: int) -> float:
+def peak_memory_mb(process: int) -> float:
     """Return the most memory that a running process had; what it leaves behind begins at its parent's own."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
