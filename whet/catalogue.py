@@ -78,6 +78,7 @@ METHODS = tuple(
         ("train.fit", "whet.train.fit:fit", "training", "hinton2015distilling"),
         ("train.hints", "whet.train.hints:alike_layers", "training", "romero2015fitnets"),
         ("train.recalibrate", "whet.train.recalibrate:recalibrate", "training", "yu2019slimmable"),
+        ("train.restore-norms", "whet.train.restore_norms:restore_batch_norms", "training", "ioffe2015batch"),
         ("elastic.relaxation", "whet.elastic.relaxation:Relaxation", "elastic", ""),
         ("elastic.one-shot", "whet.elastic.gated:one_shot", "elastic", "cai2019proxyless"),
         ("elastic.noise", "whet.elastic.noise:with_noise", "elastic", "shvetsov2022quantnas"),

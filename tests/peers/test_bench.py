@@ -19,7 +19,7 @@ ADAPTERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 
 def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
     table = bench.run(
-        "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="30s", quick=True
+        "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="20s", quick=True
     )
     rows = {(r["peer"], r["name"]): r for r in table["rows"]}
     assert {peer for peer, _ in rows} == set(bench.QUICK)

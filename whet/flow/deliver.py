@@ -188,7 +188,7 @@ def _report(bench: Workbench, front: DeliveredFront) -> None:
     """Write `report.html` from the study and the front, and keep its data in the study."""
     memo = bench.study.recall("prepared")
     delivered = {m.number for m in front.members} or ({front.nearest.number} if front.nearest else set())
-    skipped: dict[str, str] = {}
+    skipped = dict(bench.job.skipped)
     for trial in bench.study.trials:
         if trial.number in delivered:
             skipped.update(trial.skipped)

@@ -21,7 +21,7 @@ class Job:
     `passes` change the structure and are searched; `finishers` (int8) need no training of their own and are tried
     on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`. `trials` ends
     the exploration after so many candidates; without it the budget alone does. `elastic` trains all candidates at
-    once before that, in place of one by one.
+    once before that, in place of one by one. `skipped` says of layers of `net` why they were left as they came.
     """
 
     net: Net
@@ -39,6 +39,7 @@ class Job:
     command: str = ""
     epochs: float | None = None
     elastic: bool = False
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def space(self) -> Space:
         total = Space()

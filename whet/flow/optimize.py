@@ -28,6 +28,7 @@ from whet.flow.job import Job
 from whet.flow.limits import fraction, seconds
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
+from whet.train.restore_norms import restore_batch_norms
 
 PASS_NAMES = {
     "depth": "whet.compress.depth:Depth",
@@ -117,6 +118,7 @@ def _opened(job: Job, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
     from whet.train.memory import TeacherMemory
 
     clock = Budget(job.budget_seconds)
+    job = _with_norms(job, progress)
     space = job.space()
     for item in job.finishers:
         space = space + item.space(job.net, job.target)
@@ -128,6 +130,16 @@ def _opened(job: Job, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
         plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)
         job = replace(job, passes=frozen(job.passes, job.net, run))
     return Workbench(job, study, run), plan
+
+
+def _with_norms(job: Job, progress: Progress) -> Job:
+    """Put back the batch norms that an exporter folded into the network's convolutions."""
+    net, left = restore_batch_norms(job.net, job.task.train) if job.task.train is not None else (job.net, {})
+    added = len(net.layers()) - len(job.net.layers())
+    if not added:
+        return job
+    progress({"stage": f"batch norms put back behind {added} convolutions", "seconds_left": job.budget_seconds})
+    return replace(job, net=net, skipped=left)
 
 
 def _search(bench: Workbench, plan: Plan) -> None:
