@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,63 +9,34 @@ import pytest
 import torch
 from onnx import helper
 from onnx_files import floats, model_of, saved
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantType
+from other_cases import ACTIVATIONS, FORMS, activations, quantized, steps_off, weighted
 from torch import nn
 
 import whet
-from whet.hardware.onnx_export import export_onnx
-from whet.networks.resnet import resnet
+from whet.graph.axes import analyze
 from whet.onnx_reader import read
 
 
-class Batches(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, name: str) -> None:
-        generator = torch.Generator().manual_seed(1)
-        self.left = [{name: torch.randn(2, 3, 32, 32, generator=generator).numpy()} for _ in range(8)]
-
-    def get_next(self) -> Any:
-        return self.left.pop() if self.left else None
-
-
-def quantized(tmp_path: Path, form: Any, activation: Any, per_channel: bool) -> tuple[Path, Any]:
-    """Return a ResNet-20 that ONNX Runtime quantised, and its float network with folded norms."""
-    torch.manual_seed(0)
-    module = resnet(20).eval()
-    source = export_onnx(whet.lift(module, torch.randn(2, 3, 32, 32)), tmp_path / "float.onnx")
-    net = whet.lift(source)
-    path = tmp_path / "int8.onnx"
-    name = onnxruntime.InferenceSession(str(source)).get_inputs()[0].name
-    with contextlib.redirect_stdout(io.StringIO()):
-        quantize_static(
-            source, path, Batches(name), quant_format=form, activation_type=activation, weight_type=QuantType.QInt8,
-            per_channel=per_channel,
-        )  # fmt: skip
-    return path, net
-
-
-@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator])
-@pytest.mark.parametrize(("activation", "per_channel"), [(QuantType.QUInt8, True), (QuantType.QInt8, False)])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(("activation", "per_channel"), ACTIVATIONS.values(), ids=ACTIVATIONS)
 def test_a_quantised_resnet_is_its_float_network_and_a_decision(
     form: Any, activation: Any, per_channel: bool, tmp_path: Path
 ) -> None:
     path, source = quantized(tmp_path, form, activation, per_channel)
     module, _ = read(path)
     net = whet.lift(path)
-    layers = {n: m for n, m in source.layers().items() if isinstance(m, nn.Conv2d | nn.Linear)}
-    found = {n: m for n, m in net.layers().items() if isinstance(m, nn.Conv2d | nn.Linear)}
-    assert len(found) == len(layers)
-    for (_, layer), (name, stored) in zip(layers.items(), found.items(), strict=True):
-        how = module.quantization[f"{name}.weight"]
-        step = torch.from_numpy(np.asarray(how.scale, np.float32).reshape(-1, *[1] * (stored.weight.dim() - 1)))
-        assert ((stored.weight - layer.weight).abs() <= 0.51 * step + 1e-6).all(), name
-        assert how.dtype == "int8"
+    assert len(weighted(net)) == len(weighted(source))
+    assert all(steps <= 0.51 for steps in steps_off(net, source, module.quantization).values())
+    assert {module.quantization[f"{name}.weight"].dtype for name in weighted(net)} == {"int8"}
     relus = [sum("relu" in str(node.target) for node in each.graph.nodes) for each in (source, net)]
     assert relus[0] == relus[1]
-    assert sum(not key.endswith((".weight", ".bias")) for key in module.quantization) >= 20
+    assert activations(module.quantization) >= 20
     assert not any("quantize" in str(node.target) for node in net.graph.nodes)
+    assert analyze(net).cuttable_share == analyze(source).cuttable_share
 
 
-@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_it_computes_what_the_runtime_computes_but_for_rounding(form: Any, tmp_path: Path) -> None:
     path, source = quantized(tmp_path, form, QuantType.QUInt8, True)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

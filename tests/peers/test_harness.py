@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from whet.core.errors import UnknownNameError, WhetError
+from whet.core.task import Task
 from whet.peers import harness
 from whet.peers.environment import environment
 from whet.peers.work import Work
+from whet.tasks.bundle import Bundle
 
 
 def peer(folder: Path, name: str, code: str) -> Path:
@@ -47,6 +50,14 @@ def test_a_peer_works_and_hands_files_in(tmp_path: Path, work: Work) -> None:
     (delivered,) = work.delivered()
     assert (delivered.name, delivered.runtime, delivered.precision) == ("a file", "openvino", "f32")
     assert Path(delivered.path).read_text() == "x"
+
+
+def test_an_error_is_scored_so_that_ratios_keep_their_sense(work: Work) -> None:
+    batches = [(torch.ones(2, 1), torch.ones(2, 1))]
+    task = Task("mine", batches, batches, torch.nn.functional.mse_loss, lambda o, t: float(o.sum()), direction="min")
+    work._bundle = Bundle(task, {}, ())
+    good, worse = work.score(lambda x: x), work.score(lambda x: 1.01 * x)
+    assert good == 0.5 and worse == pytest.approx(good / 1.01)
 
 
 def test_peak_memory_is_the_peers_own_not_that_of_who_started_it(tmp_path: Path, work: Work) -> None:

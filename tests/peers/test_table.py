@@ -56,7 +56,7 @@ def test_a_loss_is_said_as_plainly_as_a_win() -> None:
 def test_a_side_without_anything_within_the_point_has_no_ratio() -> None:
     found = summary([ROWS[0], ROWS[2], ROWS[3]])
     assert found["best_peer_speedup"] is None and found["speedup_ratio"] is None
-    assert summary_line(table([ROWS[0], ROWS[2], ROWS[3]])).endswith("best peer xNone.")
+    assert summary_line(table([ROWS[0], ROWS[2], ROWS[3]])).endswith("the best peer nothing within a point.")
 
 
 def test_latency_only_rows_all_count() -> None:

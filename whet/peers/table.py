@@ -45,7 +45,9 @@ def summary_line(table: Mapping[str, Any]) -> str:
     """Say the outcome in one sentence."""
     s = table["summary"]
     if s["speedup_ratio"] is None:
-        return f"{table['network']} on {table['task']}: whet x{s['whet_speedup']}, best peer x{s['best_peer_speedup']}."
+        sides = (("whet", s["whet_speedup"]), ("the best peer", s["best_peer_speedup"]))
+        told = ", ".join(f"{who} {f'x{best:.2f}' if best else 'nothing within a point'}" for who, best in sides)
+        return f"{table['network']} on {table['task']}: {told}."
     area = "" if s["hypervolume_ratio"] is None else f", hypervolume ratio {s['hypervolume_ratio']:.2f}"
     ours = f"whet x{s['whet_speedup']:.2f}"
     theirs = f"x{s['best_peer_speedup']:.2f} of the best peer ({s['best_peer']})"

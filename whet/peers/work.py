@@ -127,7 +127,10 @@ class Work:
                 count += 1
 
     def score(self, run: Callable[..., Tensor], batches: Any = None) -> float:
-        """Return the task's metric of `run` over `batches`, by default the validation data; larger is better."""
+        """Return the task's metric of `run` over `batches`, by default the validation data; larger is better.
+
+        An error is returned as its reciprocal: peers compare by ratios, whose sense a sign would turn round.
+        """
         task: Task = self.bundle.task
         outputs, targets = [], []
         with torch.no_grad():
@@ -136,7 +139,7 @@ class Work:
                 outputs.append(run(*inputs))
                 targets.append(target)
         value = task.score(torch.cat(outputs), torch.cat(targets))
-        return value if task.direction == "max" else -value
+        return value if task.direction == "max" else 1 / value
 
     def fine_tune(self, module: nn.Module, seconds: float) -> None:
         """Train `module` in place with whet's own loop and the task's recipe, the original as its teacher."""

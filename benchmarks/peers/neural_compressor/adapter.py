@@ -1,7 +1,6 @@
 """neural-compressor: static post-training quantization through PT2E with its accuracy-driven tuning."""
 
 import torch
-from neural_compressor.torch.export import export
 from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
 
 from whet.peers.inductor import compiled
@@ -10,7 +9,9 @@ from whet.peers.work import Work
 work = Work.ordered()
 module, example = work.module()
 batch = ({0: torch.export.Dim("batch", min=1, max=65536)},) * len(example)
-exported = export(module, example_inputs=example, dynamic_shapes=batch)
+# Its own `export` calls a function that this torch no longer has; it marks the graph like this.
+exported = torch.export.export(module, example, dynamic_shapes=batch).module()
+exported._exported, exported.dynamic_shapes = True, batch
 
 
 def calibrate(model: torch.nn.Module) -> None:

@@ -9,6 +9,7 @@ unstructured zeros are stored, not skipped, on this device.
 import nncf
 import numpy as np
 import openvino as ov
+import torch
 
 from whet.core.task import split
 from whet.hardware.onnx_export import export_onnx
@@ -45,24 +46,23 @@ if work.is_transformer:
         keep(f"weights int4, groups of {group}", nncf.compress_weights(read(), mode=mode, group_size=group))
 
 if not work.latency_only:
-    items = [(as_arrays(tuple(x[i : i + 1] for x in inputs)), targets[i : i + 1])
-             for inputs, targets in map(split, work.bundle.task.val) for i in range(len(targets))]  # fmt: skip
     task = work.bundle.task
+    items = [
+        (tuple(x[i : i + 1] for x in inputs), targets[i : i + 1])
+        for inputs, targets in map(split, task.val)
+        for i in range(len(targets))
+    ]
 
-    def validate(compiled: ov.CompiledModel, data: object) -> tuple[float, list[float] | None]:
-        import torch
+    def validate(compiled: ov.CompiledModel, batches: object) -> tuple[float, None]:
+        def run(*inputs: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(np.array(compiled(as_arrays(inputs))[0]))
 
-        outputs, targets = [], []
-        for arrays, target in data:
-            outputs.append(torch.from_numpy(np.array(compiled(arrays)[0])))
-            targets.append(target)
-        value = task.score(torch.cat(outputs), torch.cat(targets))
-        return (value if task.direction == "max" else -value), None
+        return work.score(run, batches), None
 
     drop = nncf.DropType.ABSOLUTE if task.drop == "absolute" else nncf.DropType.RELATIVE
     chosen = items[:: max(1, len(items) // 1000)]
     controlled = nncf.quantize_with_accuracy_control(
-        read(), calibration, nncf.Dataset(chosen), validate,
+        read(), calibration, nncf.Dataset(chosen, lambda item: as_arrays(item[0])), validate,
         max_drop=work.max_drop, drop_type=drop, model_type=model_type,
     )  # fmt: skip
     keep("int8, accuracy control", controlled)
