@@ -64,6 +64,14 @@ def model_difference(net: Net, model: Any, x: Any) -> float:
     return float("inf") if found.shape != wanted.shape else float(np.abs(found - wanted).max() / np.abs(wanted).max())
 
 
+def twin(model: Any) -> Net:
+    """Return a network of a model's layers as torch code has them."""
+    sizes = [weights.shape for weights in model.coefs_]
+    kind = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid}[model.activation]
+    layers = [layer for size in sizes for layer in (nn.Linear(*size), kind())]
+    return whet.lift(nn.Sequential(*layers[:-1]), torch.randn(2, sizes[0][0]))
+
+
 def linear_layers(net: Net) -> int:
     return sum(isinstance(layer, nn.Linear) for layer in net.layers().values())
 
@@ -110,7 +118,7 @@ def steps_off(net: Net, source: Net, quantization: dict[str, Any]) -> dict[str, 
         weight: Tensor = stored.weight  # type: ignore[assignment]
         size = np.asarray(quantization[f"{name}.weight"].scale, np.float32)
         step = torch.from_numpy(size.reshape(-1, *[1] * (weight.dim() - 1)))
-        found[name] = float(((weight - layer.weight).abs() / step).max())
+        found[name] = float(((weight - layer.weight).detach().abs() / step).max())
     return found
 
 
