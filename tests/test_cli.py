@@ -60,6 +60,8 @@ def test_the_page_of_methods_is_the_catalogue() -> None:
         (["optimize", "--budget", "soon"], "budget must be a duration"),
         (["optimize", "--max-drop", "much"], "max_drop must be a share"),
         (["optimize", "--target", "gpu"], "unknown target 'gpu'"),
+        (["optimize", "--strategy", "sensitivty"], "did you mean 'sensitivity'"),
+        (["optimize", "--passes", "depth,with"], "did you mean 'width'"),
         (["optimize", "absent.py:build"], "'absent.py' does not exist"),
         (["optimize", "weights.pth"], "nothing is unpickled"),
         (["optimize", "absent.onnx"], "'absent.onnx' does not exist"),
@@ -74,3 +76,4 @@ def test_wrong_use_is_one_clear_line_and_exit_code_2(words: list[str], message: 
     assert done.returncode == 2, done.stderr
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+    assert "left" not in done.stderr, "the network was begun with before the words were read"

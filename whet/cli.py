@@ -41,14 +41,17 @@ def optimize(
     as_json: Json = False,
 ) -> None:
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
+    from whet.flow.optimize import check_words
     from whet.flow.optimize import optimize as run
     from whet.report.console import LiveProgress, front_table
 
+    named = tuple(p for p in passes.split(",") if p)
+    check_words(target, max_drop, budget, strategy, named)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
         front = run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
-            strategy=strategy, passes=tuple(p for p in passes.split(",") if p), seed=seed, restart=restart,
+            strategy=strategy, passes=named, seed=seed, restart=restart,
             elastic=elastic, progress=progress, recipe=bundle.recipe,
         )  # fmt: skip
     if as_json:

@@ -46,6 +46,18 @@ def test_layers_have_the_names_of_the_file(tmp_path: Path) -> None:
     assert {n for n, _ in whet.lift(tmp_path / "b.onnx").module.named_modules()} >= {"table", "norm", "head"}
 
 
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 1, 2]])
+@pytest.mark.parametrize("options", [{}, {"count_include_pad": 1}])
+def test_a_window_over_everything_is_no_larger_than_that(options: Any, pads: list[int], tmp_path: Path) -> None:
+    """EfficientNet's last pooling is 640 wide over what is 1 wide; padding it to that took most of the reading."""
+    stated = {"kernel_shape": [640, 9], "strides": [640, 9], "pads": pads, "ceil_mode": 1, **options}
+    node = helper.make_node("AveragePool", ["x"], ["y"], **stated)
+    module, _ = read(saved(model_of([node], {"x": ["batch", 2, 3, 5]}, ["y"], opset=19), tmp_path / "pool.onnx"))
+    x = torch.from_numpy(floats(2, 2, 3, 5))
+    count = (3 + pads[0] + pads[2]) * (5 + pads[1] + pads[3]) if options else 15
+    torch.testing.assert_close(module(x), x.sum((2, 3), keepdim=True) / count)
+
+
 def test_an_if_on_a_constant_is_its_branch_and_a_known_loop_is_unrolled(tmp_path: Path) -> None:
     net = whet.lift(saved(SMALL["branches"](), tmp_path / "c.onnx"))
     names = [str(node.target) for node in net.graph.nodes]

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from onnx import helper
 from onnx_files import info, model_of, saved
 
 from whet import tasks
-
-pytestmark = pytest.mark.alone
 
 
 def whet(*words: str) -> Any:

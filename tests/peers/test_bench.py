@@ -9,7 +9,7 @@ import pytest
 
 from whet.core.errors import UnknownNameError
 from whet.hardware.targets import every_setting
-from whet.peers import bench
+from whet.peers import bench, judge
 from whet.peers.judge import settings_of
 from whet.peers.work import Delivered
 
@@ -17,7 +17,8 @@ pytestmark = pytest.mark.alone
 ADAPTERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 
 
-def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
+def test_quick_suite_gives_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "SECONDS_EACH", 0.3)
     table = bench.run(
         "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="20s", quick=True
     )

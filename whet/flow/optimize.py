@@ -28,6 +28,7 @@ from whet.flow.job import Job
 from whet.flow.limits import fraction, seconds
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
+from whet.search.strategies import STRATEGIES
 from whet.train.restore_norms import restore_batch_norms
 
 PASS_NAMES = {
@@ -75,11 +76,7 @@ def optimize(
     from whet.hardware.guard import Guarded
     from whet.train.recipe import Recipe
 
-    if target == "inductor-cpu":
-        raise TargetError(
-            "target 'inductor-cpu' compiles for seconds a file and cannot be searched over: optimize for "
-            "'openvino-cpu', 'onnxruntime-cpu' or 'cpu', and compare with `whet measure --target inductor-cpu`."
-        )
+    check_words(target, max_drop, budget, strategy, passes)
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
     named = [(p, load(p)) for p in passes]
@@ -106,6 +103,26 @@ def optimize(
         bench, plan = _opened(job, plan, progress)
         _search(bench, plan)
         return deliver(bench)
+
+
+def check_words(
+    target: str, max_drop: str | float | None, budget: str | float, strategy: str, passes: Sequence[str | Pass]
+) -> None:
+    """Raise the error of an option that cannot be read or is not known; it takes no network, so it can come first."""
+    from whet.hardware import targets
+
+    if target == "inductor-cpu":
+        raise TargetError(
+            "target 'inductor-cpu' compiles for seconds a file and cannot be searched over: optimize for "
+            "'openvino-cpu', 'onnxruntime-cpu' or 'cpu', and compare with `whet measure --target inductor-cpu`."
+        )
+    targets.get(target)
+    seconds(budget)
+    fraction(max_drop)
+    if strategy not in STRATEGIES:
+        raise unknown("strategy", strategy, STRATEGIES)
+    for item in passes:
+        load(item)
 
 
 def _length(task: Task) -> int:

@@ -56,6 +56,9 @@ def windows_of(call: Call, value: Tensor, a: Attributes) -> Windows:
         count = -(-(whole - window) // strides[i]) + 1
         if (count - 1) * strides[i] >= sizes[i] + pads[i]:
             count -= 1  # the last window would lie in the padding alone
+        if count == 1 and dilations[i] == 1:
+            kernel[i] = min(window, whole)  # a window over everything, however large the file has it
+            continue
         ends[i] += max(0, (count - 1) * strides[i] + window - whole)
     claim([s + pads[i] + ends[i] for i, s in enumerate(sizes)])
     return Windows(kernel, strides, dilations, pads, ends)
