@@ -22,9 +22,10 @@ lint: $(STAMP)
 type: $(STAMP)
 	$(VENV)/bin/mypy
 
-# Two processes, one thread each; then the tests that measure time, with the machine for themselves.
+# Two processes, one thread each; then the tests that measure time, with the machine for themselves. By default xdist
+# begins with the files of many tests, and the long tests, which are alone in theirs, would run last on one process.
 unit: $(STAMP)
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not alone"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone
 
 test: lint type unit
