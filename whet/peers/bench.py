@@ -56,6 +56,8 @@ def run(
     finally:
         judge.target.close()
     failures = [{"peer": e.peer, "error": e.error} for e, _ in done.values() if e.error]
+    nothing = [name for name, (e, w) in done.items() if not e.error and not w.delivered()]
+    failures += [{"peer": name, "error": "handed in nothing within its budget"} for name in nothing]
     failures += verdict.lost
     figures = [row.to_dict() for row in verdict.rows]
     table: dict[str, Any] = {
