@@ -28,7 +28,7 @@ from whet.flow.front import DeliveredFront
 from whet.flow.optimize import optimize
 from whet.verify.manifest import check_files, read_manifest
 
-KILLS = int(os.environ.get("WHET_KILLS", "2"))
+KILLS = int(os.environ.get("WHET_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")

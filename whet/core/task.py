@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,16 @@ def split(batch: Batch) -> tuple[tuple[Tensor, ...], Tensor]:
     """Return the inputs of a batch as a tuple, and its targets."""
     inputs, targets = batch
     return (inputs if isinstance(inputs, tuple) else (inputs,)), targets
+
+
+def first_inputs(batches: Batches, samples: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the inputs of whole batches until they hold at least `samples` samples."""
+    for batch in batches:
+        inputs, _ = split(batch)
+        yield inputs
+        samples -= len(inputs[0])
+        if samples <= 0:
+            return
 
 
 @dataclass(frozen=True)

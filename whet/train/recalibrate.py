@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from whet.core.net import Net
-from whet.core.task import Batches, split
+from whet.core.task import Batches, first_inputs
 from whet.train.state import module_of
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -30,12 +30,9 @@ def recalibrate(net: Net | nn.Module, batches: Batches, samples: int = 512) -> i
         m.train()
         m.momentum = None  # torch's sign for a cumulative average
     seen = 0
-    for batch in batches:
-        inputs, _ = split(batch)
+    for inputs in first_inputs(batches, samples):
         module(*inputs)
         seen += len(inputs[0])
-        if seen >= samples:
-            break
     for m, momentum in zip(norms, before, strict=True):
         m.momentum = momentum
     module.eval()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from whet.core.errors import CalibrationError
-from whet.core.net import Net, owner_at
-from whet.core.task import Batches, split
+from whet.core.net import Net
+from whet.core.task import Batches, first_inputs
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 BATCH_NORMS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
@@ -102,12 +102,9 @@ def _statistics(net: Net, layers: list[Convolution], batches: Batches, samples: 
     ]
     seen = 0
     try:
-        for batch in batches:
-            inputs, _ = split(batch)
+        for inputs in first_inputs(batches, samples):
             net(*inputs)
             seen += len(inputs[0])
-            if seen >= samples:
-                break
     finally:
         for hook in hooks:
             hook.remove()
@@ -132,8 +129,7 @@ def _insert(net: Net, node: fx.Node, layer: Convolution, mean: Tensor, variance:
     name = f"{node.target}_norm"
     while name in dict(net.module.named_modules()):
         name += "_"
-    owner, last = owner_at(net.module, name)
-    owner.add_module(last, norm.eval())
+    net.module.add_submodule(name, norm.eval())
     with net.graph.inserting_after(node):
         call = net.graph.call_module(name, (node,))
     node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
