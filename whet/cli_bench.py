@@ -33,13 +33,23 @@ def techniques(
     as_json: Json = False,
 ) -> None:
     """Compare each way of shrinking alone, and the original trained on, with all of them together."""
-    from whet.flow import techniques as suite
-    from whet.report.console import LiveProgress
+    _searches("techniques", network, task, data, budget, max_drop, target, out, results, as_json)
 
-    with LiveProgress(quiet=as_json) as progress:
-        net, bundle = network_of(task, network, data, progress)
-        table = suite.run(net, bundle, budget, max_drop, target, out, results, progress)
-    print(json.dumps(table) if as_json else suite.markdown(table))
+
+@bench.command()
+def elastic(
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    budget: RowBudget = "5min",
+    max_drop: MaxDrop = "1%",
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Compare candidates that train one by one with sub-networks that train together (--elastic)."""
+    _searches("elastic", network, task, data, budget, max_drop, target, out, results, as_json)
 
 
 @bench.command()
@@ -99,3 +109,17 @@ def peers(
             print(tables.markdown(made[-1]))
     if as_json:
         print(json.dumps(made))
+
+
+def _searches(
+    suite: str, network: str | None, task: str, data: Path | None, budget: str, max_drop: str, target: str, out: Path,
+    results: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Let every row of a suite of `whet.flow.techniques` search, and print the table."""
+    from whet.flow import techniques
+    from whet.report.console import LiveProgress
+
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = network_of(task, network, data, progress)
+        table = techniques.run(net, bundle, budget, max_drop, target, out, results, progress, suite)
+    print(json.dumps(table) if as_json else techniques.markdown(table))

@@ -76,9 +76,15 @@ def test_frozen_passes_choose_alike_after_the_weights_changed(digits: tuple[whet
             assert torch.equal(parameter, expected)
 
 
-def test_steps_train_the_links_of_a_chain(digits: tuple[whet.Net, Any], tmp_path: Path) -> None:
-    seen: list[Any] = []
+def test_steps_train_the_links_of_a_chain(
+    digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net, bundle = digits
+    seen: list[Any] = []
+
+    def believed(self: ElasticExplore) -> tuple[dict[str, float], dict[str, float]]:
+        names = [choice.name for choice in self.space]
+        return dict.fromkeys(names, -0.1), {name: 0.02 * 2**i for i, name in enumerate(names)}
 
     def stop(self: ElasticExplore) -> None:
         schedule = self.schedule()
@@ -86,9 +92,10 @@ def test_steps_train_the_links_of_a_chain(digits: tuple[whet.Net, Any], tmp_path
         assert seen == [self.schedule()(step) for step in range(40)]
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ElasticExplore, "explore", stop)
-        optimize(net, bundle.task, max_drop="5%", budget="60s", elastic=True, out=tmp_path / "r", recipe=bundle.recipe)
+    monkeypatch.setattr(ElasticExplore, "_probe", lambda self, decision, timed: None)
+    monkeypatch.setattr(ElasticExplore, "_beliefs", believed)
+    monkeypatch.setattr(ElasticExplore, "explore", stop)
+    optimize(net, bundle.task, max_drop="5%", budget="60s", elastic=True, out=tmp_path / "r", recipe=bundle.recipe)
     links = sorted(set(seen), key=len)
     assert len(links) > 2 and len(links[0])
     assert all(before.items() <= after.items() for before, after in pairwise(links))

@@ -36,4 +36,23 @@ def test_two_rows_share_work_bar_and_race(
     missing = {"row": "narrower alone", "met": False, "speedup": None}
     assert "| narrower alone | nothing finished" in techniques.markdown({**table, "rows": [missing]})
     for row in table["rows"]:
+        fastest = max(row["speedup"] - 1.0, 0.0) * (techniques.AREA_LIMITS * 0.05 - max(row["drop"], 0.0))
+        assert row["hypervolume"] >= fastest - 1e-9
         assert f"| {row['row']} | x{row['speedup']:.2f} " in text
+
+
+def test_the_elastic_suite_differs_in_how_candidates_train(
+    digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, bundle = digits
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(techniques, "optimize", lambda *given, **options: asked.append(options))
+    row = {"row": "all at once", "met": False, "speedup": None, "hypervolume": 0.0}
+    about = {"task": "digits", "network": "cnn", "metric": "accuracy", "bar": "openvino/bf16/1", "reference_val": 0.9,
+             "reference_test": 0.9, "max_drop": "1%", "device": {}, "protocol": "", "rows": [row]}  # fmt: skip
+    monkeypatch.setattr(techniques, "compare", lambda *given: dict(about))
+    techniques.run(net, bundle, "9s", "1%", "cpu", tmp_path, tmp_path, lambda event: None, "elastic")
+    assert [(a["elastic"], a["passes"], a["out"].name) for a in asked] == [
+        (False, techniques.ALL, "each-candidate-alone"), (True, techniques.ALL, "all-at-once")
+    ]  # fmt: skip
+    assert (tmp_path / "elastic-digits-digits_cnn.md").exists()

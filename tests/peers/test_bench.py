@@ -34,7 +34,7 @@ def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
     # Medians of ratios of three near-equals may go in a circle; the bar itself is at exactly 1.
     assert 1.0 <= fastest < 1.1
     assert table["summary"]["speedup_ratio"] > 0
-    assert len(list((tmp_path / "results").iterdir())) == 4
+    assert len(list((tmp_path / "results").iterdir())) == 5
     for effort in table["efforts"]:
         assert effort["seconds"] > 0 and effort["peak_memory_mb"] > 50
 

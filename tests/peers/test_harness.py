@@ -13,6 +13,7 @@ import torch
 
 from whet.core.errors import UnknownNameError, WhetError
 from whet.core.task import Task
+from whet.peers import environment as environments
 from whet.peers import harness
 from whet.peers.environment import environment
 from whet.peers.work import Work
@@ -102,6 +103,19 @@ def test_what_is_not_installed_is_said(tmp_path: Path, work: Work, monkeypatch: 
     (place / "requirements.txt").write_text("surely-no-such-package==1.0\n", encoding="utf-8")
     assert environment(place, fresh=False).python is None
     assert harness.work_of(place, work, False, lambda event: None).error == "not installed: not installed"
+
+
+def test_what_stands_alone_comes_without_its_dependencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[list[str]] = []
+    monkeypatch.setenv("WHET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(environments, "_failure", lambda command: said.append(command) or "")
+    place = peer(tmp_path / "peers", "two", "")
+    (place / "requirements.txt").write_text("one==1.0\n", encoding="utf-8")
+    (place / environments.ALONE).write_text("two==2.0\n", encoding="utf-8")
+    made = environment(place)
+    assert made.python is not None and environment(place, fresh=False) == made
+    assert [Path(c[-1]).name for c in said] == ["requirements.txt", environments.ALONE]
+    assert ["--no-deps" in c for c in said] == [False, True]
 
 
 def test_done_work_is_not_done_again(tmp_path: Path, work: Work) -> None:

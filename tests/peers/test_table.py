@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from whet.peers.table import markdown, summary, summary_line, write
+from whet.peers.table import markdown, overview, summary, summary_line, write, write_overview
 
 
 def row(peer: str, name: str, speedup: float, drop: float | None) -> dict[str, Any]:
     return {
         "peer": peer, "name": name, "setting": "openvino/bf16/1", "quality": None if drop is None else 0.9 - drop,
         "drop": drop, "speedup": speedup, "speedup_low": speedup - 0.1, "speedup_high": speedup + 0.1,
-        "speedup_f32": None, "latency_ms": 1 / speedup, "size_bytes": 1000, "zstd_bytes": 900, "note": "", "error": "",
+        "speedup_f32": None, "latency_ms": 1 / speedup, "size_bytes": 1000, "zstd_bytes": 900,
+        "seconds": 9.0, "late": False, "note": "",
     }  # fmt: skip
 
 
@@ -53,6 +54,12 @@ def test_a_loss_is_said_as_plainly_as_a_win() -> None:
     assert "whet x1.10 against x1.20 of the best peer (nncf: int8), ratio 0.92" in summary_line(table(losing))
 
 
+def test_what_came_late_is_shown_and_counts_for_nothing() -> None:
+    late = row("tuner", "int8", 9.0, 0.0) | {"late": True, "seconds": 400.0}
+    assert summary([*ROWS, late]) == summary(ROWS)
+    assert "| tuner | int8 (late: after 400 s) | x9.00" in markdown(table([*ROWS, late]))
+
+
 def test_a_side_without_anything_within_the_point_has_no_ratio() -> None:
     found = summary([ROWS[0], ROWS[2], ROWS[3]])
     assert found["best_peer_speedup"] is None and found["speedup_ratio"] is None
@@ -80,3 +87,16 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
     assert "<html>" in page and "the peers' front" in page.replace("\\u0027", "'") and "openvino" in page
     assert paths[3].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert not list(tmp_path.glob("*.part*"))
+
+
+def test_the_overview_has_a_row_for_every_work_that_has_a_table(tmp_path: Path) -> None:
+    for task in ("digits", "protein"):
+        write({**table(ROWS), "task": task}, tmp_path)
+    lines = write_overview(tmp_path).read_text(encoding="utf-8").splitlines()
+    ratio = summary(ROWS)["hypervolume_ratio"]
+    assert lines[2] == (
+        f"| cnn, digits | x1.50 | x1.20 (nncf: int8) | 1.25 | {ratio:.2f} | [peers-digits-cnn](peers-digits-cnn.md) |"
+    )
+    assert len(lines) == 4 and lines[3].startswith("| cnn, protein |")
+    none = table([ROWS[0], ROWS[2], ROWS[3]])
+    assert "| cnn, digits | x1.50 | none |  |" in overview([none])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from whet.core.net import Net
+from whet.graph.uses import used_once
 
 FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -18,12 +19,9 @@ def fold_batch_norms(net: Net) -> Net:
     `g * (b - mean) + beta`: the same outputs in eval mode.
     """
     net = net.copy()
-    calls: dict[str, int] = {}
-    for node in net.graph.nodes:
-        if node.op == "call_module":
-            calls[str(node.target)] = calls.get(str(node.target), 0) + 1
+    alone = used_once(net)
     for node in list(net.graph.nodes):
-        pair = _pair(net, node, calls)
+        pair = _pair(net, node, alone)
         if pair is not None:
             layer, norm = pair
             _fold(layer, norm)
@@ -32,29 +30,21 @@ def fold_batch_norms(net: Net) -> Net:
     return net.settle()
 
 
-def _pair(net: Net, node: fx.Node, calls: dict[str, int]) -> tuple[nn.Module, nn.Module] | None:
+def _pair(net: Net, node: fx.Node, alone: set[str]) -> tuple[nn.Module, nn.Module] | None:
+    """Return the layer and the batch norm, at `node`, that can become one; `alone` are the layers used once."""
     if node.op != "call_module" or not isinstance(net.layer(str(node.target)), BATCH_NORMS):
         return None
     before = node.args[0]
     if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
         return None
     layer, norm = net.layer(str(before.target)), net.layer(str(node.target))
-    read = {str(n.target) for n in net.graph.nodes if n.op == "get_attr"}
-    if {f"{before.target}.weight", f"{before.target}.bias"} & read:
-        return None
-    once = calls[str(before.target)] == calls[str(node.target)] == 1
-    tied = sum(p is layer.weight for p in _every_parameter(net)) > 1 if hasattr(layer, "weight") else False
-    if type(layer) not in FOLDABLE or norm.running_mean is None or not once or tied:
+    if type(layer) not in FOLDABLE or norm.running_mean is None or not {before.target, node.target} <= alone:
         return None
     # A linear layer's features are the batch norm's channels only where its output is (batch, features).
     value = before.meta.get("val")
     if isinstance(layer, nn.Linear) and value is not None and value.dim() != 2:
         return None
     return layer, norm
-
-
-def _every_parameter(net: Net) -> list[Tensor]:
-    return [p for m in net.module.modules() for p in m._parameters.values() if p is not None]
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from whet.flow.limits import fraction, seconds
 from whet.hardware.device import fingerprint
 from whet.peers import table as tables
 from whet.peers.harness import efforts, found
-from whet.peers.judge import Judge
+from whet.peers.judge import QUICK_SECONDS_EACH, SECONDS_EACH, Judge
 from whet.peers.work import RANDOM, Work
 
 SUITE = (
@@ -37,7 +37,8 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Let every peer work on one network, judge their files, write the table; return it.
 
-    `quick` takes only the peers that need no installation. What a former call in `out` did is not done again.
+    `quick` takes only the peers that need no installation, and times their files briefly. What a former call in `out`
+    did is not done again.
     Raises: TaskError where the data are missing; UnknownNameError for a peer that is not there.
     """
     device = fingerprint()
@@ -50,7 +51,7 @@ def run(
     folder = out / f"{network}-{task}"
     done = efforts(found(peers, names or (QUICK if quick else ())), work, folder, not quick, progress)
     progress({"stage": "judging all files", "seconds_left": 0.0})
-    judge = Judge(work, device.cores)
+    judge = Judge(work, device.cores, QUICK_SECONDS_EACH if quick else SECONDS_EACH)
     try:
         verdict = judge.judge({name: w.delivered() for name, (_, w) in done.items()})
     finally:
@@ -76,6 +77,7 @@ def run(
         "summary": tables.summary(figures),
     }
     tables.write(table, results)
+    tables.write_overview(results)
     return table
 
 

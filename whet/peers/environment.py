@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import sysconfig
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from whet.tasks.bundle import cache_folder
 
 INSTALL_SECONDS = 1200
+ALONE = "requirements-alone.txt"
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,9 @@ def environment(folder: Path, fresh: bool = True) -> Environment:
 
     Without requirements it is whet's own. `fresh` False makes nothing new. The environment sees whet's packages
     through a path file, so what is installed there is only what a peer adds or needs in another version; a half-made
-    one is made again.
+    one is made again. What `requirements-alone.txt` names comes without what it depends on.
     """
-    requirements = folder / "requirements.txt"
-    wanted = requirements.read_text(encoding="utf-8") if requirements.exists() else ""
+    wanted = "\n".join(map(_text, _requirements(folder)))
     if not _packages(wanted):
         return Environment(Path(sys.executable))
     key = hashlib.sha256((wanted + sys.version).encode()).hexdigest()[:12]
@@ -43,20 +44,28 @@ def environment(folder: Path, fresh: bool = True) -> Environment:
         venv.create(place, clear=True, with_pip=True)
         _inherit(place)
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        error = _failure([*pip, "install", "-r", str(requirements)])
-        if error:
-            return Environment(None, error)
+        for requirements in filter(Path.exists, _requirements(folder)):
+            alone = ["--no-deps"] if requirements.name == ALONE else []
+            if error := _failure([*pip, "install", *alone, "-r", str(requirements)]):
+                return Environment(None, error)
         done.touch()
     return Environment(python)
 
 
 def versions(python: Path, folder: Path) -> dict[str, str]:
     """Return the version of each required package, as the environment has it."""
-    requirements = folder / "requirements.txt"
-    names = _packages(requirements.read_text(encoding="utf-8")) if requirements.exists() else []
+    names = _packages("\n".join(map(_text, _requirements(folder))))
     code = "import sys, importlib.metadata as m\nfor n in sys.argv[1:]: print(n, m.version(n))"
     found = subprocess.run([str(python), "-c", code, *names], capture_output=True, text=True, check=False)
     return dict(line.split(" ", 1) for line in found.stdout.splitlines() if " " in line)
+
+
+def _requirements(folder: Path) -> list[Path]:
+    return [folder / "requirements.txt", folder / ALONE]
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 def _packages(requirements: str) -> list[str]:
@@ -65,9 +74,11 @@ def _packages(requirements: str) -> list[str]:
 
 
 def _inherit(place: Path) -> None:
-    """Let the environment see the packages of this process, after its own."""
+    """Let the environment see the packages of this process, after its own; the standard library it has itself."""
+    standard = Path(sysconfig.get_path("stdlib"))
+    others = [p for p in sys.path if Path(p).is_dir() and Path(p) not in (standard, standard / "lib-dynload")]
     site = next((place / "lib").glob("python*/site-packages"))
-    (site / "whet-inherited.pth").write_text("\n".join(p for p in sys.path if p and Path(p).is_dir()) + "\n")
+    (site / "whet-inherited.pth").write_text("\n".join(others) + "\n")
 
 
 def _failure(command: list[str]) -> str:
@@ -79,5 +90,6 @@ def _failure(command: list[str]) -> str:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"installing took more than {INSTALL_SECONDS} s"
-    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-    return "" if done.returncode == 0 else (lines or ["pip failed and said nothing"])[0][:200]
+    lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+    telling = [line for line in lines if line.lower().startswith("error")] or lines
+    return "" if done.returncode == 0 else (telling or ["pip failed and said nothing"])[0][:200]

@@ -17,11 +17,17 @@ from whet.peers.work import Delivered, Work
 from whet.verify.equivalence import evaluate
 
 SECONDS_EACH = 1.0
+QUICK_SECONDS_EACH = 0.3
+TOLERANCE = 1.1
+"""Over its budget by more than a tenth a file is late."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A file's figures: `drop` in the unit of the limit, against f32; None where there is nothing to score."""
+    """A file's figures: `drop` in the unit of the limit, against f32; None where there is nothing to score.
+
+    `seconds` after the clock started it was handed in; `late` is beyond the budget, and counts for nothing.
+    """
 
     peer: str
     name: str
@@ -35,8 +41,9 @@ class Judged:
     latency_ms: float
     size_bytes: int
     zstd_bytes: int
+    seconds: float = 0.0
+    late: bool = False
     note: str = ""
-    error: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,10 +70,10 @@ class Verdict:
 
 
 class Judge:
-    """Opens, times and scores the files of all peers on one work."""
+    """Opens, times and scores the files of all peers on one work, with `seconds_each` for a file in a setting."""
 
-    def __init__(self, work: Work, cores: int) -> None:
-        self.work, self.cores = work, cores
+    def __init__(self, work: Work, cores: int, seconds_each: float = SECONDS_EACH) -> None:
+        self.work, self.cores, self.seconds_each = work, cores, seconds_each
         self.target = Guarded(get("cpu"))
         self.inputs = inputs_of(work.net())
 
@@ -78,7 +85,7 @@ class Judge:
         items = {_label(peer, d.name): (peer, d) for peer, files in delivered.items() for d in files}
         files = {label: (Path(d.path), settings_of(d, self.cores)) for label, (_, d) in items.items()}
         plain = [label for label, (peer, _) in items.items() if peer == "runtime"]
-        raced = race(self.target, self.inputs, files, plain, SECONDS_EACH)
+        raced = race(self.target, self.inputs, files, plain, self.seconds_each)
         qualities, unscored = self._qualities({k: (items[k][1], setting) for k, setting in raced.settings.items()})
         errors = raced.errors | unscored
         lost = [
@@ -120,13 +127,14 @@ class Judge:
     ) -> Judged:  # fmt: skip
         same = f32.get(item.runtime)
         scored = quality is not None and reference is not None
-        path = Path(item.path)
+        stored = Path(item.stored or item.path)
         return Judged(
             peer=peer, name=item.name, setting=setting_name(setting), quality=quality,
             drop=self.work.bundle.task.loss_of_quality(quality, reference) if scored else None,  # type: ignore[arg-type]
             speedup=own.ratio, speedup_low=own.ratio_low, speedup_high=own.ratio_high,
             speedup_f32=own.ratio / same.ratio if same else None, latency_ms=own.latency_ms,
-            size_bytes=Artifact(path, {}).size_bytes, zstd_bytes=zstd_bytes(path), note=item.note,
+            size_bytes=Artifact(stored, {}).size_bytes, zstd_bytes=zstd_bytes(stored), seconds=item.seconds,
+            late=item.seconds > TOLERANCE * self.work.seconds, note=item.note,
         )  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whet.core.files import whole, write_result
+from whet.core.files import whole, write_result, write_text
 from whet.core.front import hypervolume, non_dominated
 
 WHET = "whet"
@@ -18,10 +19,11 @@ POINT = 0.01
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return whet's best speed-up within one point over the best peer's, and the ratio of hypervolumes.
 
-    Rows that change nothing (`runtime`) are no peers here: they are the bar. Without qualities (random weights) every
-    row counts. A ratio is None where either side has nothing within the point.
+    Rows that change nothing (`runtime`) are no peers here: they are the bar. Files that came late do not count. Without
+    qualities (random weights) every other row counts. A ratio is None where either side has nothing within the point.
     """
-    sides = {True: [r for r in rows if r["peer"] == WHET], False: [r for r in rows if r["peer"] not in (WHET, RUNTIME)]}
+    counted = [r for r in rows if r["peer"] != RUNTIME and not r["late"]]
+    sides = {own: [r for r in counted if (r["peer"] == WHET) == own] for own in (True, False)}
     within = {own: [r["speedup"] for r in side if (r["drop"] or 0.0) <= POINT] for own, side in sides.items()}
     best = {own: max(speedups, default=None) for own, speedups in within.items()}
     areas = {own: _area(side) for own, side in sides.items()}
@@ -71,8 +73,10 @@ def markdown(table: Mapping[str, Any]) -> str:
         same = "" if r["speedup_f32"] is None else f"x{r['speedup_f32']:.2f}"
         quality, drop = ("" if r[k] is None else f"{r[k]:+.4f}"[k == "quality" :] for k in ("quality", "drop"))
         spread = f"({r['speedup_low']:.2f}-{r['speedup_high']:.2f})"
+        remark = f" ({r['note']})" if r["note"] and r["peer"] != WHET else ""
+        remark += f" (late: after {r['seconds']:.0f} s)" if r["late"] else ""
         lines.append(
-            f"| {r['peer']} | {r['name']} | x{r['speedup']:.2f} {spread} | {same} "
+            f"| {r['peer']} | {r['name']}{remark} | x{r['speedup']:.2f} {spread} | {same} "
             f"| {quality} | {drop} | {r['size_bytes']:,} | {r['zstd_bytes']:,} | {r['setting']} |"
         )
     lines += [f"| {e['peer']} | {e.get('name', '')} | failed: {e['error']} | | | | | | |" for e in table["failures"]]
@@ -84,9 +88,35 @@ def markdown(table: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. Protocol: {table['protocol']}.", ""])
 
 
+def overview(tables: Sequence[Mapping[str, Any]]) -> str:
+    """Return one row a work: whet's best within the point beside the best peer's, losses as well as wins."""
+    lines = ["| network, task | whet | best peer | ratio | hypervolume ratio | table |", "|---|---|---|---|---|---|"]
+    for table in tables:
+        s, link = table["summary"], f"[{_stem(table)}]({_stem(table)}.md)"
+        ours, theirs = (f"x{s[k]:.2f}" if s[k] else "none" for k in ("whet_speedup", "best_peer_speedup"))
+        ratio, area = (f"{s[k]:.2f}" if s[k] else "" for k in ("speedup_ratio", "hypervolume_ratio"))
+        peer = f" ({s['best_peer']})" if s["best_peer"] else ""
+        lines.append(
+            f"| {table['network']}, {table['task']} | {ours} | {theirs}{peer} | {ratio} | {area} | {link} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_overview(folder: Path) -> Path:
+    """Write `peers.md`, the overview of the tables that are in `folder`; return its path."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("peers-*.json"))]
+    path = folder / "peers.md"
+    write_text(path, overview(found))
+    return path
+
+
+def _stem(table: Mapping[str, Any]) -> str:
+    return f"peers-{table['task']}-{table['network']}"
+
+
 def write(table: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write `peers-TASK-NETWORK.{json,md,html,png}`; return the paths."""
-    stem = folder / f"peers-{table['task']}-{table['network']}"
+    stem = folder / _stem(table)
     write_result(stem, table, markdown(table))
     for suffix, draw in ((".html", _page), (".png", _picture)):
         with whole(Path(f"{stem}{suffix}")) as part:
@@ -98,7 +128,7 @@ def _fronts(table: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """Return whet's front and the peers' together, slowest first."""
     sides: dict[str, list[Mapping[str, Any]]] = {"whet's front": [], "the peers' front": []}
     for row in table["rows"]:
-        if row["peer"] != RUNTIME:
+        if row["peer"] != RUNTIME and not row["late"]:
             sides["whet's front" if row["peer"] == WHET else "the peers' front"].append(row)
     chosen = {}
     for side, rows in sides.items():

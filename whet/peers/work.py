@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,19 @@ RANDOM: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
 
 @dataclass(frozen=True)
 class Delivered:
-    """A file that a peer hands back: `runtime` opens it, `precision` is its hint (None: all that are legal)."""
+    """A file that a peer hands back, `seconds` after the clock started.
+
+    `runtime` opens it; `precision` is its hint (None: all that are legal). `stored` is what is kept on disk where that
+    is another file, from which this one is made.
+    """
 
     name: str
     path: str
     runtime: str
     precision: str | None = None
     note: str = ""
+    stored: str = ""
+    seconds: float = 0.0
 
 
 @dataclass
@@ -141,10 +147,14 @@ class Work:
         value = task.score(torch.cat(outputs), torch.cat(targets))
         return value if task.direction == "max" else 1 / value
 
-    def fine_tune(self, module: nn.Module, seconds: float) -> None:
-        """Train `module` in place with whet's own loop and the task's recipe, the original as its teacher."""
+    def fine_tune(self, module: nn.Module, seconds: float, pace: float = 1.0) -> None:
+        """Train `module` in place with whet's own loop and the task's recipe, the original as its teacher.
+
+        `pace` multiplies the learning rate.
+        """
         teacher, _ = self.module()
-        fit(module, self.bundle.task, teacher=teacher, recipe=self.bundle.recipe, seconds=seconds, seed=self.seed)
+        recipe = replace(self.bundle.recipe, learning_rate=pace * self.bundle.recipe.learning_rate)
+        fit(module, self.bundle.task, teacher=teacher, recipe=recipe, seconds=seconds, seed=self.seed)
 
     # -- the clock, and the result --
 
@@ -158,9 +168,12 @@ class Work:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"model{suffix}"
 
-    def deliver(self, name: str, path: Path, runtime: str, precision: str | None = None, note: str = "") -> None:
+    def deliver(
+        self, name: str, path: Path, runtime: str, precision: str | None = None, note: str = "", stored: Path | str = ""
+    ) -> None:
         """Hand a file in; what is in when the time is up counts."""
-        line = json.dumps(asdict(Delivered(name, str(path), runtime, precision, note)))
+        seconds = time.monotonic() - self.started
+        line = json.dumps(asdict(Delivered(name, str(path), runtime, precision, note, str(stored), seconds)))
         with (Path(self.out) / DELIVERED).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()

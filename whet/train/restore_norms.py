@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,6 +10,7 @@ from torch import Tensor, fx, nn
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.task import Batches, first_inputs
+from whet.graph.uses import used_once
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 BATCH_NORMS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
@@ -37,8 +37,9 @@ def restore_batch_norms(net: Net, batches: Batches, samples: int = 256) -> tuple
     convolutions = {n: layer for n in net.graph.nodes if isinstance(layer := _layer(net, n), Convolution)}
     if _has_norms(net, convolutions):
         return net, {}
-    shapes = net.forward_shapes()
-    left = {str(n.target): why for n, layer in convolutions.items() if (why := _why_not(net, n, layer, shapes[n.name]))}
+    shapes, alone = net.forward_shapes(), used_once(net)
+    reasons = {n: _why_not(net, n, layer, shapes[n.name], alone) for n, layer in convolutions.items()}
+    left = {str(n.target): why for n, why in reasons.items() if why}
     normed = {n: layer for n, layer in convolutions.items() if str(n.target) not in left}
     moments = _statistics(net, list(normed.values()), batches, samples)
     for (node, layer), (mean, variance) in zip(normed.items(), moments, strict=True):
@@ -57,13 +58,11 @@ def _has_norms(net: Net, convolutions: dict[fx.Node, Convolution]) -> bool:
     return any(isinstance(layer, OTHER_NORMS) for layer in net.layers().values())
 
 
-def _why_not(net: Net, node: fx.Node, layer: Convolution, shape: tuple[int, ...]) -> str | None:
-    """Return why no norm was folded into a convolution, or None."""
-    path = str(node.target)
-    calls = Counter(str(n.target) for n in net.graph.nodes if n.op == "call_module")
-    read = {str(n.target) for n in net.graph.nodes if n.op == "get_attr"}
-    weights = [p for m in net.module.modules() for p in m._parameters.values() if p is layer.weight]
-    if calls[path] > 1 or {f"{path}.weight", f"{path}.bias"} & read or len(weights) > 1:
+def _why_not(
+    net: Net, node: fx.Node, layer: Convolution, shape: tuple[int, ...], alone: set[str]
+) -> str | None:
+    """Return why no norm was folded into a convolution, or None; `alone` are the layers used once."""
+    if node.target not in alone:
         return "its weights are used more than once"
     if layer.bias is None:
         return "it has no bias, which a folded norm would have left"

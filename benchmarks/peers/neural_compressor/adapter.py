@@ -24,7 +24,8 @@ def score(model: torch.nn.Module) -> float:
 
 
 config = TuningConfig(
-    config_set=StaticQuantConfig.get_config_set_for_tuning(), tolerable_loss=work.max_drop, max_trials=8
+    config_set=[StaticQuantConfig.get_config_set_for_tuning()], tolerable_loss=work.max_drop, max_trials=8
 )
 best = autotune(exported, config, score, run_fn=calibrate, example_inputs=example)
-work.deliver("static int8, tuned", compiled(work, "static int8, tuned", best, example), "inductor", "f32")
+path, note = compiled(work, "static int8, tuned", best, example)
+work.deliver("static int8, tuned", path, "inductor", "f32", note)

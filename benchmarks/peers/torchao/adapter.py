@@ -39,7 +39,8 @@ ways = {
 failures = []
 for name, make in ways.items():
     try:
-        work.deliver(name, compiled(work, name, make(), example), "inductor", "f32")
+        path, note = compiled(work, name, make(), example)
+        work.deliver(name, path, "inductor", "f32", note)
     except Exception as error:  # one way's failure must not hide the others; it ends the process below
         failures.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}")
 if failures:

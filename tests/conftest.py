@@ -1,0 +1,20 @@
+"""The order of the files in a parallel run."""
+
+from __future__ import annotations
+
+import pytest
+
+FIRST, LATER, BEFORE = "flow/test_optimize.py", "flow/test_elastic.py", "onnx_reader"
+"""Both files search, and searches measure, one at a time on a machine: at once they would wait for each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take the longest file of searches first, and the next when that one is done."""
+    paths = [item.path.as_posix() for item in items]
+    middle = next((i for i, path in enumerate(paths) if BEFORE in path), len(items))
+
+    def place(index: int) -> float:
+        path = paths[index]
+        return -1.0 if path.endswith(FIRST) else middle - 0.5 if path.endswith(LATER) else index
+
+    items[:] = [items[index] for index in sorted(range(len(items)), key=place)]
