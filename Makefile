@@ -30,10 +30,10 @@ unit: $(STAMP)
 
 test: lint type unit
 
-# Some two hours: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
+# Some 90 minutes: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
 peers: $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[peers]'
-	$(VENV)/bin/whet bench peers --task all --budget 4min --out runs/peers
+	$(VENV)/bin/whet bench peers --task all --budget 3min --out runs/peers
 
 clean:
 	rm -rf $(VENV) build *.egg-info
