@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import whet
 from whet import tasks
+from whet.flow import deliver, workbench
+
+
+@pytest.fixture(autouse=True, scope="module")
+def brief() -> Iterator[None]:
+    """Time files briefly: the tests of the flow are about what is done, not about how fast the files are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deliver, "SECONDS_EACH", 0.2)
+        patch.setattr(workbench, "BASELINE_SECONDS", 1.5)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ def test_two_rows_share_work_bar_and_race(
 ) -> None:
     net, bundle = digits
     monkeypatch.setattr(techniques, "ROWS", TWO)
+    monkeypatch.setattr(techniques, "SECONDS_EACH", 0.5)
     rows: list[str] = []
     table = techniques.run(
         net, bundle, "45s", "5%", "cpu", tmp_path / "runs", tmp_path / "results", lambda e: rows.append(e["row"])

@@ -31,6 +31,9 @@ from whet.train.recipe import Recipe
 from whet.train.state import load_state, save_state
 from whet.verify.equivalence import evaluate
 
+BASELINE_SECONDS, BASELINE_SHARE = 6.0, 0.05
+"""How long the uncompressed network is timed at first, and at most which share of the budget; the last race times it
+again in every setting."""
 QUICK_SAMPLES = 5000
 EVALUATION_BATCH = 64
 PARENTS = 3
@@ -73,7 +76,8 @@ class Workbench:
         """Write, time and score the uncompressed network in every setting of any runtime."""
         memo = self.study.recall("prepared")
         if memo is None or not self.original.exists():
-            bar = baselines(self.job.net, self.job.target, self.original.parent, seconds=6.0)
+            seconds = min(BASELINE_SECONDS, BASELINE_SHARE * self.job.budget_seconds)
+            bar = baselines(self.job.net, self.job.target, self.original.parent, seconds=seconds)
             self.original = bar.artifact.path
             memo = {
                 "bar": bar.best,

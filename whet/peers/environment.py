@@ -76,7 +76,8 @@ def _packages(requirements: str) -> list[str]:
 def _inherit(place: Path) -> None:
     """Let the environment see the packages of this process, after its own; the standard library it has itself."""
     standard = Path(sysconfig.get_path("stdlib"))
-    others = [p for p in sys.path if Path(p).is_dir() and Path(p) not in (standard, standard / "lib-dynload")]
+    own = (standard, standard / "lib-dynload")
+    others = [p for p in sys.path if p and Path(p).is_dir() and Path(p) not in own]
     site = next((place / "lib").glob("python*/site-packages"))
     (site / "whet-inherited.pth").write_text("\n".join(others) + "\n")
 

@@ -18,8 +18,8 @@ from whet.verify.equivalence import evaluate
 
 SECONDS_EACH = 1.0
 QUICK_SECONDS_EACH = 0.3
-TOLERANCE = 1.1
-"""Over its budget by more than a tenth a file is late."""
+LATE = 1.1
+"""A file is late after so many times the budget."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Judge:
             speedup=own.ratio, speedup_low=own.ratio_low, speedup_high=own.ratio_high,
             speedup_f32=own.ratio / same.ratio if same else None, latency_ms=own.latency_ms,
             size_bytes=Artifact(stored, {}).size_bytes, zstd_bytes=zstd_bytes(stored), seconds=item.seconds,
-            late=item.seconds > TOLERANCE * self.work.seconds, note=item.note,
+            late=item.seconds > LATE * self.work.seconds, note=item.note,
         )  # fmt: skip
 
 

@@ -61,6 +61,23 @@ def test_finds_faster_networks_within_the_limit_than_random_search(sampler: str)
     assert sum(found) > sum(chance)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_study_that_is_kept_proposes_what_a_new_one_does(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = strategies.get(sampler, NETWORK, 0)
+    put: list[int] = []
+    for name in ("_replay_through_sampler", "_frozen"):
+        kept = getattr(OptunaStrategy, name)
+        monkeypatch.setattr(OptunaStrategy, name, lambda self, *given, kept=kept: put.append(0) or kept(self, *given))
+    for index in range(25):
+        (decision,) = whole.ask()
+        assert len(put) == index
+        again = strategies.get(sampler, NETWORK, 0)
+        again.tell(o for o in whole.ledger.measured())
+        assert again.ask() == [decision]
+        del put[index:]
+        whole.tell([Observation(decision, cost(decision))])
+
+
 def test_limits_reach_the_sampler() -> None:
     def feasible(tell_limit: bool) -> int:
         total = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,11 +67,11 @@ def distribution(choice: Choice) -> BaseDistribution:
 class OptunaStrategy(LedgerStrategy):
     """Propose decisions by an Optuna sampler, by its name in `SAMPLERS`.
 
-    Each proposal is made by a new sampler, seeded by (seed, proposals so far), on a new study in memory that
+    Each proposal is made by a new sampler, seeded by (seed, proposals so far), on a copy of a study in memory that
     holds every decision asked and told so far: nothing else is carried over, so a replay gives the same
-    decisions. Conditional choices are suggested only where they are active. Limits reach the sampler as the
-    constraint `violation`. A sampler that proposes a decision it already has gets its nearest unseen
-    neighbour instead, counted in `repeats`.
+    decisions. The study is kept for as long as the ledger only grows. Conditional choices are suggested only where
+    they are active. Limits reach the sampler as the constraint `violation`. A sampler that proposes a decision it
+    already has gets its nearest unseen neighbour instead, counted in `repeats`.
 
     Raises: UnknownNameError for the sampler's name; DecisionError if it cannot work on the space or the
     objectives.
@@ -90,6 +91,8 @@ class OptunaStrategy(LedgerStrategy):
         self.options = {**self.row.options, **options}
         super().__init__(space, seed, directions)
         self.repeats = 0
+        self._study: optuna.Study | None = None
+        self._held: list[tuple[Decision, Observation | None]] = []
         self._distributions = {c.name: distribution(c) for c in space}
         self._check(sampler, space)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -124,7 +127,7 @@ class OptunaStrategy(LedgerStrategy):
             return Decision()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            study = self._replay()
+            study = copy.deepcopy(self._replay())
             study.sampler = self._sampler(len(ledger.entries))
             decision = self._suggest(study.ask())
         if decision not in ledger.entries:
@@ -159,13 +162,17 @@ class OptunaStrategy(LedgerStrategy):
         }
 
     def _replay(self) -> optuna.Study:
-        study = optuna.create_study(directions=list(self.directions))
-        for index, (decision, seen) in enumerate(self.ledger.entries.items()):
+        """Return a study that holds the ledger; only what is new is put into it, unless something changed."""
+        entries = list(self.ledger.entries.items())
+        if self._study is None or entries[: len(self._held)] != self._held:
+            self._study, self._held = optuna.create_study(directions=list(self.directions)), []
+        for index, (decision, seen) in enumerate(entries[len(self._held) :], len(self._held)):
             if self.row.population:
-                self._replay_through_sampler(study, index, decision, seen)
+                self._replay_through_sampler(self._study, index, decision, seen)
             else:
-                study.add_trial(self._frozen(decision, seen))
-        return study
+                self._study.add_trial(self._frozen(decision, seen))
+        self._held = entries
+        return self._study
 
     def _replay_through_sampler(
         self, study: optuna.Study, index: int, decision: Decision, seen: Observation | None
