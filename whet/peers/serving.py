@@ -1,4 +1,4 @@
-"""A network that a peer made smaller is served the two ways a user would try: as it is, and as int8 by nncf."""
+"""A network that a peer made smaller is served the ways a user would try: as it is, and as int8 by nncf."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from whet.peers.work import Work, as_arrays
 
 
 def serve(work: Work, name: str, module: nn.Module) -> None:
-    """Hand in `module` for OpenVINO as it is, and quantized with nncf's recommended preset."""
+    """Hand in `module` as it is for OpenVINO and ONNX Runtime, and for OpenVINO quantized by nncf's mixed preset."""
     import nncf
     import openvino as ov
 
     _, example = work.module()
     source = export_onnx(lift(module.eval(), example, name=work.network), work.place(name, ".onnx"))
     work.deliver(name, source, "openvino")
+    work.deliver(f"{name}, in ONNX Runtime", source, "onnxruntime", "f32")
     calibration = nncf.Dataset([as_arrays(x) for x in work.calibration()])
     kind = nncf.ModelType.TRANSFORMER if work.is_transformer else None
     preset = nncf.QuantizationPreset.MIXED
