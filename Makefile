@@ -3,12 +3,14 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# Modules are compiled when they are first imported: most never are.
+PIP := $(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 # torch first and by its exact version: an open range would bring several gigabytes of GPU packages.
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[test]'
 	touch $(STAMP)
 
 install: $(STAMP)
@@ -26,13 +28,13 @@ type: $(STAMP)
 # begins with the files of many tests, and the long tests, which are alone in theirs, would run last on one process.
 unit: $(STAMP)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone $$(grep -rl mark.alone tests --include=*.py)
 
 test: lint type unit
 
 # Some 90 minutes: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
 peers: $(STAMP)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[peers]'
+	$(PIP) --editable '.[peers]'
 	$(VENV)/bin/whet bench peers --task all --budget 3min --out runs/peers
 
 clean:

@@ -18,6 +18,8 @@ def brief() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deliver, "SECONDS_EACH", 0.2)
         patch.setattr(workbench, "BASELINE_SECONDS", 1.5)
+        patch.setattr(workbench, "CANDIDATE_SECONDS", 0.3)
+        patch.setattr(workbench, "FINISHED_SECONDS", 0.4)
         yield
 
 

@@ -28,12 +28,12 @@ def main(out: Path) -> None:
     net = whet.lift(module, example, name="digits_cnn")
     size = net.parameter_count
 
-    def counted(self: Workbench, net: whet.Net, finishing: Any, seconds: float = 1.0) -> dict[str, Any]:
+    def counted(self: Workbench, net: whet.Net, finishing: Any) -> dict[str, Any]:
         ratio = size / net.parameter_count
         latency = Latency("counted", 1.0, ratio, ratio, ratio, 1, "parameters", "")
         return {"latency": latency, "settings": self.timing.settings[0], "size_bytes": net.parameter_count}
 
-    def by_size(self: Workbench, path: Path, seconds: float = 1.0) -> tuple[Latency, dict[str, Any]]:
+    def by_size(self: Workbench, path: Path) -> tuple[Latency, dict[str, Any]]:
         ratio = 1e6 / path.stat().st_size
         return Latency("counted", 1.0, ratio, ratio, ratio, 1, "bytes", ""), self.timing.settings[0]
 

@@ -28,7 +28,7 @@ LAYERED = (nn.Conv2d, nn.Linear, nn.Embedding, nn.LayerNorm)
 )
 def test_a_file_by_torch_is_the_network_it_was_written_from(write: Any, name: str, tmp_path: Path) -> None:
     module, example, share = source(name)
-    net = whet.lift(write(module, example, tmp_path / "model.onnx"), example)
+    net = whet.lift(write(module, example, tmp_path / "model.onnx"), example, check=False)  # checked below
     assert difference(net, module, example) <= 1e-5
     assert net.name == "model"
     assert analyze(net).cuttable_share == pytest.approx(share, abs=0.01)

@@ -112,7 +112,7 @@ class Stage:
         number = self.study.next_number
         folder = self.job.out / "trials" / str(number)
         path = self.bench.save(result.net, folder)
-        latency, setting = self.bench.time_file(path, seconds=2.0)
+        latency, setting = self.bench.time_file(path)
         artifact = Artifact(path, setting)
         quality = self.bench.score_file(artifact, self.job.task.val)
         return self.bench.record(

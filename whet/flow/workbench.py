@@ -34,6 +34,8 @@ from whet.verify.equivalence import evaluate
 BASELINE_SECONDS, BASELINE_SHARE = 6.0, 0.05
 """How long the uncompressed network is timed at first, and at most which share of the budget; the last race times it
 again in every setting."""
+CANDIDATE_SECONDS, FINISHED_SECONDS = 1.2, 2.0
+"""How long the files of a candidate, and a finished one, are timed."""
 QUICK_SAMPLES = 5000
 EVALUATION_BATCH = 64
 PARENTS = 3
@@ -195,7 +197,7 @@ class Workbench:
         with self.clock("save"):
             return self.job.target.save(net.eval(), folder)
 
-    def time_net(self, net: Net, finishing: Decision | None, seconds: float = 1.2) -> dict[str, Any]:
+    def time_net(self, net: Net, finishing: Decision | None) -> dict[str, Any]:
         """Time a candidate as it is and, with `finishing`, with the finishers; keep no file.
 
         Finishing costs no training, so a candidate is as fast as the faster of the two. Candidates of equal
@@ -203,10 +205,10 @@ class Workbench:
         """
         key = (cost_signature(net), finishing)
         if key not in self._times:
-            self._times[key] = self._time_net(net, finishing, seconds)
+            self._times[key] = self._time_net(net, finishing)
         return self._times[key]
 
-    def _time_net(self, net: Net, finishing: Decision | None, seconds: float) -> dict[str, Any]:
+    def _time_net(self, net: Net, finishing: Decision | None) -> dict[str, Any]:
         folder = self.job.out / "scratch"
         variants = {"as it is": net}
         if finishing:
@@ -214,7 +216,7 @@ class Workbench:
         try:
             files = {how: self.save(variant, folder / how.replace(" ", "-")) for how, variant in variants.items()}
             with self.clock("race"):
-                timed = self.timing(files, seconds)
+                timed = self.timing(files, CANDIDATE_SECONDS)
             size = Artifact(files[timed.how], {}).size_bytes
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -229,10 +231,10 @@ class Workbench:
             net(*net.example)
         return int(counter.get_total_flops())
 
-    def time_file(self, path: Path, seconds: float) -> tuple[Latency, dict[str, Any]]:
+    def time_file(self, path: Path) -> tuple[Latency, dict[str, Any]]:
         """Time a saved candidate; return its latency and the setting that it is fastest in."""
         with self.clock("race"):
-            timed = self.timing({"file": path}, seconds)
+            timed = self.timing({"file": path}, FINISHED_SECONDS)
         return timed.latency, timed.settings
 
     # -- the log -------------------------------------------------------------------------------------------------
