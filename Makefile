@@ -3,8 +3,9 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-# Modules are compiled when they are first imported: most never are.
-PIP := $(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+# Bytecode is written even where the machine's settings say not to: tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # torch first and by its exact version: an open range would bring several gigabytes of GPU packages.
 $(STAMP): pyproject.toml constraints.txt
