@@ -20,8 +20,14 @@ Results = Annotated[Path, typer.Option(help="Where the table goes.")]
 RUNS, RESULTS = Path("runs/bench"), Path("benchmarks/results")
 
 
-@bench.command()
-def techniques(
+@bench.command(
+    "techniques", help="Compare each way of shrinking alone, and the original trained on, with all of them together."
+)
+@bench.command(
+    "elastic", help="Compare candidates that train one by one with sub-networks that train together (--elastic)."
+)
+def searches(
+    context: typer.Context,
     network: NetworkArgument = None,
     task: Task = "digits",
     data: Data = None,
@@ -32,24 +38,15 @@ def techniques(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Compare each way of shrinking alone, and the original trained on, with all of them together."""
-    _searches("techniques", network, task, data, budget, max_drop, target, out, results, as_json)
+    """Let every row of the suite that the command names search, and print the table."""
+    from whet.flow import techniques
+    from whet.report.console import LiveProgress
 
-
-@bench.command()
-def elastic(
-    network: NetworkArgument = None,
-    task: Task = "digits",
-    data: Data = None,
-    budget: RowBudget = "5min",
-    max_drop: MaxDrop = "1%",
-    target: Target = "cpu",
-    out: Out = RUNS,
-    results: Results = RESULTS,
-    as_json: Json = False,
-) -> None:
-    """Compare candidates that train one by one with sub-networks that train together (--elastic)."""
-    _searches("elastic", network, task, data, budget, max_drop, target, out, results, as_json)
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = network_of(task, network, data, progress)
+        suite = str(context.info_name)
+        table = techniques.run(net, bundle, budget, max_drop, target, out, results, progress, suite)
+    print(json.dumps(table) if as_json else techniques.markdown(table))
 
 
 @bench.command()
@@ -109,17 +106,3 @@ def peers(
             print(tables.markdown(made[-1]))
     if as_json:
         print(json.dumps(made))
-
-
-def _searches(
-    suite: str, network: str | None, task: str, data: Path | None, budget: str, max_drop: str, target: str, out: Path,
-    results: Path, as_json: bool,
-) -> None:  # fmt: skip
-    """Let every row of a suite of `whet.flow.techniques` search, and print the table."""
-    from whet.flow import techniques
-    from whet.report.console import LiveProgress
-
-    with LiveProgress(quiet=as_json) as progress:
-        net, bundle = network_of(task, network, data, progress)
-        table = techniques.run(net, bundle, budget, max_drop, target, out, results, progress, suite)
-    print(json.dumps(table) if as_json else techniques.markdown(table))

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import whet
+from whet.cli_bench import bench
 from whet.flow import techniques
 
 TWO = tuple(row for row in techniques.ROWS if row.title in ("int8 alone", "original, trained on"))
@@ -57,3 +59,11 @@ def test_the_elastic_suite_differs_in_how_candidates_train(
         (False, techniques.ALL, "each-candidate-alone"), (True, techniques.ALL, "all-at-once")
     ]  # fmt: skip
     assert (tmp_path / "elastic-digits-digits_cnn.md").exists()
+
+
+@pytest.mark.parametrize("suite", ["techniques", "elastic"])
+def test_the_command_names_its_suite(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(techniques, "run", lambda *given: asked.append(given[-1]) or {})
+    assert CliRunner().invoke(bench, [suite, "--json"]).exit_code == 0
+    assert asked == [suite]

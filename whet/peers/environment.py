@@ -32,7 +32,7 @@ def environment(folder: Path, fresh: bool = True) -> Environment:
     through a path file, so what is installed there is only what a peer adds or needs in another version; a half-made
     one is made again. What `requirements-alone.txt` names comes without what it depends on.
     """
-    wanted = "\n".join(map(_text, _requirements(folder)))
+    wanted = _wanted(folder)
     if not _packages(wanted):
         return Environment(Path(sys.executable))
     key = hashlib.sha256((wanted + sys.version).encode()).hexdigest()[:12]
@@ -44,7 +44,7 @@ def environment(folder: Path, fresh: bool = True) -> Environment:
         venv.create(place, clear=True, with_pip=True)
         _inherit(place)
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        for requirements in filter(Path.exists, _requirements(folder)):
+        for requirements in _requirements(folder):
             alone = ["--no-deps"] if requirements.name == ALONE else []
             if error := _failure([*pip, "install", *alone, "-r", str(requirements)]):
                 return Environment(None, error)
@@ -54,18 +54,18 @@ def environment(folder: Path, fresh: bool = True) -> Environment:
 
 def versions(python: Path, folder: Path) -> dict[str, str]:
     """Return the version of each required package, as the environment has it."""
-    names = _packages("\n".join(map(_text, _requirements(folder))))
+    names = _packages(_wanted(folder))
     code = "import sys, importlib.metadata as m\nfor n in sys.argv[1:]: print(n, m.version(n))"
     found = subprocess.run([str(python), "-c", code, *names], capture_output=True, text=True, check=False)
     return dict(line.split(" ", 1) for line in found.stdout.splitlines() if " " in line)
 
 
 def _requirements(folder: Path) -> list[Path]:
-    return [folder / "requirements.txt", folder / ALONE]
+    return [file for name in ("requirements.txt", ALONE) if (file := folder / name).exists()]
 
 
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.exists() else ""
+def _wanted(folder: Path) -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in _requirements(folder))
 
 
 def _packages(requirements: str) -> list[str]:

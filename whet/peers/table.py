@@ -22,8 +22,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Rows that change nothing (`runtime`) are no peers here: they are the bar. Files that came late do not count. Without
     qualities (random weights) every other row counts. A ratio is None where either side has nothing within the point.
     """
-    counted = [r for r in rows if r["peer"] != RUNTIME and not r["late"]]
-    sides = {own: [r for r in counted if (r["peer"] == WHET) == own] for own in (True, False)}
+    sides = dict(zip((True, False), _sides(rows), strict=True))
     within = {own: [r["speedup"] for r in side if (r["drop"] or 0.0) <= POINT] for own, side in sides.items()}
     best = {own: max(speedups, default=None) for own, speedups in within.items()}
     areas = {own: _area(side) for own, side in sides.items()}
@@ -36,6 +35,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "speedup_ratio": ours / theirs if ours and theirs else None,
         "hypervolume_ratio": areas[True] / areas[False] if areas[False] > 0 else None,
     }
+
+
+def _sides(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return whet's rows and the peers', without the bar's and those that came late."""
+    counted = [r for r in rows if r["peer"] != RUNTIME and not r["late"]]
+    return [r for r in counted if r["peer"] == WHET], [r for r in counted if r["peer"] != WHET]
 
 
 def _area(rows: Sequence[Mapping[str, Any]]) -> float:
@@ -126,12 +131,9 @@ def write(table: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def _fronts(table: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """Return whet's front and the peers' together, slowest first."""
-    sides: dict[str, list[Mapping[str, Any]]] = {"whet's front": [], "the peers' front": []}
-    for row in table["rows"]:
-        if row["peer"] != RUNTIME and not row["late"]:
-            sides["whet's front" if row["peer"] == WHET else "the peers' front"].append(row)
+    sides = zip(("whet's front", "the peers' front"), _sides(table["rows"]), strict=True)
     chosen = {}
-    for side, rows in sides.items():
+    for side, rows in sides:
         kept = non_dominated([(-r["speedup"], r["drop"] or 0.0) for r in rows])
         chosen[side] = sorted((rows[i] for i in kept), key=lambda r: r["speedup"])
     return chosen

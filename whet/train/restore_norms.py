@@ -58,9 +58,7 @@ def _has_norms(net: Net, convolutions: dict[fx.Node, Convolution]) -> bool:
     return any(isinstance(layer, OTHER_NORMS) for layer in net.layers().values())
 
 
-def _why_not(
-    net: Net, node: fx.Node, layer: Convolution, shape: tuple[int, ...], alone: set[str]
-) -> str | None:
+def _why_not(net: Net, node: fx.Node, layer: Convolution, shape: tuple[int, ...], alone: set[str]) -> str | None:
     """Return why no norm was folded into a convolution, or None; `alone` are the layers used once."""
     if node.target not in alone:
         return "its weights are used more than once"

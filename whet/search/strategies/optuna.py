@@ -171,7 +171,7 @@ class OptunaStrategy(LedgerStrategy):
                 self._replay_through_sampler(self._study, index, decision, seen)
             else:
                 self._study.add_trial(self._frozen(decision, seen))
-        self._held = entries
+            self._held.append((decision, seen))
         return self._study
 
     def _replay_through_sampler(
