@@ -5,13 +5,15 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # Bytecode is written even where the machine's settings say not to: tests start many processes.
 export PYTHONDONTWRITEBYTECODE :=
-PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
-# torch first and by its exact version: an open range would bring several gigabytes of GPU packages.
+# torch first and by its exact version: an open range would bring several gigabytes of GPU packages. Bytecode comes last,
+# by two processes; the few files that are templates or broken on purpose make compileall exit with 1.
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[test]'
+	-$(PYTHON) -m compileall -qq -j 2 $(VENV)/lib
 	touch $(STAMP)
 
 install: $(STAMP)

@@ -1,8 +1,13 @@
-"""The order of the files in a parallel run."""
+"""The order of the files in a parallel run, and how often garbage is looked for."""
 
 from __future__ import annotations
 
+import gc
+
 import pytest
+
+# Graphs are many small objects that live long: looking through them every 700 new ones is a twelfth of the run.
+gc.set_threshold(100_000, 50, 100)
 
 FIRST, LATER, BEFORE = "flow/test_optimize.py", "flow/test_elastic.py", "onnx_reader"
 """Both files search, and searches measure, one at a time on a machine: at once they would wait for each other."""
