@@ -1,13 +1,19 @@
 """Compare all strategies on the tables: `python benchmarks/tables/compare.py --out benchmarks/results`.
 
 Each strategy searches each table with each seed; the curve is the share of the table's whole hypervolume that it holds
-after each measurement. Written are `strategies-NETWORK.json`, `.md` and `.png`.
+after each measurement. Written are `strategies-NETWORK.json`, `.md` and `.png`, the first after every strategy: killed,
+the same command goes on.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median, median_low
 from typing import Annotated, Any
@@ -16,30 +22,48 @@ import typer
 
 from whet.core.files import whole, write_text
 from whet.search import strategies
-from whet.search.tabular import Table
+from whet.search.tabular import Table, replay
 
 HERE = Path(__file__).parent
 RIVAL = "nsga2"
 BLACK = {RIVAL: "-", "random": ":"}
 WORST_DROP = 0.1
 LEFT_OUT = {"cmaes": "one objective only"}
-SLOW = {"gp": 60}
-"""Strategies whose own computing time allows only so many measurements."""
+
+Curves = Mapping[str, Sequence[Sequence[float]]]
 
 
-def curves(table: Table, names: Sequence[str], seeds: int, measurements: int) -> dict[str, list[list[float]]]:
-    """Return one curve for each seed of each strategy."""
-    found: dict[str, list[list[float]]] = {}
-    for name in names:
-        count = min(measurements, SLOW.get(name, measurements))
-        found[name] = [
-            table.curve(strategies.get(name, table.space, seed), count, WORST_DROP) for seed in range(seeds)
-        ]
-        typer.echo(f"{table.about['network']} {name}: {median(c[-1] for c in found[name]):.3f}", err=True)
-    return found
+@dataclass(frozen=True)
+class Engine:
+    """A row: a strategy with options, and how many measurements its own computing time allows."""
+
+    strategy: str
+    options: dict[str, Any] = field(default_factory=dict)
+    most: int | None = None
 
 
-def needed(found: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
+ENGINES = {name: Engine(name, most={"gp": 60}.get(name)) for name in strategies.STRATEGIES if name not in LEFT_OUT} | {
+    "bayesian, infinite width": Engine("bayesian", {"model": "infinite-width"}),
+    "bayesian, ensemble": Engine("bayesian", {"model": "ensemble"}, most=100),
+    "bayesian, network": Engine("bayesian", {"model": "bayesian-network"}, most=60),
+    "alternating, ridge": Engine("alternating", {"predictors": ("ridge",)}),
+    "alternating, boosting": Engine("alternating", {"predictors": ("boosting",)}),
+    "sweep, dynamic": Engine("sweep", {"programme": "dynamic"}),
+    "one-shot, interpolation": Engine("one-shot", {"mixing": "interpolation"}),
+    "one-shot, trainable gate": Engine("one-shot", {"mixing": "trainable-gate"}),
+}
+
+
+def searched(path: Path, title: str, seeds: int, measurements: int, pool: Executor) -> dict[str, Any]:
+    """Return one curve for each seed of an engine, and its own seconds a proposal."""
+    engine = ENGINES[title]
+    count = min(measurements, engine.most or measurements)
+    one = partial(replay, path, engine.strategy, engine.options, measurements=count, worst=WORST_DROP)
+    curves, seconds = zip(*pool.map(one, range(seeds)), strict=True)
+    return {"curves": [[round(s, 5) for s in c] for c in curves], "seconds": round(median(seconds), 4)}
+
+
+def needed(found: Curves) -> dict[str, float]:
     """Return after how many measurements half of the seeds hold the rival's median last share, or infinity."""
     goal = median(curve[-1] for curve in found[RIVAL])
     reached = {
@@ -49,28 +73,29 @@ def needed(found: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
     return {name: median_low(counts) for name, counts in reached.items()}
 
 
-def markdown(table: Table, found: Mapping[str, Sequence[Sequence[float]]], measurements: int) -> str:
-    """Return the table for people, the thriftiest strategy first."""
+def markdown(table: Table, found: Curves, seconds: Mapping[str, float], measurements: int) -> str:
+    """Return the table for people, the thriftiest engine first."""
     counts = needed(found)
     looks = [n for n in (10, 20, 40, 80, measurements) if n <= measurements]
     lines = [
         f"### Strategies on {table.about['network']}: {len(table.figures)} decisions, {len(found[RIVAL])} seeds",
         "",
         f"Median share of the table's hypervolume (speed-up above 1, drop below {WORST_DROP}) after so many "
-        f"measurements, and the measurements to what {RIVAL} holds after {measurements}.",
+        f"measurements, and the measurements to what {RIVAL} holds after {measurements}. The last column is the "
+        "strategy's own computing time.",
         "",
-        "| strategy | " + " | ".join(map(str, looks)) + f" | to {RIVAL}'s last |",
-        "|---" * (len(looks) + 2) + "|",
+        "| strategy | " + " | ".join(map(str, looks)) + f" | to {RIVAL}'s last | ms a proposal |",
+        "|---" * (len(looks) + 3) + "|",
     ]
     for name in sorted(found, key=lambda n: (counts[n], n)):
         shares = [median(c[n - 1] for c in found[name]) if n <= len(found[name][0]) else None for n in looks]
         cells = ["" if s is None else f"{s:.3f}" for s in shares]
         reached = "never" if counts[name] == float("inf") else f"{counts[name]:g}"
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {reached} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {reached} | {1000 * seconds[name]:.0f} |")
     return "\n".join([*lines, "", f"Device of the table: {table.about['device']['cpu']}.", ""])
 
 
-def picture(table: Table, found: Mapping[str, Sequence[Sequence[float]]], path: Path) -> None:
+def picture(table: Table, found: Curves, path: Path) -> None:
     """Draw the median curves; those of the rival and of random search are black in every picture."""
     import matplotlib
 
@@ -94,26 +119,68 @@ def picture(table: Table, found: Mapping[str, Sequence[Sequence[float]]], path: 
     pyplot.close(figure)
 
 
+class Comparison:
+    """One table's results; what a former call with the same table, seeds and measurements found is kept."""
+
+    def __init__(self, path: Path, out: Path, seeds: int, measurements: int) -> None:
+        self.path, self.table = path, Table.load(path)
+        self.stem = out / f"strategies-{self.table.about['network']}"
+        self.protocol = {
+            "table": zlib.crc32(path.read_bytes()), "seeds": seeds, "measurements": measurements,
+            "worst_drop": WORST_DROP,
+        }  # fmt: skip
+        self.found = self._former()
+
+    def _former(self) -> dict[str, Any]:
+        file = self.stem.with_suffix(".json")
+        former = json.loads(file.read_text()) if file.exists() else {}
+        return former["found"] if former.get("protocol") == self.protocol else {}
+
+    def add(self, title: str, pool: Executor) -> None:
+        """Let an engine search, unless it has, and write down what it found."""
+        if title in self.found:
+            return
+        seeds, measurements = self.protocol["seeds"], self.protocol["measurements"]
+        self.found[title] = one = searched(self.path, title, seeds, measurements, pool)
+        self.write()
+        typer.echo(f"{self.stem.name} {title}: {median(c[-1] for c in one['curves']):.3f}", err=True)
+
+    def curves(self) -> dict[str, Any]:
+        return {title: one["curves"] for title, one in self.found.items()}
+
+    def write(self) -> None:
+        """Write the figures as they are so far."""
+        record = {"about": dict(self.table.about), "protocol": self.protocol, "left_out": LEFT_OUT}
+        if RIVAL in self.found:
+            record["needed"] = {k: None if v == float("inf") else v for k, v in needed(self.curves()).items()}
+        write_text(self.stem.with_suffix(".json"), json.dumps({**record, "found": self.found}) + "\n")
+
+    def show(self) -> None:
+        """Write the table and the picture for people."""
+        seconds = {title: one["seconds"] for title, one in self.found.items()}
+        text = markdown(self.table, self.curves(), seconds, self.protocol["measurements"])
+        write_text(self.stem.with_suffix(".md"), text)
+        picture(self.table, self.curves(), self.stem.with_suffix(".png"))
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Where the results go.")] = HERE.parent / "results",
     seeds: int = 10,
     measurements: int = 200,
-    only: Annotated[list[str] | None, typer.Option(help="Strategies to take; repeat it for several.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Rows to take; repeat it for several.")] = None,
+    processes: int = 2,
 ) -> None:
     """Let every strategy search every table."""
-    names = [n for n in strategies.STRATEGIES if n not in LEFT_OUT and (not only or n in {*only, RIVAL})]
-    for path in sorted(HERE.glob("*.json.gz")):
-        table = Table.load(path)
-        found = curves(table, names, seeds, measurements)
-        stem = f"strategies-{table.about['network']}"
-        record: dict[str, Any] = {
-            "about": dict(table.about), "worst_drop": WORST_DROP, "left_out": LEFT_OUT,
-            "needed": {k: None if v == float("inf") else v for k, v in needed(found).items()},
-            "curves": {k: [[round(s, 5) for s in c] for c in v] for k, v in found.items()},
-        }  # fmt: skip
-        write_text(out / f"{stem}.json", json.dumps(record) + "\n")
-        write_text(out / f"{stem}.md", markdown(table, found, measurements))
-        picture(table, found, out / f"{stem}.png")
+    unknown = set(only or ()) - set(ENGINES)
+    if unknown:
+        raise typer.BadParameter(f"no row '{min(unknown)}'; rows are {', '.join(ENGINES)}.")
+    # Spawned: a fork of a process in which torch has computed may hang.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for path in sorted(HERE.glob("*.json.gz")):
+            comparison = Comparison(path, out, seeds, measurements)
+            for title in [n for n in ENGINES if not only or n in {*only, RIVAL}]:
+                comparison.add(title, pool)
+            comparison.show()
 
 
 if __name__ == "__main__":

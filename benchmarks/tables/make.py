@@ -131,22 +131,23 @@ class Maker:
         return {"signature": signature, **qualities}
 
     def score(self, path: Path, precision: str) -> float:
-        artifact = Artifact(path, self.setting(precision))
+        artifact = Artifact(path, max(self.settings(precision), key=lambda s: s["threads"]))
         return self.task.score(*evaluate(lambda n: self.target.open(artifact, n), self.task.val, batch=64))
 
     def speeds(self, paths: dict[str, Path]) -> dict[str, float]:
         """Return each form's speed-up over the uncompressed network in bf16, all on one thread, batch 1."""
         inputs = targets.inputs_of(self.net)
         original = self.out / "original" / "model.onnx"
-        artifacts = {"bar": Artifact(original, self.setting("bf16"))} | {
-            f"{how} {p}": Artifact(path, self.setting(p)) for how, path in paths.items() for p in PRECISIONS
+        single = {p: next(s for s in self.settings(p) if s["threads"] == 1) for p in PRECISIONS}
+        artifacts = {"bar": Artifact(original, single["bf16"])} | {
+            f"{how} {p}": Artifact(path, single[p]) for how, path in paths.items() for p in PRECISIONS
         }
         sessions = {name: partial(self.target.open(a, 1), *inputs) for name, a in artifacts.items()}
         found = measure(sessions, "bar", seconds=2.5)
         return {name: latency.ratio for name, latency in found.items() if name != "bar"}
 
-    def setting(self, precision: str) -> dict[str, Any]:
-        return next(s for s in self.target.all_settings() if s["precision"] == precision and s["threads"] == 1)
+    def settings(self, precision: str) -> list[dict[str, Any]]:
+        return [s for s in self.target.all_settings() if s["precision"] == precision]
 
     def log(self, name: str) -> dict[str, Any]:
         path = self.out / name

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import point, size
+from whet.search import strategies
 from whet.search.tabular import Table
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tables" / "compare.py"
@@ -23,6 +26,7 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location("compare", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # where a dataclass looks for its module
     spec.loader.exec_module(module)
 
     def figures(decision: Decision) -> tuple[float, float]:
@@ -37,15 +41,46 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_every_strategy_has_its_curve_its_row_and_its_count(compare: ModuleType, tmp_path: Path) -> None:
-    compare.main(tmp_path / "results", seeds=3, measurements=40, only=["random", "sensitivity"])
-    record = json.loads((tmp_path / "results" / "strategies-toy.json").read_text())
-    assert set(record["curves"]) == {"random", "nsga2", "sensitivity"}
-    for curves in record["curves"].values():
-        assert len(curves) == 3 and all(len(c) == 40 and c == sorted(c) and c[-1] <= 1.0 for c in curves)
+    out = tmp_path / "results"
+    compare.main(out, seeds=3, measurements=40, only=["random", "sensitivity"])
+    record = json.loads((out / "strategies-toy.json").read_text())
+    assert set(record["found"]) == {"random", "nsga2", "sensitivity"}
+    for one in record["found"].values():
+        assert len(one["curves"]) == 3 and one["seconds"] > 0
+        assert all(len(c) == 40 and c == sorted(c) and c[-1] <= 1.0 for c in one["curves"])
     assert 1 <= record["needed"]["nsga2"] <= 40
-    text = (tmp_path / "results" / "strategies-toy.md").read_text()
-    assert all(f"| {name} | " in text for name in record["curves"])
-    assert (tmp_path / "results" / "strategies-toy.png").read_bytes().startswith(b"\x89PNG")
+    text = (out / "strategies-toy.md").read_text()
+    assert all(f"| {name} | " in text for name in record["found"])
+    assert (out / "strategies-toy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_searched_is_not_searched_again_unless_the_table_is_another(
+    compare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def search(path: Path, title: str, seeds: int, measurements: int, pool: object) -> dict[str, object]:
+        if title == "killed":
+            raise KeyboardInterrupt
+        asked.append(title)
+        return {"curves": [[0.5] * measurements] * seeds, "seconds": 0.1}
+
+    monkeypatch.setattr(compare, "searched", search)
+    monkeypatch.setattr(compare, "ENGINES", dict.fromkeys(("random", "killed", "nsga2")))
+    with pytest.raises(KeyboardInterrupt):
+        compare.main(tmp_path)
+    monkeypatch.setattr(compare, "ENGINES", dict.fromkeys(("random", "nsga2")))
+    compare.main(tmp_path)
+    assert asked == ["random", "nsga2"]
+    compare.main(tmp_path, seeds=4)
+    assert asked == ["random", "nsga2"] * 2
+
+
+def test_every_row_names_a_strategy_and_options_that_it_takes(compare: ModuleType) -> None:
+    for engine in compare.ENGINES.values():
+        strategies.get(engine.strategy, SPACE, 0, **engine.options)
+    with pytest.raises(typer.BadParameter, match="no row 'sensitivty'"):
+        compare.main(only=["sensitivty"])
 
 
 def test_a_strategy_that_never_gets_there_needs_infinitely_many(compare: ModuleType) -> None:

@@ -148,6 +148,18 @@ def test_a_structure_that_missed_the_limit_is_not_extended() -> None:
     assert not stage.grow(100.0)
 
 
+def test_a_structure_that_lost_nothing_is_extended_though_its_int8_form_missed_the_limit() -> None:
+    """The figures of a search on an MLP that int8 costs much, and cuts nothing."""
+    short = trial(0, "short", 2.17, 0.0148, 63_232)
+    trained = trial(1, "full", 1.96, -0.0113, 1_153_792, parent=0)
+    int8 = Decision({**trained.decision, "network:int8": "all"})
+    finished = replace(trial(2, "full", 2.10, 0.015, 1_336_576, parent=1), decision=int8)
+    stage, explorer = finals([short, trained, finished])
+    assert stage.grow(37.0) and explorer.base == trained.decision
+    stage, _ = finals([short, replace(trained, drop=0.004), finished])
+    assert not stage.grow(37.0)
+
+
 def test_the_first_structure_within_the_limit_is_finished_at_once_later_ones_at_the_end() -> None:
     first = trial(2, "full", 1.9, 0.008, 150_000, parent=1)
     finished = replace(trial(3, "full", 2.4, 0.009, 170_000, parent=2), decision=Decision({"network:int8": "all"}))

@@ -48,6 +48,13 @@ def test_the_summary_compares_the_best_within_a_point() -> None:
     assert found["hypervolume_ratio"] == pytest.approx(ours / ((1.2 - 1.0) * (0.05 - 0.004)))
 
 
+def test_the_smallest_file_within_a_point_is_compared_too() -> None:
+    sizes = {"OpenVINO bf16": 10, "int8": 400, "half": 20, "front/0": 500, "front/1": 600}
+    found = summary([{**r, "size_bytes": sizes[r["name"]]} for r in ROWS])
+    assert (found["whet_bytes"], found["best_peer_bytes"], found["smallest_peer"]) == (500, 400, "nncf: int8")
+    assert found["bytes_ratio"] == 1.25
+
+
 def test_a_loss_is_said_as_plainly_as_a_win() -> None:
     losing = [*ROWS[:3], row("whet", "front/0", 1.1, 0.0)]
     assert summary(losing)["speedup_ratio"] < 1.0
@@ -95,8 +102,9 @@ def test_the_overview_has_a_row_for_every_work_that_has_a_table(tmp_path: Path) 
     lines = write_overview(tmp_path).read_text(encoding="utf-8").splitlines()
     ratio = summary(ROWS)["hypervolume_ratio"]
     assert lines[2] == (
-        f"| cnn, digits | x1.50 | x1.20 (nncf: int8) | 1.25 | {ratio:.2f} | [peers-digits-cnn](peers-digits-cnn.md) |"
+        f"| cnn, digits | x1.50 | x1.20 (nncf: int8) | 1.25 | {ratio:.2f} "
+        "| 1,000 | 1,000 (nncf: int8) | 1.00 | [peers-digits-cnn](peers-digits-cnn.md) |"
     )
     assert len(lines) == 4 and lines[3].startswith("| cnn, protein |")
     none = table([ROWS[0], ROWS[2], ROWS[3]])
-    assert "| cnn, digits | x1.50 | none |  |" in overview([none])
+    assert "| cnn, digits | x1.50 | none |  |  | 1,000 | none |  |" in overview([none])

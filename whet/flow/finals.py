@@ -199,7 +199,7 @@ class Finals(Stage):
         return self.explorer.one_more(self._explore_until())
 
     def grow(self, seconds: float) -> bool:
-        """Try a candidate that extends the fastest trained structure within the limit; say whether there was one.
+        """Try a candidate that extends the fastest trained structure that has room; say whether there was one.
 
         It inherits what was trained, so only the damage of its own cuts, as much as `seconds` of training can mend
         beside what is left of the old, has to be mended. More are tried, up to `GROWN`, while none promises to be
@@ -226,9 +226,14 @@ class Finals(Stage):
         return any(worth > PROMISING * best for worth in self._worth(trials, limit, seconds, best).values())
 
     def _base(self) -> Trial | None:
-        """Return the fastest trained structure that is within the limit as it is and with the finishers."""
-        within = [t for t in map(self._worse, self._trained()) if self.bench.feasible(t)]
-        return max(within, key=lambda t: self._forecast_speedup(t), default=None)
+        """Return the fastest trained structure that is within the limit as it is and with the finishers.
+
+        One that lost nothing as it is can be cut further, whatever the finishers cost it.
+        """
+        trained = self._trained()
+        within = [worse for worse in map(self._worse, trained) if self.bench.feasible(worse)]
+        unharmed = [t for t in trained if t.drop <= 0 and not self.bench.feasible(self._worse(t))]
+        return max(within + unharmed, key=self._forecast_speedup, default=None)
 
     def _explore_until(self) -> float:
         """Return the seconds of the budget after which a candidate could not be trained in earnest any more."""

@@ -17,24 +17,33 @@ POINT = 0.01
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return whet's best speed-up within one point over the best peer's, and the ratio of hypervolumes.
+    """Return whet's fastest and smallest files within one point beside the best peers', and their ratios.
 
     Rows that change nothing (`runtime`) are no peers here: they are the bar. Files that came late do not count. Without
     qualities (random weights) every other row counts. A ratio is None where either side has nothing within the point.
     """
-    sides = dict(zip((True, False), _sides(rows), strict=True))
-    within = {own: [r["speedup"] for r in side if (r["drop"] or 0.0) <= POINT] for own, side in sides.items()}
-    best = {own: max(speedups, default=None) for own, speedups in within.items()}
-    areas = {own: _area(side) for own, side in sides.items()}
-    ours, theirs = best[True], best[False]
-    fastest = max((r for r in sides[False] if r["speedup"] == theirs), key=lambda r: -(r["drop"] or 0.0), default=None)
+    sides = _sides(rows)
+    within = [[r for r in side if (r["drop"] or 0.0) <= POINT] for side in sides]
+    whet_fastest, peer_fastest = (
+        min(side, key=lambda r: (-r["speedup"], r["drop"] or 0.0), default=None) for side in within
+    )
+    whet_smallest, peer_smallest = (min(side, key=lambda r: r["size_bytes"], default=None) for side in within)
+    ours, theirs = map(_area, sides)
     return {
-        "whet_speedup": ours,
-        "best_peer_speedup": theirs,
-        "best_peer": None if fastest is None else f"{fastest['peer']}: {fastest['name']}",
-        "speedup_ratio": ours / theirs if ours and theirs else None,
-        "hypervolume_ratio": areas[True] / areas[False] if areas[False] > 0 else None,
+        "whet_speedup": whet_fastest and whet_fastest["speedup"],
+        "best_peer_speedup": peer_fastest and peer_fastest["speedup"],
+        "best_peer": peer_fastest and _named(peer_fastest),
+        "speedup_ratio": whet_fastest and peer_fastest and whet_fastest["speedup"] / peer_fastest["speedup"],
+        "hypervolume_ratio": ours / theirs if theirs > 0 else None,
+        "whet_bytes": whet_smallest and whet_smallest["size_bytes"],
+        "best_peer_bytes": peer_smallest and peer_smallest["size_bytes"],
+        "smallest_peer": peer_smallest and _named(peer_smallest),
+        "bytes_ratio": whet_smallest and peer_smallest and whet_smallest["size_bytes"] / peer_smallest["size_bytes"],
     }
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['peer']}: {row['name']}"
 
 
 def _sides(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
@@ -95,16 +104,27 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 def overview(tables: Sequence[Mapping[str, Any]]) -> str:
     """Return one row a work: whet's best within the point beside the best peer's, losses as well as wins."""
-    lines = ["| network, task | whet | best peer | ratio | hypervolume ratio | table |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| network, task | whet | best peer | ratio | hypervolume ratio "
+        "| smallest: whet | smallest: best peer | ratio | table |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for table in tables:
-        s, link = table["summary"], f"[{_stem(table)}]({_stem(table)}.md)"
-        ours, theirs = (f"x{s[k]:.2f}" if s[k] else "none" for k in ("whet_speedup", "best_peer_speedup"))
-        ratio, area = (f"{s[k]:.2f}" if s[k] else "" for k in ("speedup_ratio", "hypervolume_ratio"))
-        peer = f" ({s['best_peer']})" if s["best_peer"] else ""
-        lines.append(
-            f"| {table['network']}, {table['task']} | {ours} | {theirs}{peer} | {ratio} | {area} | {link} |"
-        )
+        # Of the rows and not of what the file says: a file may be older than a figure of the summary.
+        s, link = summary(table["rows"]), f"[{_stem(table)}]({_stem(table)}.md)"
+        fast, small = ((f"{s[k]:.2f}" if s[k] else "") for k in ("speedup_ratio", "bytes_ratio"))
+        cells = [
+            f"{table['network']}, {table['task']}",
+            _best(s["whet_speedup"], "x{:.2f}"), _best(s["best_peer_speedup"], "x{:.2f}", s["best_peer"]), fast,
+            f"{s['hypervolume_ratio']:.2f}" if s["hypervolume_ratio"] else "",
+            _best(s["whet_bytes"], "{:,}"), _best(s["best_peer_bytes"], "{:,}", s["smallest_peer"]), small, link,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _best(figure: float | None, form: str, who: str | None = None) -> str:
+    return ("none" if figure is None else form.format(figure)) + (f" ({who})" if who else "")
 
 
 def write_overview(folder: Path) -> Path:

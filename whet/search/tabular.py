@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from whet.core.files import whole
 from whet.core.front import hypervolume
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy, point, size
+from whet.search import strategies
 
 FORMAT = "whet table 1"
 
@@ -92,6 +95,27 @@ class Table:
             return cls(space, figures, record["about"])
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, StudyError) as error:
             raise ArtifactError(f"'{path}' is missing, truncated or no '{FORMAT}': {error!r}") from error
+
+
+@cache
+def _loaded(path: Path) -> Table:
+    return Table.load(path)
+
+
+def replay(
+    path: Path, name: str, options: Mapping[str, Any], seed: int, measurements: int, worst: float
+) -> tuple[list[float], float]:
+    """Return the curve of a strategy, by its name, on the table in a file, and the seconds that a proposal took.
+
+    A process reads a file once.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    table = _loaded(path)
+    start = time.perf_counter()
+    curve = table.curve(strategies.get(name, table.space, seed, **options), measurements, worst)
+    return curve, (time.perf_counter() - start) / max(len(curve), 1)
 
 
 def _choice(record: Mapping[str, Any]) -> Choice:
