@@ -70,7 +70,7 @@ def run(
         "bar": verdict.bar,
         "reference": verdict.reference,
         "rows": figures,
-        "failures": failures,
+        "failures": [{**f, "error": beneath(folder, f["error"])} for f in failures],
         "efforts": [e.to_dict() for e, _ in done.values()],
         "device": device.to_dict(),
         "protocol": verdict.protocol,
@@ -79,6 +79,15 @@ def run(
     tables.write(table, results)
     tables.write_overview(results)
     return table
+
+
+def beneath(folder: Path, text: str) -> str:
+    """Return `text` with the paths of files in `folder` told from there: where it lies is nothing for a table.
+
+    >>> beneath(Path("/home/me/runs"), "cannot compile '/home/me/runs/nncf/model.onnx'")
+    "cannot compile 'nncf/model.onnx'"
+    """
+    return text.replace(f"{folder.resolve()}{os.sep}", "")
 
 
 def _own(task: str) -> str:
