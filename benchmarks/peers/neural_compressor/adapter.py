@@ -20,7 +20,8 @@ def calibrate(model: torch.nn.Module) -> None:
 
 
 def score(model: torch.nn.Module) -> float:
-    return 0.0 if work.latency_only else work.score(model)
+    # Its report divides by the score.
+    return 1.0 if work.latency_only else work.score(model)
 
 
 config = TuningConfig(
