@@ -35,7 +35,7 @@ unit: $(STAMP)
 
 test: lint type unit
 
-# Some 90 minutes: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
+# Two hours: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
 peers: $(STAMP)
 	$(PIP) --editable '.[peers]'
 	$(VENV)/bin/whet bench peers --task all --budget 3min --out runs/peers
