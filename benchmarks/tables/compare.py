@@ -42,7 +42,8 @@ class Engine:
     most: int | None = None
 
 
-ENGINES = {name: Engine(name, most={"gp": 60}.get(name)) for name in strategies.STRATEGIES if name not in LEFT_OUT} | {
+ENGINES = {name: Engine(name) for name in strategies.STRATEGIES if name not in LEFT_OUT} | {
+    "gp": Engine("gp", most=60),
     "bayesian, infinite width": Engine("bayesian", {"model": "infinite-width"}),
     "bayesian, ensemble": Engine("bayesian", {"model": "ensemble"}, most=100),
     "bayesian, network": Engine("bayesian", {"model": "bayesian-network"}, most=60),

@@ -112,11 +112,11 @@ def overview(tables: Sequence[Mapping[str, Any]]) -> str:
     for table in tables:
         # Of the rows and not of what the file says: a file may be older than a figure of the summary.
         s, link = summary(table["rows"]), f"[{_stem(table)}]({_stem(table)}.md)"
-        fast, small = ((f"{s[k]:.2f}" if s[k] else "") for k in ("speedup_ratio", "bytes_ratio"))
+        ratios = ("speedup_ratio", "hypervolume_ratio", "bytes_ratio")
+        fast, area, small = (f"{s[k]:.2f}" if s[k] else "" for k in ratios)
         cells = [
             f"{table['network']}, {table['task']}",
-            _best(s["whet_speedup"], "x{:.2f}"), _best(s["best_peer_speedup"], "x{:.2f}", s["best_peer"]), fast,
-            f"{s['hypervolume_ratio']:.2f}" if s["hypervolume_ratio"] else "",
+            _best(s["whet_speedup"], "x{:.2f}"), _best(s["best_peer_speedup"], "x{:.2f}", s["best_peer"]), fast, area,
             _best(s["whet_bytes"], "{:,}"), _best(s["best_peer_bytes"], "{:,}", s["smallest_peer"]), small, link,
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
