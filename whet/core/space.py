@@ -55,6 +55,7 @@ class Decision(Mapping[str, Value]):
 
     def __init__(self, values: Mapping[str, Value] | None = None) -> None:
         self._values = dict(sorted((values or {}).items()))
+        self._json = json.dumps(self._values)
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -69,10 +70,10 @@ class Decision(Mapping[str, Value]):
         return f"Decision({self._values!r})"
 
     def __hash__(self) -> int:
-        return hash(self.to_json())
+        return hash(self._json)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Decision) and self.to_json() == other.to_json()
+        return isinstance(other, Decision) and self._json == other._json
 
     def of(self, choice: Choice) -> Value:
         """Return the value for `choice`, its identity when the decision is silent."""
@@ -82,7 +83,7 @@ class Decision(Mapping[str, Value]):
         return Decision({**self._values, **other})
 
     def to_json(self) -> str:
-        return json.dumps(self._values, sort_keys=True)
+        return self._json
 
     @classmethod
     def from_json(cls, text: str) -> Decision:

@@ -8,7 +8,7 @@ import pytest
 from whet.core.errors import StudyError, UnknownNameError
 from whet.search.predictors import SURROGATES, surrogate
 from whet.search.predictors.bayesian_network import sample
-from whet.search.predictors.infinite_width import kernel
+from whet.search.predictors.infinite_width import kernel, variances
 
 
 def curve(x: np.ndarray) -> np.ndarray:
@@ -57,6 +57,11 @@ def test_the_kernel_is_the_covariance_of_wide_random_networks() -> None:
         outputs.append(hidden @ last + generator.standard_normal() * np.sqrt(0.1))
     found = np.cov(np.array(outputs).T, bias=True)
     np.testing.assert_allclose(found, kernel(x, x, depth=2), rtol=0.12, atol=0.08)
+
+
+def test_the_variance_of_a_row_is_the_kernel_with_itself() -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, (5, 7))
+    np.testing.assert_allclose(variances(x), np.diag(kernel(x, x)), rtol=1e-6)
 
 
 def test_hamiltonian_monte_carlo_samples_the_posterior_of_a_linear_model() -> None:

@@ -38,6 +38,16 @@ def kernel(
     return result
 
 
+def variances(
+    x: Features, depth: int = DEPTH, weight: float = WEIGHT_VARIANCE, bias: float = BIAS_VARIANCE
+) -> Vector:
+    """Return the kernel of each row with itself, where the angle is zero: K_l+1(x, x) = bias + weight / 2 K_l(x, x)."""
+    own: Vector = bias + weight * (x * x).sum(1) / max(x.shape[1], 1)
+    for _ in range(depth):
+        own = bias + weight / 2 * own
+    return own
+
+
 class InfiniteWidth:
     """Exact Bayesian regression with an infinitely wide ReLU network; the noise is that of the largest evidence.
 
@@ -67,5 +77,4 @@ class InfiniteWidth:
             raise StudyError("the infinite-width network was asked before it had data.")
         x = self._centred(features)
         cross = kernel(x, self._features) / self._unit
-        own = np.array([kernel(row[None], row[None])[0, 0] for row in x]) / self._unit
-        return self._posterior.predict(cross, own)
+        return self._posterior.predict(cross, variances(x) / self._unit)

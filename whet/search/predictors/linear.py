@@ -43,9 +43,14 @@ class LinearForecast:
         self.prior: Vector = np.zeros(len(self.choices))
         self.mean: Vector = self.prior.copy()
         self.covariance: NDArray[np.float64] = np.eye(len(self.choices)) * floor**2
+        self._known: dict[Decision, Vector] = {}
 
     def features(self, decision: Decision) -> Vector:
-        return np.array([distance(c, decision.of(c)) if self.space.active(c, decision) else 0.0 for c in self.choices])
+        """Return the distances of the decision's choices, worked out once: each measurement refits all of them."""
+        if decision not in self._known:
+            active = (distance(c, decision.of(c)) if self.space.active(c, decision) else 0.0 for c in self.choices)
+            self._known[decision] = np.array(list(active))
+        return self._known[decision]
 
     def believe(self, effects: Mapping[str, float]) -> None:
         """Set the prior effect of each named choice; the others are as large as the mean of these."""

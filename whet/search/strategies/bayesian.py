@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Bayesian(Modelled):
         surrogate(model)
         self.model = model
 
-    def candidates(self) -> list[Decision]:
+    def candidates(self) -> Iterator[Decision]:
         seen, generator = self.ledger.measured(), self.generator()
         rows, values = self.rows(seen), self.objectives(seen)
         parents = rows[best(self.penalised(seen), 10)]
@@ -58,7 +58,7 @@ class Bayesian(Modelled):
             middle, spread = surrogate(self.model, self.ledger.seed).fit(features, violations).predict(x)
             worth = worth * norm.cdf(-middle / np.maximum(spread, 1e-9))
         order = np.argsort(-worth, kind="stable")
-        return [self.genes.decision(pool[i]) for i in order]
+        yield from (self.genes.decision(row) for row in pool[order])
 
     @staticmethod
     def _worth(
