@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir
 import torch
-from onnxscript import opset21 as op
+from onnxscript import opset20 as op
 from torch.export import Dim
 
 from whet.core.errors import TargetError
@@ -23,7 +23,7 @@ from whet.core.net import Net
 from whet.graph import fake_quantize
 from whet.graph.fold import fold_batch_norms
 
-OPSET = 21
+OPSET = 20
 BATCH = "batch"
 INLINE_BYTES = 1_900_000_000
 """A protobuf holds two gigabytes; larger networks keep their weights in a side file."""
@@ -61,6 +61,7 @@ def export_onnx(net: Net, path: Path) -> Path:
         raise TargetError(f"network '{net.name}' cannot be written as ONNX: {_reason(error)}") from error
     assert exported is not None
     _store_integers(exported.model)
+    _sign_centred(exported.model)
     _strip(exported.model)
     size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
     side = f"{path.stem}.data" if size > INLINE_BYTES else None
@@ -101,6 +102,28 @@ def _store_integers(model: Any) -> None:
         graph.remove(node, safe=True)
         if not old.uses() and old.name in graph.initializers:
             del graph.initializers[old.name]
+
+
+def _sign_centred(model: Any) -> None:
+    """Write integers around `ACTIVATION_MIDDLE` as signed ones around 0: the same grid, no zero point to correct."""
+    graph, unsigned = model.graph, onnx_ir.DataType.UINT8
+    for node in list(graph):
+        zero = node.inputs[2] if node.op_type in ("QuantizeLinear", "DequantizeLinear") else None
+        if zero is None or zero.const_value is None or zero.const_value.dtype != unsigned:
+            continue
+        if not (zero.const_value.numpy() == fake_quantize.ACTIVATION_MIDDLE).all():
+            continue
+        name = f"{zero.name}.signed"
+        if name not in graph.initializers:
+            signed = np.zeros(zero.const_value.shape.numpy(), np.int8)
+            value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(signed, name=name))
+            value.shape, value.dtype = onnx_ir.Shape(signed.shape), onnx_ir.DataType.INT8
+            graph.register_initializer(value)
+        node.replace_input_with(2, graph.initializers[name])
+        if node.op_type == "QuantizeLinear":
+            node.outputs[0].dtype = onnx_ir.DataType.INT8
+        if not zero.uses() and zero.name in graph.initializers:
+            del graph.initializers[zero.name]
 
 
 def _strip(model: Any) -> None:

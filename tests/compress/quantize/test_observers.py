@@ -24,6 +24,13 @@ def test_the_grid_holds_zero_exactly(low: float, width: float) -> None:
     assert (zero - zero) * scale == 0.0
 
 
+@given(st.floats(-100, 100), st.floats(0.001, 100))
+def test_the_grid_is_symmetric_and_holds_the_range(low: float, width: float) -> None:
+    scale, zero = grid(low, low + width)
+    assert zero == (128 if low < 0 else 0)
+    assert -zero * scale <= min(low, 0.0) * (1 - 1e-9) and (255 - zero) * scale >= (low + width) * (1 - 1e-9)
+
+
 def test_percentile_holds_its_share() -> None:
     x = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
     low, high = percentile(Seen.whole(x), 0.99)

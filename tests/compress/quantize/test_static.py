@@ -15,7 +15,7 @@ from whet.core.errors import CalibrationError, TaskError, UnknownNameError
 from whet.core.target import Artifact
 from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer
 from whet.hardware import targets
-from whet.networks.transformer import Encoder
+from whet.networks.transformer import Decoder, Encoder
 from whet.testing import passes
 from whet.verify.equivalence import evaluate
 
@@ -123,6 +123,41 @@ def test_a_six_layer_encoder_keeps_its_outputs(tmp_path: Path) -> None:
     found = torch.from_numpy(targets.get("cpu").open(artifact, 8)(x.numpy()))
     with torch.no_grad():
         expected = net(x)
+    assert float((found - expected).norm() / expected.norm()) < 0.03
+
+
+def test_files_hold_signed_integers_around_zero_or_unsigned_ones_from_zero(tmp_path: Path) -> None:
+    import onnx
+    from onnx.numpy_helper import to_array
+
+    net, x = small()
+    result = StaticQuantization().apply(net, ALL, run_on(x, net))
+    path = targets.get("cpu").save(result.net.eval(), tmp_path)
+    graph = onnx.load(path).graph
+    stored = {t.name: to_array(t) for t in graph.initializer}
+    zeros = {node.output[0]: stored[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
+    assert sorted(z.dtype.name for z in zeros.values()) == ["int8", "int8", "uint8"]  # the image; a map; behind ReLU
+    assert not any(z.any() for z in zeros.values())
+    with torch.no_grad():
+        expected = result.net(x)
+    for runtime in ("openvino", "onnxruntime"):
+        artifact = Artifact(path, {"runtime": runtime, "precision": "f32", "threads": 1})
+        found = torch.from_numpy(targets.get("cpu").open(artifact, 16)(x.numpy()))
+        assert float((found - expected).norm() / expected.norm()) < 0.03, runtime
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_decoder_in_signed_integers_is_served(runtime: str, tmp_path: Path) -> None:
+    """ONNX Runtime refuses its own rewriting of a biased product of a fixed batch from ONNX 21 on."""
+    torch.manual_seed(0)
+    tokens = torch.randint(65, (4, 32))
+    net = whet.lift(Decoder(65, context=32).eval(), tokens)
+    result = StaticQuantization().apply(net, ALL, run_on(tokens, net))
+    path = targets.get("cpu").save(result.net.eval(), tmp_path)
+    artifact = Artifact(path, {"runtime": runtime, "precision": "f32", "threads": 1})
+    found = torch.from_numpy(targets.get("cpu").open(artifact, len(tokens))(tokens.numpy()))
+    with torch.no_grad():
+        expected = result.net(tokens)
     assert float((found - expected).norm() / expected.norm()) < 0.03
 
 

@@ -1,4 +1,4 @@
-"""Which range of a tensor the 256 steps of an unsigned 8-bit integer should span."""
+"""Which range of a tensor the 256 steps of an 8-bit integer should span."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from whet.graph.fake_quantize import ACTIVATION_MAX
+from whet.graph.fake_quantize import ACTIVATION_MAX, ACTIVATION_MIDDLE
 
 Range = tuple[float, float]
 
@@ -71,14 +71,18 @@ OBSERVERS: dict[str, Callable[[Seen], Range]] = {
 
 
 def grid(low: float, high: float) -> tuple[float, int]:
-    """Return scale and zero point of the grid over [low, high], widened to hold zero exactly.
+    """Return scale and zero point of the symmetric grid that holds [low, high].
 
-    >>> grid(0.0, 255.0)
-    (1.0, 0)
+    The zero point is 0 where nothing is negative, else the middle, `ACTIVATION_MIDDLE`: written as a signed integer
+    that is 0, too, and a layer needs no correction for it, `sum (q_x - z) q_w = sum q_x q_w - z sum q_w`. The price is
+    the part of the grid that the smaller side of the range does not use.
+
+    >>> grid(0.0, 255.0), grid(-1.0, 127.0)
+    ((1.0, 0), (1.0, 128))
     """
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = max((high - low) / ACTIVATION_MAX, 1e-8)
-    return scale, round(min(max(-low / scale, 0), ACTIVATION_MAX))
+    if low >= 0:
+        return max(high / ACTIVATION_MAX, 1e-8), 0
+    return max(-low / ACTIVATION_MIDDLE, high / (ACTIVATION_MAX - ACTIVATION_MIDDLE), 1e-8), ACTIVATION_MIDDLE
 
 
 def rounding_error(values: Tensor, low: float, high: float) -> float:

@@ -29,10 +29,11 @@ KEPT_VALUES = 65536
 class StaticQuantization:
     """Quantise convolutions and linear layers to int8 with ranges from calibration data.
 
-    `x ~ s_x (q_x - z_x)` with q_x unsigned 8-bit per tensor, `w ~ s_w q_w` with q_w signed 8-bit and s_w per output
-    channel: the layer then runs on integers. Batch norms are folded first. Quantizers stand at the inputs of
-    quantised layers only; layers that read the same tensor share one. Unsigned activations with signed weights is
-    the combination that all x86 runtimes run fast. No labels and no training; training through it works.
+    `x ~ s_x q_x` per tensor with q_x 8-bit, unsigned where the tensor is never negative and signed elsewhere,
+    `w ~ s_w q_w` with q_w signed 8-bit and s_w per output channel: the layer then runs on integers. Batch norms are
+    folded first. Quantizers stand at the inputs of quantised layers only; layers that read the same tensor share one.
+    Grids are symmetric: zero points cost runtimes a correction of every sum. No labels and no training; training
+    through it works.
 
     Choices: `network:int8` is `off`, `all`, or `per-layer`, which gives each layer its own `SITE:bits`.
     Calibrates on the task's calibration batches, or the training batches where it has none.
