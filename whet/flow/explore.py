@@ -9,7 +9,7 @@ from typing import Any
 from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
-from whet.flow.forecast import POWER
+from whet.flow.forecast import NOISE, POWER
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
@@ -51,10 +51,16 @@ class Explore(Stage):
             self.explore()
 
     def finish_identity(self) -> None:
-        """Try the finishers on the untouched network: the cheapest candidates, often good ones."""
-        if self.job.finishers and not self.of_stage("full"):
+        """Try the finishers on the untouched network: the cheapest candidates, often good ones.
+
+        Each way is tried until one costs next to nothing.
+        """
+        enough = math.inf if self.job.max_drop is None else NOISE * self.job.max_drop
+        for way in self.ways():
+            if any(t.decision == way or t.drop <= enough for t in self.untouched()):
+                continue
             self.say("int8 without training")
-            self.verify(self.bench.finish(self.job.net, self.finisher_decision()), self.finisher_decision(), 0, None)
+            self.verify(self.bench.finish(self.job.net, way), way, 0, None)
 
     # -- stage 1: one choice at a time ---------------------------------------------------------------------------
 
@@ -173,8 +179,8 @@ class Explore(Stage):
     @property
     def base_speedup(self) -> float:
         """The speed-up of the untouched structure with the finishers: what structural choices multiply."""
-        untouched = [t.speedup for t in self.of_stage("full") if not t.samples and t.speedup > 0]
-        return max([1.0, *untouched[:1]])
+        chosen = self.finisher_decision()
+        return max([1.0, *(t.speedup for t in self.untouched() if t.decision == chosen)])
 
     def short(self, decision: Decision, duration: float) -> Trial:
         """Time a candidate, fine-tune it briefly, score it in torch on part of the validation data."""

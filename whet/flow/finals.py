@@ -66,7 +66,7 @@ class Finals(Stage):
         """
         if len(self.space) or self.job.max_drop is None:
             return False
-        return any(self._is_finished(t) and self.bench.feasible(t) for t in self.of_stage("full"))
+        return any(self.is_finished(t) and self.bench.feasible(t) for t in self.of_stage("full"))
 
     @property
     def portion(self) -> float:
@@ -74,10 +74,10 @@ class Finals(Stage):
 
         Zero where the untouched network hardly loses by them; a budget that counts samples keeps it.
         """
-        return self.plan.quantized_share if self.job.finishers and not self._finishes_untrained() else 0.0
+        return self.plan.quantized_share if self.finishers and not self._finishes_untrained() else 0.0
 
     def _finishes_untrained(self) -> bool:
-        untouched = next((t for t in self.of_stage("full") if not t.samples and self._is_finished(t)), None)
+        untouched = next((t for t in self.untouched() if t.decision == self.finisher_decision()), None)
         limit = self.job.max_drop
         if untouched is None or limit is None or self.plan.full_samples is not None:
             return False
@@ -97,7 +97,7 @@ class Finals(Stage):
 
     def _share(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
-        left = self._left_after(rounds + bool(self.job.finishers))
+        left = self._left_after(rounds + bool(self.finishers))
         return left / (rounds + self.settling) if rounds + self.settling else 0.0
 
     def _left_after(self, files: int) -> float:
@@ -106,7 +106,7 @@ class Finals(Stage):
 
     def _due(self, rounds: int, seconds: float) -> Trial | None:
         """Return the trained structure that is to be finished now, in `seconds`, if there is one."""
-        if not self.job.finishers:
+        if not self.finishers:
             return None
         waiting = [t for t in self._trained() if not self._finishing_of(t)]
         limit = self.job.max_drop
@@ -116,7 +116,7 @@ class Finals(Stage):
         # Where only finishers are searched, the noise in the original's own speed must not keep them from being tried.
         alone, best = not len(self.space), self._best_speedup()
         waiting = [t for t in waiting if t.drop <= reach and (alone or self._forecast_speedup(t) > best)]
-        finished = (t for t in self.of_stage("full") if t.samples and self._is_finished(t))
+        finished = (t for t in self.of_stage("full") if t.samples and self.is_finished(t))
         if rounds and any(map(self.bench.feasible, finished)):
             return None
         worth = self._worth(waiting, limit, seconds, best)
@@ -127,14 +127,10 @@ class Finals(Stage):
 
     def _trained(self) -> list[Trial]:
         """Return the fully trained structures as they are, without finishers."""
-        return [t for t in self.of_stage("full") if t.samples and not self._is_finished(t)]
-
-    def _is_finished(self, trial: Trial) -> bool:
-        """Say whether finishers were applied in `trial`."""
-        return any(n not in self.space.choices for n in trial.decision)
+        return [t for t in self.of_stage("full") if t.samples and not self.is_finished(t)]
 
     def _finishing_of(self, trial: Trial) -> Trial | None:
-        found = [t for t in self.of_stage("full") if t.parent == trial.number and self._is_finished(t)]
+        found = [t for t in self.of_stage("full") if t.parent == trial.number and self.is_finished(t)]
         return min(found, key=lambda t: t.drop, default=None)
 
     def _file_seconds(self) -> float:
@@ -237,7 +233,7 @@ class Finals(Stage):
 
     def _explore_until(self) -> float:
         """Return the seconds of the budget after which a candidate could not be trained in earnest any more."""
-        until = self.job.budget_seconds - self.reserve_seconds - (1 + bool(self.job.finishers)) * self._file_seconds()
+        until = self.job.budget_seconds - self.reserve_seconds - (1 + bool(self.finishers)) * self._file_seconds()
         return until - self.explorer.short_seconds() * LEFT
 
     def _short_samples(self) -> int:
@@ -254,7 +250,7 @@ class Finals(Stage):
     def _promised_speedup(self) -> float:
         """Return the largest speed-up within the limit that is verified, or is to be expected of what is unfinished."""
         unfinished = [t for t in self._trained() if self.bench.feasible(t) and not self._finishing_of(t)]
-        expected = map(self._forecast_speedup, unfinished if self.job.finishers else [])
+        expected = map(self._forecast_speedup, unfinished if self.finishers else [])
         return max([self._best_speedup(), *expected])
 
     def _forecast_speedup(self, trial: Trial) -> float:

@@ -32,7 +32,43 @@ class Seen:
         return cls(values.flatten(), float(values.min()), float(values.max()))
 
 
-def min_max(seen: Seen) -> Range:
+def symmetric(low: float, high: float) -> tuple[float, int]:
+    """Return scale and zero point of the symmetric grid that holds [low, high].
+
+    The zero point is 0 where nothing is negative, else the middle, `ACTIVATION_MIDDLE`: written as a signed integer
+    that is 0, too, and a layer needs no correction for it, `sum (q_x - z) q_w = sum q_x q_w - z sum q_w`. The price is
+    the part of the grid that the smaller side of the range does not use.
+
+    >>> symmetric(0.0, 255.0), symmetric(-1.0, 127.0)
+    ((1.0, 0), (1.0, 128))
+    """
+    if low >= 0:
+        return max(high / ACTIVATION_MAX, 1e-8), 0
+    return max(-low / ACTIVATION_MIDDLE, high / (ACTIVATION_MAX - ACTIVATION_MIDDLE), 1e-8), ACTIVATION_MIDDLE
+
+
+def asymmetric(low: float, high: float) -> tuple[float, int]:
+    """Return scale and zero point of the grid whose ends are those of [low, high], widened to hold zero exactly.
+
+    >>> asymmetric(-5.0, 250.0)
+    (1.0, 5)
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / ACTIVATION_MAX, 1e-8)
+    return scale, round(min(max(-low / scale, 0), ACTIVATION_MAX))
+
+
+Grid = Callable[[float, float], tuple[float, int]]
+
+
+def rounding_error(values: Tensor, low: float, high: float, grid: Grid = symmetric) -> float:
+    """Return the mean squared error of rounding `values` to the grid over [low, high]."""
+    scale, zero = grid(low, high)
+    rounded = (torch.clamp(torch.round(values / scale) + zero, 0, ACTIVATION_MAX) - zero) * scale
+    return float((rounded - values).square().mean())
+
+
+def min_max(seen: Seen, grid: Grid = symmetric) -> Range:
     """Return the whole range.
 
     >>> min_max(Seen.whole(torch.tensor([-1.0, 3.0])))
@@ -41,14 +77,14 @@ def min_max(seen: Seen) -> Range:
     return seen.low, seen.high
 
 
-def percentile(seen: Seen, share: float = 0.9999) -> Range:
+def percentile(seen: Seen, grid: Grid = symmetric, share: float = 0.9999) -> Range:
     """Return the range that holds `share` of the values, cutting as many off at either end."""
     ordered = seen.values.sort().values
     outside = int((1 - share) / 2 * (ordered.numel() - 1))
     return float(ordered[outside]), float(ordered[ordered.numel() - 1 - outside])
 
 
-def mean_squared_error(seen: Seen, candidates: int = 40) -> Range:
+def mean_squared_error(seen: Seen, grid: Grid = symmetric, candidates: int = 40) -> Range:
     """Return the shrunken whole range of least mean squared rounding error, `argmin_r E (x - Q_r(x))^2`.
 
     Candidates are the whole range times k / `candidates`. The whole range is among them, so the error is never
@@ -57,36 +93,14 @@ def mean_squared_error(seen: Seen, candidates: int = 40) -> Range:
     best, least = (seen.low, seen.high), float("inf")
     for k in range(candidates, candidates // 4, -1):
         tried = seen.low * k / candidates, seen.high * k / candidates
-        error = rounding_error(seen.values, *tried)
+        error = rounding_error(seen.values, *tried, grid)
         if error < least:
             best, least = tried, error
     return best
 
 
-OBSERVERS: dict[str, Callable[[Seen], Range]] = {
+OBSERVERS: dict[str, Callable[[Seen, Grid], Range]] = {
     "min_max": min_max,
     "percentile": percentile,
     "mean_squared_error": mean_squared_error,
 }
-
-
-def grid(low: float, high: float) -> tuple[float, int]:
-    """Return scale and zero point of the symmetric grid that holds [low, high].
-
-    The zero point is 0 where nothing is negative, else the middle, `ACTIVATION_MIDDLE`: written as a signed integer
-    that is 0, too, and a layer needs no correction for it, `sum (q_x - z) q_w = sum q_x q_w - z sum q_w`. The price is
-    the part of the grid that the smaller side of the range does not use.
-
-    >>> grid(0.0, 255.0), grid(-1.0, 127.0)
-    ((1.0, 0), (1.0, 128))
-    """
-    if low >= 0:
-        return max(high / ACTIVATION_MAX, 1e-8), 0
-    return max(-low / ACTIVATION_MIDDLE, high / (ACTIVATION_MAX - ACTIVATION_MIDDLE), 1e-8), ACTIVATION_MIDDLE
-
-
-def rounding_error(values: Tensor, low: float, high: float) -> float:
-    """Return the mean squared error of rounding `values` to the grid over [low, high]."""
-    scale, zero = grid(low, high)
-    rounded = (torch.clamp(torch.round(values / scale) + zero, 0, ACTIVATION_MAX) - zero) * scale
-    return float((rounded - values).square().mean())

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from whet.compress.quantize.observers import OBSERVERS, Seen, grid
+from whet.compress.quantize.observers import OBSERVERS, Seen, asymmetric, symmetric
 from whet.core.errors import CalibrationError, unknown
 from whet.core.net import Net
 from whet.core.passes import Result
@@ -32,10 +32,11 @@ class StaticQuantization:
     `x ~ s_x q_x` per tensor with q_x 8-bit, unsigned where the tensor is never negative and signed elsewhere,
     `w ~ s_w q_w` with q_w signed 8-bit and s_w per output channel: the layer then runs on integers. Batch norms are
     folded first. Quantizers stand at the inputs of quantised layers only; layers that read the same tensor share one.
-    Grids are symmetric: zero points cost runtimes a correction of every sum. No labels and no training; training
-    through it works.
+    Grids are symmetric, as zero points cost runtimes a correction of every sum, or `asymmetric`: all 256 steps on the
+    range, whatever its middle. No labels and no training; training through it works.
 
-    Choices: `network:int8` is `off`, `all`, or `per-layer`, which gives each layer its own `SITE:bits`.
+    Choices: `network:int8` is `off`, `all`, `asymmetric` (all as well), or `per-layer`, which gives each layer its own
+    `SITE:bits`.
     Calibrates on the task's calibration batches, or the training batches where it has none.
     Raises: CalibrationError if the task has neither. Paper: Jacob et al. 2018, Quantization and
     Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference; ranges are calibrated here, where
@@ -50,7 +51,7 @@ class StaticQuantization:
             raise unknown("observer", self.observer, OBSERVERS)
 
     def space(self, net: Net, target: Target) -> Space:
-        whole = Choice(NETWORK, ("off", "all", "per-layer"), "off")
+        whole = Choice(NETWORK, ("off", "all", "asymmetric", "per-layer"), "off")
         return Space([whole, *(_choice(name) for name, layer in net.layers().items() if type(layer) in QUANTIZED)])
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
@@ -58,7 +59,8 @@ class StaticQuantization:
         if scope == "off":
             return Result(net.copy())
         named = [name for name, layer in net.layers().items() if type(layer) in QUANTIZED]
-        wanted = named if scope == "all" else [n for n in named if decision.of(_choice(n)) == 8]
+        wanted = named if scope != "per-layer" else [n for n in named if decision.of(_choice(n)) == 8]
+        grid = asymmetric if scope == "asymmetric" else symmetric
         gone = [n for n in decision if n.endswith(":bits") and n.rpartition(":")[0] not in named]
         skipped = {n.rpartition(":")[0]: "not in the network any more" for n in gone}
         if not wanted:
@@ -79,7 +81,7 @@ class StaticQuantization:
                 skipped[site] = "its input was zero on all calibration data"
                 continue
             if node.args[0] not in quantizers:
-                scale, zero = grid(*OBSERVERS[self.observer](seen))
+                scale, zero = grid(*OBSERVERS[self.observer](seen, grid))
                 quantizers[node.args[0]] = _insert(net, node.args[0], site, ActivationQuantizer(scale, zero))
             node.args = (quantizers[node.args[0]],)
             if type(net.layer(site)) in QUANTIZED:
