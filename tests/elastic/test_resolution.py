@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +16,11 @@ from whet.compress.depth import Depth
 from whet.core.errors import DecisionError
 from whet.core.passes import Chain
 from whet.core.space import Decision
+from whet.core.target import Artifact
 from whet.elastic.resolution import CHOICE, INPUT, Resolution, obstacle
 from whet.elastic.supernet import Supernet
+from whet.hardware import targets
+from whet.hardware.onnx_export import export_onnx
 from whet.networks.resnet import ResNet
 from whet.testing.networks import make
 from whet.testing.passes import check
@@ -58,6 +62,19 @@ def test_resnet20_is_itself_at_its_native_resolution_and_legal_at_others() -> No
         assert half.changed == {INPUT: "resized from 32x32 to 16x16"}
         assert not torch.allclose(half.net(*net.example), native, atol=1e-5)
     assert is_the_net_on_smaller_images(net) == 4
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_runtime_resizes_as_torch_does(runtime: str, tmp_path: Path) -> None:
+    """Their own antialiased resizing is another: up to 0.06 in these logits."""
+    net = lifted(ARCHITECTURES["resnet20"])
+    half = Resolution().apply(net, Decision({CHOICE: 0.5}), planning_run(net)).net
+    (x,) = net.example
+    path = export_onnx(half, tmp_path / "half.onnx")
+    artifact = Artifact(path, {"runtime": runtime, "precision": "f32", "threads": 1})
+    found = targets.get("cpu").open(artifact, len(x))(x.numpy())
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), half(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name, offered", [("mobilenetv2", 4), ("digits_cnn", 1), ("hf_convnext", 4)])

@@ -16,7 +16,6 @@ from whet.flow import techniques
 TWO = tuple(row for row in techniques.ROWS if row.title in ("int8 alone", "original, trained on"))
 
 
-@pytest.mark.alone
 def test_two_rows_share_work_bar_and_race(
     digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
+from torch.nn import functional
 
 from whet.core.errors import DecisionError
 from whet.core.net import Net
@@ -22,7 +23,8 @@ from whet.graph.rows import bind, operator_name
 INPUT = "input"
 """The site of the choice, and of the reason where there is none."""
 CHOICE = f"{INPUT}:resolution"
-RESIZE = torch.ops.aten._upsample_bilinear2d_aa.default
+ROWS, COLUMNS = f"{INPUT}_rows", f"{INPUT}_columns"
+"""The constants that resize height and width."""
 
 Where = tuple[int, int]
 """The dimensions in which a tensor has height and width."""
@@ -104,13 +106,31 @@ def _images(net: Net) -> list[tuple[fx.Node, Where]]:
 
 
 def resized(net: Net, size: Where) -> Net:
-    """Return a copy of `net` that first resizes its one image to `size`, a height and a width."""
+    """Return a copy of `net` that first resizes its one image to `size`, a height and a width.
+
+    As two products with constants, `W_h x W_w^T`: runtimes have resizing operations of their own, each another one.
+    """
     smaller = net.copy()
-    [(image, _)] = _images(smaller)
+    [(image, native)] = _images(smaller)
+    for name, side, wanted in zip((ROWS, COLUMNS), native, size, strict=True):
+        smaller.module.register_buffer(name, weights(side, wanted))
     with smaller.graph.inserting_before(next(n for n in smaller.graph.nodes if n.op != "placeholder")):
-        small = smaller.graph.call_function(RESIZE, (image, list(size), False))
-    image.replace_all_uses_with(small, delete_user_cb=lambda user: user is not small)
+        rows, columns = smaller.graph.get_attr(ROWS), smaller.graph.get_attr(COLUMNS)
+        turned = smaller.graph.call_function(torch.ops.aten.t.default, (columns,))
+        shorter = smaller.graph.call_function(torch.ops.aten.matmul.default, (rows, image))
+        small = smaller.graph.call_function(torch.ops.aten.matmul.default, (shorter, turned))
+    image.replace_all_uses_with(small, delete_user_cb=lambda user: user is not shorter)
     return smaller.settle()
+
+
+def weights(side: int, wanted: int) -> Tensor:
+    """Return the matrix, shape (wanted, side), that resizes `side` pixels to `wanted`, bilinear and antialiased.
+
+    >>> weights(4, 2)[0].tolist()  # doctest: +ELLIPSIS
+    [0.42..., 0.42..., 0.14..., 0.0]
+    """
+    unit = torch.eye(side)[None, None]
+    return functional.interpolate(unit, (wanted, side), mode="bilinear", antialias=True)[0, 0]
 
 
 def _failure(net: Net) -> str:

@@ -112,17 +112,20 @@ class Supernet(nn.Module):
         net, own = sub.net.copy(), _tensors(self.whole)
         with torch.no_grad():
             for name, tensor in _tensors(net).items():
-                tensor.copy_(_selected(own[name], sub.taken[name]))
+                if name in sub.taken:
+                    tensor.copy_(_selected(own[name], sub.taken[name]))
         return net.eval()
 
     def _cut(self, decision: Decision) -> SubNetwork:
         parts = [self.passes.apply(digit, decision, self.run).net for digit in self._digits]
         high, low = (_tensors(part) for part in parts)
         own = _tensors(self.whole)
-        strange = sorted(name for name in high if name not in own)
+        buffers = [name for name, _ in parts[1].module.named_buffers() if name in high]
+        constants = {name for name in buffers if torch.equal(high[name], low[name])}
+        strange = sorted(name for name in high if name not in own and name not in constants)
         if strange:
             raise SpecError(f"the passes made '{strange[0]}', which the supernet does not have.")
-        where = {name: high[name].detach().long() * DIGIT + low[name].detach().long() for name in high}
+        where = {name: high[name].detach().long() * DIGIT + low[name].detach().long() for name in high if name in own}
         return SubNetwork(parts[1], {name: _taken(name, where[name], tuple(own[name].shape)) for name in where})
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir
 import torch
@@ -22,6 +21,7 @@ from whet.core.files import whole
 from whet.core.net import Net
 from whet.graph import fake_quantize
 from whet.graph.fold import fold_batch_norms
+from whet.hardware.onnx_integers import store_integers
 
 OPSET = 20
 BATCH = "batch"
@@ -60,8 +60,7 @@ def export_onnx(net: Net, path: Path) -> Path:
     except Exception as error:
         raise TargetError(f"network '{net.name}' cannot be written as ONNX: {_reason(error)}") from error
     assert exported is not None
-    _store_integers(exported.model)
-    _sign_centred(exported.model)
+    store_integers(exported.model.graph)
     _strip(exported.model)
     size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
     side = f"{path.stem}.data" if size > INLINE_BYTES else None
@@ -74,56 +73,6 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _store_integers(model: Any) -> None:
-    """Replace each QuantizeLinear of a constant by the integers themselves."""
-    graph = model.graph
-    for node in list(graph):
-        if node.op_type != "QuantizeLinear":
-            continue
-        source, scale, zero = (value.const_value if value is not None else None for value in node.inputs[:3])
-        if source is None or scale is None or zero is None:
-            continue
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-        shape = [1] * source.numpy().ndim
-        if scale.numpy().ndim:
-            shape[axis] = -1
-        limits = np.iinfo(zero.numpy().dtype)
-        integers = np.round(source.numpy() / scale.numpy().reshape(shape)) + zero.numpy().reshape(shape)
-        lowest = max(limits.min, -limits.max)  # symmetric where signed, as in training
-        stored = np.clip(integers, lowest, limits.max).astype(zero.numpy().dtype)
-        name = f"{node.inputs[0].name}.int8"
-        value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(stored, name=name))
-        value.shape, value.dtype = onnx_ir.Shape(stored.shape), onnx_ir.DataType.from_numpy(stored.dtype)
-        graph.register_initializer(value)
-        old = node.inputs[0]
-        onnx_ir.convenience.replace_all_uses_with(node.outputs[0], value)
-        graph.remove(node, safe=True)
-        if not old.uses() and old.name in graph.initializers:
-            del graph.initializers[old.name]
-
-
-def _sign_centred(model: Any) -> None:
-    """Write integers around `ACTIVATION_MIDDLE` as signed ones around 0: the same grid, no zero point to correct."""
-    graph, unsigned = model.graph, onnx_ir.DataType.UINT8
-    for node in list(graph):
-        zero = node.inputs[2] if node.op_type in ("QuantizeLinear", "DequantizeLinear") else None
-        if zero is None or zero.const_value is None or zero.const_value.dtype != unsigned:
-            continue
-        if not (zero.const_value.numpy() == fake_quantize.ACTIVATION_MIDDLE).all():
-            continue
-        name = f"{zero.name}.signed"
-        if name not in graph.initializers:
-            signed = np.zeros(zero.const_value.shape.numpy(), np.int8)
-            value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(signed, name=name))
-            value.shape, value.dtype = onnx_ir.Shape(signed.shape), onnx_ir.DataType.INT8
-            graph.register_initializer(value)
-        node.replace_input_with(2, graph.initializers[name])
-        if node.op_type == "QuantizeLinear":
-            node.outputs[0].dtype = onnx_ir.DataType.INT8
-        if not zero.uses() and zero.name in graph.initializers:
-            del graph.initializers[zero.name]
 
 
 def _strip(model: Any) -> None:

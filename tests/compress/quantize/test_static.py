@@ -161,6 +161,24 @@ def test_a_decoder_in_signed_integers_is_served(runtime: str, tmp_path: Path) ->
     assert float((found - expected).norm() / expected.norm()) < 0.03
 
 
+def test_onnxruntime_multiplies_all_matrices_of_a_transformer_as_integers(tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime as ort
+
+    torch.manual_seed(0)
+    x = torch.randn(4, 128, 64)
+    net = whet.lift(Encoder(layers=2).eval(), x)
+    path = targets.get("cpu").save(StaticQuantization().apply(net, ALL, run_on(x, net)).net.eval(), tmp_path)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    options.add_free_dimension_override_by_name("batch", 1)
+    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    # All but the last, which reads a matrix and is a Gemm from the beginning.
+    assert kinds.count("MatMulIntegerToFloat") == 1 + 2 * 4 and kinds.count("Gemm") == 1
+
+
 def small() -> tuple[whet.Net, torch.Tensor]:
     torch.manual_seed(0)
     x = torch.randn(16, 3, 8, 8)
