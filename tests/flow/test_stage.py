@@ -35,6 +35,12 @@ def test_zero_points_are_taken_where_they_save_more_than_half_of_the_drop(asymme
     assert stage({ALL: 0.01, ASYMMETRIC: asymmetric}).finisher_decision() == taken
 
 
+def test_a_cut_network_that_nothing_trains_says_nothing_of_the_untouched_one() -> None:
+    cut = Decision({**ALL, "a:keep": False})
+    assert stage({ALL: 0.001, cut: 0.5}).finisher_decision() == ALL
+    assert [t.decision for t in stage({cut: 0.5}).untouched()] == []
+
+
 def test_where_the_untouched_network_loses_far_too_much_candidates_are_left_in_float() -> None:
     """The MLP of `protein` loses 6% and 4% by int8 at a limit of 1%, its trained candidates 2 to 5%."""
     mlp = {ALL: 0.0609, ASYMMETRIC: 0.0373}

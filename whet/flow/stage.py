@@ -95,7 +95,8 @@ class Stage:
 
     def untouched(self) -> list[Trial]:
         """Return the trials of the untrained, untouched network with the finishers, in the order they were made."""
-        return [t for t in self.of_stage("full") if not t.samples and self.is_finished(t)]
+        alone = (t for t in self.of_stage("full") if not t.samples and self.is_finished(t))
+        return [t for t in alone if not any(n in self.space.choices for n in t.decision)]
 
     @property
     def finishers(self) -> tuple[Pass, ...]:

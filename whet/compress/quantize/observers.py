@@ -59,6 +59,7 @@ def asymmetric(low: float, high: float) -> tuple[float, int]:
 
 
 Grid = Callable[[float, float], tuple[float, int]]
+"""Scale and zero point for a range: `symmetric` or `asymmetric`."""
 
 
 def rounding_error(values: Tensor, low: float, high: float, grid: Grid = symmetric) -> float:
