@@ -57,7 +57,7 @@ def finals(trials: list[Trial], seconds: float = 1200.0, space: Space = SPACE) -
     job = SimpleNamespace(space=lambda: space, max_drop=0.01, trials=None, finishers=(), budget_seconds=seconds)
     run = SimpleNamespace(budget=Budget(seconds), progress=lambda event: None)
     bench: Any = SimpleNamespace(
-        job=job, study=SimpleNamespace(trials=trials), run=run, samples_per_second=1200.0,
+        job=job, study=SimpleNamespace(trials=trials), run=run, samples_per_second=1200.0, epoch_samples=45_000,
         feasible=lambda t: t.drop <= 0.01, cost=lambda what, otherwise: otherwise,
     )  # fmt: skip
     explorer: Any = Explorer(trials)
@@ -239,3 +239,13 @@ def test_where_little_time_is_left_there_is_one_round_rather_than_none() -> None
     assert stage._rounds(4) == 4 and stage._rounds(-1) == 0
     stage, _ = finals(explored(), seconds=29.0)
     assert stage._share(2) < 2.0 < stage._share(1) and stage._rounds(4) == 1
+
+
+def test_where_the_data_are_soon_gone_through_there_are_more_rounds() -> None:
+    """The MLP of `protein` sees its 41,000 samples in two seconds: three minutes give five structures eight epochs."""
+    stage, _ = finals(explored(), seconds=180.0)
+    few = Plan().rounds(180.0, stage._epochs_left())
+    stage.bench.samples_per_second, stage.bench.epoch_samples = 20_000.0, 41_000
+    assert (few, Plan().rounds(180.0, stage._epochs_left())) == (2, 5)
+    stage.bench.epoch_samples = 0
+    assert stage._epochs_left() == 0.0

@@ -39,7 +39,7 @@ class Finals(Stage):
         What is left of the budget is shared by the rounds to come. The first structure within the limit is finished at
         once, so that there is something to deliver; of the later ones only the fastest, at the end.
         """
-        planned = self.plan.rounds(self.job.budget_seconds) if len(self.space) else 1
+        planned = self.plan.rounds(self.job.budget_seconds, self._epochs_left()) if len(self.space) else 1
         while not self._exhausted():
             rounds = self._rounds(planned - len(self._trained()))
             share = self._share(rounds)
@@ -87,6 +87,11 @@ class Finals(Stage):
     def settling(self) -> float:
         """How long the training after the finishers is, in shares of the one before."""
         return self.portion / (1 - self.portion)
+
+    def _epochs_left(self) -> float:
+        """Return how many times the training data can be gone through in what is left of the budget."""
+        samples = self.bench.epoch_samples
+        return self._left_after(0) * self.bench.samples_per_second / samples if samples else 0.0
 
     def _rounds(self, planned: int) -> int:
         """Return how many more rounds there is time for, of those planned; one rather than none."""

@@ -37,6 +37,7 @@ class Plan:
     finals: int = 3
     most_finals: int = 5
     final_seconds: float = 250.0
+    final_epochs: float = 8.0
     quantized_share: float = 0.2
     reserve_share: float = 0.05
     short_samples: int | None = None
@@ -53,14 +54,19 @@ class Plan:
             full_samples=max(1, int(0.6 * total / finals)),
         )
 
-    def rounds(self, budget_seconds: float) -> int:
-        """Return how many structures are trained in earnest: one for each `final_seconds`, from two to `most_finals`.
+    def rounds(self, budget_seconds: float, epochs: float = 0.0) -> int:
+        """Return how many structures are trained in earnest, from two to `most_finals`.
 
+        One for each `final_seconds` of the budget, or for each `final_epochs` of the `epochs` that there is time for.
         More training of one structure soon gives little: what is left of its drop is what the structure lacks.
+
+        >>> Plan().rounds(180.0), Plan().rounds(1200.0), Plan().rounds(180.0, epochs=58.0)
+        (2, 4, 5)
         """
         if math.isinf(budget_seconds):
             return self.finals
-        return max(2, min(self.most_finals, int(budget_seconds / self.final_seconds)))
+        wanted = max(budget_seconds / self.final_seconds, epochs / self.final_epochs)
+        return max(2, min(self.most_finals, int(wanted)))
 
     @staticmethod
     def limit(seconds: float, samples: float | None) -> dict[str, Any]:
@@ -100,11 +106,16 @@ class Stage:
 
     @property
     def finishers(self) -> tuple[Pass, ...]:
-        """The finishers that are worth trying on candidates: none where the untouched network loses far too much."""
-        drops = [t.drop for t in self.untouched()]
-        limit = self.job.max_drop
-        hopeless = len(self.space) and limit is not None and drops and min(drops) > TOLERABLE * limit
-        return () if hopeless else self.job.finishers
+        """The finishers that are worth trying on candidates.
+
+        None where they make the untouched network slower than it is, or take far too much from it.
+        """
+        tried, limit = self.untouched(), self.job.max_drop
+        if not len(self.space) or not tried:
+            return self.job.finishers
+        slower = max(t.speedup for t in tried) < 1.0
+        worse = limit is not None and min(t.drop for t in tried) > TOLERABLE * limit
+        return () if slower or worse else self.job.finishers
 
     def finisher_decision(self) -> Decision:
         """Return the decision that applies every finisher to the whole network: the way that is tried first.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.study import Stage, Study, Trial
 from whet.core.target import Artifact
-from whet.core.task import predict
+from whet.core.task import predict, split
 from whet.flow.job import Job
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
@@ -163,6 +164,14 @@ class Workbench:
         """The speed of the last full training, or while there is none of the last short one, which hints slow down."""
         speeds = (self.study.recall(f"samples_per_second_{what}") for what in ("full", "short"))
         return float(next(filter(None, speeds), 0.0))
+
+    @cached_property
+    def epoch_samples(self) -> int:
+        """The samples of the training data, by their number of batches and the first one; 0 where they do not say."""
+        train = self.job.task.train
+        if not isinstance(train, Sized) or not len(train):
+            return 0
+        return len(train) * len(split(next(iter(train)))[1])
 
     def recalibrated(self, net: Net) -> Net:
         """Re-estimate batch-norm statistics in place, on training data."""

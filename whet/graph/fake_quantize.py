@@ -11,7 +11,7 @@ from torch.nn import functional
 WEIGHT_MAX = 127
 ACTIVATION_MAX = 255
 ACTIVATION_MIDDLE = 128
-"""The zero point that stands for signed integers: files hold those, whose zero point is 0 (`hardware.onnx_integers`)."""
+"""The zero point that stands for signed integers: files hold those, around 0 (`hardware.onnx_integers`)."""
 
 
 @torch.library.custom_op("whet::fake_quantize", mutates_args=())
