@@ -13,6 +13,7 @@ from whet.peers import bench
 from whet.peers.judge import settings_of
 from whet.peers.work import Delivered
 
+pytestmark = pytest.mark.alone
 ADAPTERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 
 
