@@ -126,18 +126,16 @@ class Stage:
             return Decision()
         tried = self.untouched()
         if not tried:
-            return self.ways()[0]
+            return next(iter(self.ways()), Decision())
         best = min(tried, key=lambda t: t.drop)
         return best.decision if 2 * best.drop < tried[0].drop else tried[0].decision
 
     def ways(self) -> list[Decision]:
         """Return the decisions that apply every finisher to the whole network, the fastest first."""
-        found = []
-        for way in ("all", "asymmetric"):
-            chosen = {c.name: way for p in self.job.finishers for c in p.space(self.job.net, self.job.target)
-                      if way in c.values}  # fmt: skip
-            found += [Decision(chosen)] if chosen else []
-        return found
+        spaces = [p.space(self.job.net, self.job.target) for p in self.job.finishers]
+        whole = [choice for space in spaces for choice in space if "all" in choice.values]
+        found = [Decision({c.name: way if way in c.values else "all" for c in whole}) for way in ("all", "asymmetric")]
+        return list(dict.fromkeys(found)) if whole else []
 
     def samples_of(self, parent: int | None) -> int:
         return 0 if parent is None else self.study.trials[parent].samples
