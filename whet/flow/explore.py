@@ -208,8 +208,8 @@ class Explore(Stage):
     @property
     def base_speedup(self) -> float:
         """The speed-up of the untouched structure with the finishers: what structural choices multiply."""
-        chosen = self.finisher_decision()
-        return max([1.0, *(t.speedup for t in self.untouched() if t.decision == chosen)])
+        taken = self.finished_untouched()
+        return 1.0 if taken is None else max(1.0, taken.speedup)
 
     def short(self, decision: Decision, duration: float) -> Trial:
         """Time a candidate, fine-tune it briefly, score it in torch on part of the validation data."""

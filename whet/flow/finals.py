@@ -77,8 +77,7 @@ class Finals(Stage):
         return self.plan.quantized_share if self.finishers and not self._finishes_untrained() else 0.0
 
     def _finishes_untrained(self) -> bool:
-        untouched = next((t for t in self.untouched() if t.decision == self.finisher_decision()), None)
-        limit = self.job.max_drop
+        untouched, limit = self.finished_untouched(), self.job.max_drop
         if untouched is None or limit is None or self.plan.full_samples is not None:
             return False
         return untouched.drop <= NOISE * limit
@@ -231,9 +230,9 @@ class Finals(Stage):
 
         One that lost nothing as it is can be cut further, whatever the finishers cost it.
         """
-        trained = self._trained()
-        within = [worse for worse in map(self._worse, trained) if self.bench.feasible(worse)]
-        unharmed = [t for t in trained if t.drop <= 0 and not self.bench.feasible(self._worse(t))]
+        pairs = [(t, self._worse(t)) for t in self._trained()]
+        within = [worse for _, worse in pairs if self.bench.feasible(worse)]
+        unharmed = [t for t, worse in pairs if t.drop <= 0 and not self.bench.feasible(worse)]
         return max(within + unharmed, key=self._forecast_speedup, default=None)
 
     def _explore_until(self) -> float:

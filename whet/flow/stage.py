@@ -101,8 +101,8 @@ class Stage:
 
     def untouched(self) -> list[Trial]:
         """Return the trials of the untrained, untouched network with the finishers, in the order they were made."""
-        alone = (t for t in self.of_stage("full") if not t.samples and self.is_finished(t))
-        return [t for t in alone if not any(n in self.space.choices for n in t.decision)]
+        untrained = (t for t in self.of_stage("full") if not t.samples and len(t.decision))
+        return [t for t in untrained if not any(n in self.space.choices for n in t.decision)]
 
     @property
     def finishers(self) -> tuple[Pass, ...]:
@@ -117,18 +117,23 @@ class Stage:
         worse = limit is not None and min(t.drop for t in tried) > TOLERABLE * limit
         return () if slower or worse else self.job.finishers
 
-    def finisher_decision(self) -> Decision:
-        """Return the decision that applies every finisher to the whole network: the way that is tried first.
+    def finished_untouched(self) -> Trial | None:
+        """Return the trial of the untouched network in the way of finishing that is taken, once there is one.
 
-        Another one takes its place if it took less than half as much from the untouched network.
+        It is the way tried first, unless another took less than half as much.
         """
-        if not self.finishers:
-            return Decision()
-        tried = self.untouched()
+        tried = self.untouched() if self.finishers else []
         if not tried:
-            return next(iter(self.ways()), Decision())
+            return None
         best = min(tried, key=lambda t: t.drop)
-        return best.decision if 2 * best.drop < tried[0].drop else tried[0].decision
+        return best if 2 * best.drop < tried[0].drop else tried[0]
+
+    def finisher_decision(self) -> Decision:
+        """Return the decision that applies every finisher to the whole network, in the way that is taken."""
+        taken = self.finished_untouched()
+        if taken is not None:
+            return taken.decision
+        return next(iter(self.ways()), Decision()) if self.finishers else Decision()
 
     def ways(self) -> list[Decision]:
         """Return the decisions that apply every finisher to the whole network, the fastest first."""

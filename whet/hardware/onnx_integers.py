@@ -13,15 +13,10 @@ from whet.graph.fake_quantize import ACTIVATION_MIDDLE
 
 def store_integers(graph: Any) -> None:
     """Store constants as the integers that they are quantized to, and put the rest as runtimes want to read it."""
-    for node in list(graph):
-        if node.op_type == "QuantizeLinear":
-            _store_constant(graph, node)
-    for node in list(graph):
-        if node.op_type == "Add":
-            _keep_apart(graph, node)
-    for node in list(graph):
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            _sign_centred(graph, node)
+    for kinds, step in STEPS:
+        for node in list(graph):
+            if node.op_type in kinds:
+                step(graph, node)
 
 
 def _store_constant(graph: Any, node: Any) -> None:
@@ -95,3 +90,11 @@ def _constant(graph: Any, name: str, stored: NDArray[Any]) -> Any:
 def _drop_unused(graph: Any, value: Any) -> None:
     if not value.uses() and value.name in graph.initializers:
         del graph.initializers[value.name]
+
+
+STEPS = (
+    (("QuantizeLinear",), _store_constant),
+    (("Add",), _keep_apart),
+    (("QuantizeLinear", "DequantizeLinear"), _sign_centred),
+)
+"""What is done to nodes of which kinds, in this order."""

@@ -26,6 +26,13 @@ def test_least_error_is_never_above_that_of_the_whole_range(seed: int, kind: str
     assert rounding_error(x, *mean_squared_error(seen, grid), grid) <= rounding_error(x, *min_max(seen, grid), grid)
 
 
+@given(st.floats(-100, 100), st.floats(0, 100), st.sampled_from([symmetric, asymmetric]))
+def test_any_range_has_a_grid_that_holds_zero(low: float, width: float, grid: Grid) -> None:
+    scale, zero = grid(low, low + width)
+    assert scale > 0 and 0 <= zero <= 255
+    assert (zero - zero) * scale == 0.0
+
+
 @given(st.floats(-100, 100), st.floats(0.001, 100))
 def test_the_asymmetric_grid_spans_the_range_to_a_step(low: float, width: float) -> None:
     scale, zero = asymmetric(low, low + width)

@@ -89,15 +89,22 @@ def test_openvino_runs_every_convolution_on_integers(file: Path) -> None:
     assert set(kinds) <= {"u8", "i8"}
 
 
-def test_onnxruntime_runs_convolutions_between_quantizers_on_integers(file: Path, tmp_path: Path) -> None:
+def kinds_in_onnxruntime(path: Path, folder: Path, batch: int | None = None) -> list[str]:
+    """Return the kinds of operations that ONNX Runtime makes of a file, for a batch of that size if one is given."""
     import onnx
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
     options.log_severity_level = 3
-    ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    if batch is not None:
+        options.add_free_dimension_override_by_name("batch", batch)
+    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
+
+
+def test_onnxruntime_runs_convolutions_between_quantizers_on_integers(file: Path, tmp_path: Path) -> None:
+    kinds = kinds_in_onnxruntime(file, tmp_path)
     # The ten whose outputs go into a sum, not into a quantizer, stay float here; OpenVINO runs all on integers.
     assert kinds.count("QLinearConv") == 9
 
@@ -162,19 +169,11 @@ def test_a_decoder_in_signed_integers_is_served(runtime: str, tmp_path: Path) ->
 
 
 def test_onnxruntime_multiplies_all_matrices_of_a_transformer_as_integers(tmp_path: Path) -> None:
-    import onnx
-    import onnxruntime as ort
-
     torch.manual_seed(0)
     x = torch.randn(4, 128, 64)
     net = whet.lift(Encoder(layers=2).eval(), x)
     path = targets.get("cpu").save(StaticQuantization().apply(net, ALL, run_on(x, net)).net.eval(), tmp_path)
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    options.log_severity_level = 3
-    options.add_free_dimension_override_by_name("batch", 1)
-    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    kinds = kinds_in_onnxruntime(path, tmp_path, batch=1)
     # All but the last, which reads a matrix and is a Gemm from the beginning.
     assert kinds.count("MatMulIntegerToFloat") == 1 + 2 * 4 and kinds.count("Gemm") == 1
 
