@@ -39,6 +39,7 @@ METHODS = tuple(
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
         ("search.random", "whet.search.strategies.random:RandomStrategy", "strategy", "bergstra2012random"),
         ("search.sensitivity", "whet.search.strategies.sensitivity:Sensitivity", "strategy", "yao2021hawqv3"),
+        ("search.improvement", "whet.search.strategies.improvement:Improvement", "strategy", "emmerich2006improvement"),
         ("search.alternating", "whet.search.strategies.alternating:Alternating", "strategy", "cummings2022hardware"),
         ("search.bayesian", "whet.search.strategies.bayesian:Bayesian", "strategy", "li2023surrogates"),
         ("search.sweep", "whet.search.strategies.sweep:Sweep", "strategy", "dong2021hao"),

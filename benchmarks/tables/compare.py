@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 RIVAL = "nsga2"
 BLACK = {RIVAL: "-", "random": ":"}
 WORST_DROP = 0.1
+"""Decisions that lose more are of no use to anybody."""
 LEFT_OUT = {"cmaes": "one objective only"}
 
 Curves = Mapping[str, Sequence[Sequence[float]]]
@@ -55,11 +56,11 @@ ENGINES = {name: Engine(name) for name in strategies.STRATEGIES if name not in L
 }
 
 
-def searched(path: Path, title: str, seeds: int, measurements: int, pool: Executor) -> dict[str, Any]:
+def searched(path: Path, title: str, protocol: Mapping[str, Any], pool: Executor) -> dict[str, Any]:
     """Return one curve for each seed of an engine, and its own seconds a proposal."""
-    engine = ENGINES[title]
-    count = min(measurements, engine.most or measurements)
-    one = partial(replay, path, engine.strategy, engine.options, measurements=count, worst=WORST_DROP)
+    engine, seeds = ENGINES[title], protocol["seeds"]
+    count = min(protocol["measurements"], engine.most or protocol["measurements"])
+    one = partial(replay, path, engine.strategy, engine.options, measurements=count, worst=protocol["worst_drop"])
     curves, seconds = zip(*pool.map(one, range(seeds)), strict=True)
     return {"curves": [[round(s, 5) for s in c] for c in curves], "seconds": round(median(seconds), 4)}
 
@@ -74,15 +75,15 @@ def needed(found: Curves) -> dict[str, float]:
     return {name: median_low(counts) for name, counts in reached.items()}
 
 
-def markdown(table: Table, found: Curves, seconds: Mapping[str, float], measurements: int) -> str:
+def markdown(table: Table, found: Curves, seconds: Mapping[str, float], protocol: Mapping[str, Any]) -> str:
     """Return the table for people, the thriftiest engine first."""
-    counts = needed(found)
+    counts, measurements = needed(found), protocol["measurements"]
     looks = [n for n in (10, 20, 40, 80, measurements) if n <= measurements]
     lines = [
         f"### Strategies on {table.about['network']}: {len(table.figures)} decisions, {len(found[RIVAL])} seeds",
         "",
-        f"Median share of the table's hypervolume (speed-up above 1, drop below {WORST_DROP}) after so many "
-        f"measurements, and the measurements to what {RIVAL} holds after {measurements}. The last column is the "
+        f"Median share of the table's hypervolume (speed-up above 1, drop below {protocol['worst_drop']:.3f}) after so "
+        f"many measurements, and the measurements to what {RIVAL} holds after {measurements}. The last column is the "
         "strategy's own computing time.",
         "",
         "| strategy | " + " | ".join(map(str, looks)) + f" | to {RIVAL}'s last | ms a proposal |",
@@ -128,7 +129,7 @@ class Comparison:
         self.stem = out / f"strategies-{self.table.about['network']}"
         self.protocol = {
             "table": zlib.crc32(path.read_bytes()), "seeds": seeds, "measurements": measurements,
-            "worst_drop": WORST_DROP,
+            "worst_drop": self.table.worst_drop(WORST_DROP),
         }  # fmt: skip
         self.found = self._former()
 
@@ -141,8 +142,7 @@ class Comparison:
         """Let an engine search, unless it has, and write down what it found."""
         if title in self.found:
             return
-        seeds, measurements = self.protocol["seeds"], self.protocol["measurements"]
-        self.found[title] = one = searched(self.path, title, seeds, measurements, pool)
+        self.found[title] = one = searched(self.path, title, self.protocol, pool)
         self.write()
         typer.echo(f"{self.stem.name} {title}: {median(c[-1] for c in one['curves']):.3f}", err=True)
 
@@ -159,7 +159,7 @@ class Comparison:
     def show(self) -> None:
         """Write the table and the picture for people."""
         seconds = {title: one["seconds"] for title, one in self.found.items()}
-        text = markdown(self.table, self.curves(), seconds, self.protocol["measurements"])
+        text = markdown(self.table, self.curves(), seconds, self.protocol)
         write_text(self.stem.with_suffix(".md"), text)
         picture(self.table, self.curves(), self.stem.with_suffix(".png"))
 

@@ -1,29 +1,32 @@
 """Measure every decision of an elastic network: `python benchmarks/tables/make.py digits_cnn --out FOLDER`.
 
 A supernet is trained once. Then each structure of the space is extracted, its batch norms re-estimated, quantized or
-not, written, and scored on the full validation data in OpenVINO in each precision; structures of equal cost are timed
-once, on one thread, interleaved with the uncompressed network in bf16. Killed, the same command goes on. The table is
-written beside this script.
+not, written, and scored on the full validation data in OpenVINO in each precision, by several processes. When they
+are done, structures of equal cost are timed once, on one thread, interleaved with the uncompressed network in bf16.
+Killed, the same command goes on. The table is written beside this script.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from whet import tasks
 from whet.compress.depth import Depth
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.compress.width import Width
-from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
@@ -50,25 +53,34 @@ PRECISION = Choice("runtime:precision", PRECISIONS, "f32")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is enumerated: which blocks may go, how narrow the inside of blocks may be, how long the supernet trains."""
+    """What is enumerated: which blocks may go, how narrow layers may be, how long the supernet trains.
+
+    With `streams`, what the blocks of a stage read and write is narrowed too. Digits are so easy that without it, or
+    after long training, every decision is as good as the original: a table of noise.
+    """
 
     task: str
     blocks: tuple[str, ...]
     fractions: tuple[float, ...]
     epochs: float
+    streams: bool
 
 
 PLANS = {
-    "digits_cnn": Plan("digits", tuple(f"stage{s}.{b}" for s in (1, 2) for b in (0, 1, 2)), (0.25, 0.5, 1.0), 120),
-    "resnet20": Plan("cifar10", tuple(f"layer{s}.{b}" for s in (1, 2, 3) for b in (1, 2)), (0.5, 1.0), 12),
+    "digits_cnn": Plan("digits", ("stage1.1", "stage2.1", "stage2.2"), (0.125, 0.5, 1.0), 6, streams=True),
+    "resnet20": Plan(
+        "cifar10", tuple(f"layer{s}.{b}" for s in (1, 2, 3) for b in (1, 2)), (0.5, 1.0), 12, streams=False
+    ),
 }
+TIMED_SECONDS = 1.0
+"""How long the forms of one signature are timed, beside the bar."""
 
 
 class Maker:
     """One table in the making; what is finished lies in `out`."""
 
     def __init__(self, network: str, data: Path | None, out: Path) -> None:
-        self.plan, self.out = PLANS[network], out
+        self.plan, self.data, self.out = PLANS[network], data, out
         out.mkdir(parents=True, exist_ok=True)
         bundle = tasks.get(self.plan.task, data)
         module, example = bundle.trained(network)
@@ -76,14 +88,16 @@ class Maker:
         self.target = targets.get("openvino-cpu")
         trainer = partial(fit, memory=TeacherMemory(self.net))
         self.run = Run(self.task, self.target, self.net, trainer=trainer, progress=tell)
-        passes = (Depth(), Width(fractions=self.plan.fractions, streams=False))
+        passes = (Depth(), Width(fractions=self.plan.fractions, streams=self.plan.streams))
         self.passes = Chain(frozen(passes, self.net, self.run))
         kept = {f"{block}:keep" for block in self.plan.blocks}
         whole = self.passes.space(self.net, self.target)
         self.structures = Space([c for c in whole if c.name in kept or c.name.endswith(":width")])
         self.space = self.structures + Space([INT8, PRECISION])
 
+    @cached_property
     def supernet(self) -> Supernet:
+        """The trained supernet; it is trained if that is not done."""
         supernet = Supernet(self.net, self.passes, self.run, space=self.structures)
         finished = self.out / "supernet.safetensors"
         if finished.exists():
@@ -94,23 +108,21 @@ class Maker:
         save_state(supernet, finished)
         return supernet
 
-    def table(self) -> Table:
+    def table(self, processes: int) -> Table:
         """Return the table, after measuring what is not yet measured."""
-        reference = self.score(self.target.save(self.net, self.out / "original"), "f32")
-        supernet, drops, times = self.supernet(), self.log("drops.jsonl"), self.log("times.jsonl")
+        self.target.save(self.net, self.out / "original")
+        _ = self.supernet  # trained before processes ask for it
         structures = [point(self.structures, rank) for rank in range(size(self.structures))]
+        drops = self.scored(structures, processes)
+        times = self.timed({one["signature"] for one in drops.values()})
+        reference = self.score(self.out / "original" / "model.onnx", "f32")
         figures: dict[Decision, tuple[float, float]] = {}
-        for index, decision in enumerate(structures):
-            key = decision.to_json()
-            if key not in drops:
-                tell({"stage": f"structure {index + 1} of {len(structures)}"})
-                drops[key] = self.measured(supernet.extract(decision), times)
-                self.append("drops.jsonl", key, drops[key])
-            speeds = times[drops[key]["signature"]]
+        for decision in structures:
+            one = drops[decision.to_json()]
             for int8, precision in ((i, p) for i in INT8.values for p in PRECISIONS):
                 own = self.space.canonical(decision.merge({INT8.name: int8, PRECISION.name: precision}))
-                quality = drops[key][f"{int8} {precision}"]
-                figures[own] = speeds[f"{int8} {precision}"], self.task.loss_of_quality(quality, reference)
+                drop = self.task.loss_of_quality(one[f"{int8} {precision}"], reference)
+                figures[own] = times[one["signature"]][f"{int8} {precision}"], drop
         about = {
             "network": self.net.name, "task": self.task.name, "metric": self.task.metric_name, "reference": reference,
             "bar": "openvino/bf16/1", "epochs": self.plan.epochs, "device": fingerprint().to_dict(),
@@ -118,36 +130,62 @@ class Maker:
         }  # fmt: skip
         return Table(self.space, figures, about)
 
-    def measured(self, net: Net, times: dict[str, Any]) -> dict[str, Any]:
-        """Return a structure's quality in each form, and its cost signature; time it if its cost is new."""
+    def scored(self, structures: Sequence[Decision], processes: int) -> dict[str, Any]:
+        """Return each structure's cost signature and its quality in each form, by its decision's text."""
+        known = self.log("drops.jsonl")
+        left = [d for d in structures if d.to_json() not in known]
+        # Spawned: a fork of a process in which torch has computed may hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context, begin, (self.net.name, self.data, self.out)) as pool:
+            for decision, one in zip(left, pool.map(one_structure, left), strict=True):
+                known[decision.to_json()] = one
+                self.append("drops.jsonl", decision.to_json(), one)
+                tell({"stage": f"scored {len(known)} of {len(structures)} structures"})
+        return known
+
+    def of_structure(self, decision: Decision) -> dict[str, Any]:
+        """Return a structure's cost signature and quality in each form; the first files of a signature are kept."""
+        net = self.supernet.extract(decision)
         recalibrate(net, self.task.train, samples=512)
-        files = {"off": net, "all": StaticQuantization().apply(net, Decision({NETWORK: "all"}), self.run).net}
-        paths = {how: self.target.save(own.eval(), self.out / how) for how, own in files.items()}
+        forms = {"off": net, "all": StaticQuantization().apply(net, Decision({NETWORK: "all"}), self.run).net}
         signature = cost_signature(net)
-        if signature not in times:
-            times[signature] = self.speeds(paths)
-            self.append("times.jsonl", signature, times[signature])
-        qualities = {f"{how} {p}": self.score(path, p) for how, path in paths.items() for p in PRECISIONS}
+        kept, own = self.out / "files" / signature, self.out / f"process-{os.getpid()}"
+        qualities: dict[str, float] = {}
+        for how, form in forms.items():
+            path = self.target.save(form.eval(), own / how)
+            qualities |= {f"{how} {precision}": self.score(path, precision) for precision in PRECISIONS}
+            (kept / how).mkdir(parents=True, exist_ok=True)
+            path.replace(kept / how / path.name)
         return {"signature": signature, **qualities}
 
+    def timed(self, signatures: Collection[str]) -> dict[str, Any]:
+        """Return the speed-ups of each form of what has each cost signature."""
+        known = self.log("times.jsonl")
+        for signature in sorted(set(signatures) - set(known)):
+            known[signature] = self.speeds(self.out / "files" / signature)
+            self.append("times.jsonl", signature, known[signature])
+            tell({"stage": f"timed {len(known)} of {len(signatures)} signatures"})
+        return known
+
     def score(self, path: Path, precision: str) -> float:
-        artifact = Artifact(path, max(self.settings(precision), key=lambda s: s["threads"]))
+        artifact = Artifact(path, self.single_thread(precision))
         return self.task.score(*evaluate(lambda n: self.target.open(artifact, n), self.task.val, batch=64))
 
-    def speeds(self, paths: dict[str, Path]) -> dict[str, float]:
+    def speeds(self, folder: Path) -> dict[str, float]:
         """Return each form's speed-up over the uncompressed network in bf16, all on one thread, batch 1."""
         inputs = targets.inputs_of(self.net)
         original = self.out / "original" / "model.onnx"
-        single = {p: next(s for s in self.settings(p) if s["threads"] == 1) for p in PRECISIONS}
-        artifacts = {"bar": Artifact(original, single["bf16"])} | {
-            f"{how} {p}": Artifact(path, single[p]) for how, path in paths.items() for p in PRECISIONS
+        artifacts = {"bar": Artifact(original, self.single_thread("bf16"))} | {
+            f"{how} {p}": Artifact(folder / how / "model.onnx", self.single_thread(p))
+            for how in INT8.values
+            for p in PRECISIONS
         }
         sessions = {name: partial(self.target.open(a, 1), *inputs) for name, a in artifacts.items()}
-        found = measure(sessions, "bar", seconds=2.5)
+        found = measure(sessions, "bar", seconds=TIMED_SECONDS)
         return {name: latency.ratio for name, latency in found.items() if name != "bar"}
 
-    def settings(self, precision: str) -> list[dict[str, Any]]:
-        return [s for s in self.target.all_settings() if s["precision"] == precision]
+    def single_thread(self, precision: str) -> dict[str, Any]:
+        return next(s for s in self.target.all_settings() if (s["precision"], s["threads"]) == (precision, 1))
 
     def log(self, name: str) -> dict[str, Any]:
         path = self.out / name
@@ -169,6 +207,19 @@ class Maker:
             file.write("\n" * (not key) + json.dumps([key, value]) + "\n")
 
 
+_maker: list[Maker] = []
+
+
+def begin(network: str, data: Path | None, out: Path) -> None:
+    """Make a process ready to score structures, on one thread."""
+    torch.set_num_threads(1)
+    _maker.append(Maker(network, data, out))
+
+
+def one_structure(decision: Decision) -> dict[str, Any]:
+    return _maker[0].of_structure(decision)
+
+
 _told = [0.0]
 
 
@@ -184,11 +235,12 @@ def main(
     network: str,
     out: Annotated[Path, typer.Option(help="Where the unfinished table is kept.")],
     data: Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")] = None,
+    processes: Annotated[int, typer.Option(help="How many score structures side by side.")] = 2,
 ) -> None:
     """Measure every decision of NETWORK's elastic space into a table."""
     if network not in PLANS:
         raise typer.BadParameter(f"network must be one of {', '.join(PLANS)}; got '{network}'.")
-    table = Maker(network, data, out / network).table()
+    table = Maker(network, data, out / network).table(processes)
     path = Path(__file__).parent / f"{network}.json.gz"
     table.save(path)
     print(f"{path}: {len(table.figures)} decisions, {path.stat().st_size:,} bytes")

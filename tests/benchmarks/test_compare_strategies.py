@@ -59,11 +59,11 @@ def test_what_was_searched_is_not_searched_again_unless_the_table_is_another(
 ) -> None:
     asked: list[str] = []
 
-    def search(path: Path, title: str, seeds: int, measurements: int, pool: object) -> dict[str, object]:
+    def search(path: Path, title: str, protocol: dict[str, int], pool: object) -> dict[str, object]:
         if title == "killed":
             raise KeyboardInterrupt
         asked.append(title)
-        return {"curves": [[0.5] * measurements] * seeds, "seconds": 0.1}
+        return {"curves": [[0.5] * protocol["measurements"]] * protocol["seeds"], "seconds": 0.1}
 
     monkeypatch.setattr(compare, "searched", search)
     monkeypatch.setattr(compare, "ENGINES", dict.fromkeys(("random", "killed", "nsga2")))

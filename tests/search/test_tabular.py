@@ -37,6 +37,13 @@ def test_measuring_everything_covers_the_whole_area() -> None:
     assert len(shares) == size(found.space) + 5
 
 
+def test_hypervolumes_end_a_tenth_beyond_the_fastest_unless_that_loses_too_much() -> None:
+    found = table(SPACES["four points"])
+    drop = max(d for _, d in found.figures.values())
+    assert found.worst_drop(1.0) == pytest.approx(1.1 * drop)
+    assert found.worst_drop(0.5 * drop) == 0.5 * drop
+
+
 def test_a_decision_of_another_space_is_refused() -> None:
     with pytest.raises(StudyError, match="no decision"):
         table(SPACES["four points"]).observe(Decision({"z:bits": 3}))

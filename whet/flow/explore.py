@@ -15,6 +15,7 @@ from whet.flow.forecast import NOISE, POWER
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
+from whet.search.strategies.sensitivity import Sensitivity
 
 REACH = (1.5, 6.0)
 """The damage after a short training, in shares of the limit, that first proposals may do: about what can be mended."""
@@ -58,8 +59,10 @@ class Explore(Stage):
         """Return the job's strategy; `scale` multiplies the damage that its proposals may do, if it bounds that."""
         limit = self.job.max_drop
         budgets = (limit * REACH[0] * scale, limit * REACH[1] * scale) if limit else (0.003 * scale, 0.2 * scale)
-        options: dict[str, Any] = {"budgets": budgets} if self.job.strategy == "sensitivity" else {}
-        return strategies.get(self.job.strategy, self.space, seed=seed, **options)
+        strategy = strategies.get(self.job.strategy, self.space, seed=seed)
+        if isinstance(strategy, Sensitivity):
+            strategy.budgets = budgets
+        return strategy
 
     def run(self) -> None:
         self.finish_identity()
@@ -101,7 +104,7 @@ class Explore(Stage):
 
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
-        if hasattr(strategy, "believe"):
+        if isinstance(strategy, Sensitivity):
             strategy.believe(*self._beliefs())
 
     def _probe(self, decision: Decision, timed: bool) -> None:
@@ -182,10 +185,9 @@ class Explore(Stage):
 
         Says whether the strategy can.
         """
-        if not (hasattr(self.strategy, "budgets") and hasattr(self.strategy, "base")):
+        if not isinstance(self.strategy, Sensitivity):
             return False
-        self.strategy.budgets = (drop * AIM[0], drop * AIM[1])
-        self.strategy.base = base or Decision()
+        self.strategy.aim((drop * AIM[0], drop * AIM[1]), base)
         return True
 
     def explore_until(self) -> float:

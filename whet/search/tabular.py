@@ -54,6 +54,11 @@ class Table:
         points = [self.figures[d] for d in decisions]
         return hypervolume([(-speedup, drop) for speedup, drop in points], (-1.0, worst))
 
+    def worst_drop(self, most: float) -> float:
+        """Return the drop where hypervolumes end: a tenth beyond the fastest decision's, and `most` at most."""
+        _, drop = max(self.figures.values(), key=lambda f: (f[0], -f[1]))
+        return min(most, 1.1 * drop) if drop > 0 else most
+
     def curve(self, strategy: Strategy, measurements: int, worst: float) -> list[float]:
         """Return the share of the whole table's hypervolume that a strategy holds after each measurement."""
         total = self.area(list(self.figures), worst)
@@ -107,14 +112,16 @@ def replay(
 ) -> tuple[list[float], float]:
     """Return the curve of a strategy, by its name, on the table in a file, and the seconds that a proposal took.
 
-    A process reads a file once.
+    A process reads a file once, and computes on one thread, so that several may search side by side.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
     table = _loaded(path)
     start = time.perf_counter()
-    curve = table.curve(strategies.get(name, table.space, seed, **options), measurements, worst)
+    with threadpool_limits(1):
+        curve = table.curve(strategies.get(name, table.space, seed, **options), measurements, worst)
     return curve, (time.perf_counter() - start) / max(len(curve), 1)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from whet.core.errors import StudyError
 from whet.search.genes import Features, Vector
 
 
 class GaussianProcess:
-    """Gaussian-process regression by scikit-learn: Matern 5/2 plus noise, scales by maximum likelihood.
+    """Gaussian-process regression by scikit-learn: Matern 5/2 plus noise, a scale for each feature, by likelihood.
 
     Paper: Dernoncourt and Lee 2016, Optimizing Neural Network Hyperparameters with Gaussian Processes for Dialog Act
     Classification (P455). Raises: StudyError when asked before it has data.
@@ -24,10 +26,13 @@ class GaussianProcess:
         """Learn from rows of features and their values."""
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+        from threadpoolctl import threadpool_limits
 
-        kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(2.0, (0.1, 50.0), nu=2.5) + WhiteKernel(1e-2, (1e-5, 1.0))
-        model = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=1, random_state=self.seed)
-        with warnings.catch_warnings():
+        scales = Matern(np.full(features.shape[1], 2.0), (0.1, 50.0), nu=2.5)
+        kernel = ConstantKernel(1.0, (1e-2, 1e2)) * scales + WhiteKernel(1e-2, (1e-5, 1.0))
+        model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=self.seed)
+        # Matrices of some hundred rows gain nothing by threads, and where others compute they wait for each other.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # a scale at its bound is no harm
             self._model = model.fit(features, values)
         return self

@@ -12,6 +12,7 @@ from whet.core.strategy import Strategy
 
 STRATEGIES = {
     "sensitivity": "whet.search.strategies.sensitivity:Sensitivity",
+    "improvement": "whet.search.strategies.improvement:Improvement",
     "alternating": "whet.search.strategies.alternating:Alternating",
     "bayesian": "whet.search.strategies.bayesian:Bayesian",
     "sweep": "whet.search.strategies.sweep:Sweep",

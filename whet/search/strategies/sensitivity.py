@@ -52,9 +52,13 @@ class Sensitivity(LedgerStrategy):
             wanted = "(maximize speed-up, minimize drop)"
             raise DecisionError(f"strategy 'sensitivity' works on {wanted}; got {directions!r}.")
         super().__init__(space, seed, directions)
-        self.budgets, self.base = budgets, Decision()
+        self.budgets, self.base, self.aimed = budgets, Decision(), False
         self.latency = LinearForecast(space, noise=0.03, floor=0.05)
         self.damage = PowerForecast(space)
+
+    def aim(self, budgets: tuple[float, float], base: Decision | None = None) -> None:
+        """Let further proposals do damage within `budgets`, beyond that of `base`, which they contain."""
+        self.budgets, self.base, self.aimed = budgets, base or Decision(), True
 
     def believe(self, log_latency: Mapping[str, float], damage: Mapping[str, float]) -> None:
         """Take in what single choices did when they were probed, by choice name, per unit of distance."""
