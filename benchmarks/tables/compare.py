@@ -44,6 +44,8 @@ class Engine:
 
 
 ENGINES = {name: Engine(name) for name in strategies.STRATEGIES if name not in LEFT_OUT} | {
+    "improvement": Engine("improvement", most=100),
+    "bayesian": Engine("bayesian", most=100),
     "gp": Engine("gp", most=60),
     "bayesian, infinite width": Engine("bayesian", {"model": "infinite-width"}),
     "bayesian, ensemble": Engine("bayesian", {"model": "ensemble"}, most=100),
