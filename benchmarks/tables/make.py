@@ -144,7 +144,7 @@ class Maker:
         return known
 
     def of_structure(self, decision: Decision) -> dict[str, Any]:
-        """Return a structure's cost signature and quality in each form; the first files of a signature are kept."""
+        """Return a structure's cost signature and quality in each form; keep files of that signature to time."""
         net = self.supernet.extract(decision)
         recalibrate(net, self.task.train, samples=512)
         forms = {"off": net, "all": StaticQuantization().apply(net, Decision({NETWORK: "all"}), self.run).net}

@@ -1,4 +1,4 @@
-"""The default engine: sensitivities until enough is measured, then expected improvement of the front."""
+"""The engine that wins on the tables: sensitivities until enough is measured, then expected improvement."""
 
 from __future__ import annotations
 

@@ -69,13 +69,18 @@ class Bayesian(Modelled):
         mean, deviation, allowed = (mean - low) / span, deviation / span, (allowed - low) / span
         drawn = mean + deviation * generator.standard_normal((DRAWS, *mean.shape))
         if mean.shape[1] == 2:
-            front = allowed[non_dominated(allowed.tolist())]
-            gains = improvement(drawn.reshape(-1, 2), front, (1.1, 1.1)).reshape(DRAWS, -1)
-            return np.asarray(gains.mean(0))
+            return expected_improvement(drawn, allowed, (1.1, 1.1))
         weights = generator.dirichlet(np.ones(mean.shape[1]))
         least = float((allowed @ weights).min()) if len(allowed) else 1.1
         gained: NDArray[np.float64] = np.maximum(least - drawn @ weights, 0.0).mean(0)
         return gained
+
+
+def expected_improvement(drawn: Points, measured: Points, reference: tuple[float, float]) -> NDArray[np.float64]:
+    """Return by how much each candidate enlarges the measured front: the mean over `drawn`, (draws, candidates, 2)."""
+    front = measured[non_dominated(measured.tolist())]
+    gains = improvement(drawn.reshape(-1, 2), front, reference).reshape(len(drawn), -1)
+    return np.asarray(gains.mean(0))
 
 
 def improvement(points: Points, front: Points, reference: tuple[float, float]) -> NDArray[np.float64]:

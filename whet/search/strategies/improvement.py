@@ -7,14 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from whet.core.front import non_dominated
 from whet.core.space import Decision
 from whet.core.strategy import draw, point, size
 from whet.search.dominance import Points, best
 from whet.search.genes import Genes, Rows, Vector
 from whet.search.predictors.gaussian_process import GaussianProcess
-from whet.search.predictors.linear import distance
-from whet.search.strategies.bayesian import improvement
+from whet.search.strategies.bayesian import expected_improvement
 from whet.search.strategies.sensitivity import Sensitivity
 
 WARM_UP = 12
@@ -57,17 +55,11 @@ class Improvement(Sensitivity):
                     return decision
         return draw(self.space, self.ledger.rng(), self.ledger.entries)
 
-    @property
-    def believed(self) -> bool:
-        """Whether probes were taken in."""
-        return bool(self.latency.prior.any() or self.damage.prior.any())
-
     def candidates(self) -> Iterator[Decision]:
         """Return the decisions of the pool, those of the largest expected improvement first."""
         generator = np.random.default_rng((self.ledger.seed, len(self.ledger.entries)))
-        seen = self.ledger.measured()
-        rows = self.genes.rows([o.decision for o in seen])
-        measured = np.array([(-np.log(max(o.values[0], 1e-6)), o.values[1]) for o in seen])
+        rows = self.genes.rows([o.decision for o in self.ledger.measured()])
+        measured = self.points()
         pool = self._pool(rows[best(measured, 10)], generator)
         x, features = self.genes.features(rows), self.genes.features(pool)
         unexplained = measured - self._sums(rows)
@@ -78,20 +70,20 @@ class Improvement(Sensitivity):
 
     def _gains(self, mean: Points, deviation: Points, measured: Points, generator: np.random.Generator) -> Vector:
         """Return the expected improvement of each row of the pool."""
-        front = measured[non_dominated(measured.tolist())]
         fastest = max(measured[measured[:, 0].argmin(), 1], mean[mean[:, 0].argmin(), 1])
         worst = min(self.budgets[1], 1.1 * fastest) if fastest > 0 else self.budgets[1]
         drawn = mean + deviation * generator.standard_normal((DRAWS, *mean.shape))
-        gains: Vector = improvement(drawn.reshape(-1, 2), front, (0.0, worst)).reshape(DRAWS, -1).mean(0)
-        return gains
+        return expected_improvement(drawn, measured, (0.0, worst))
 
     def _sums(self, rows: Rows) -> Points:
         """Return what `Sensitivity` forecasts for each row: log latency and drop; nothing where it was told nothing."""
         if not self.believed:
             return np.zeros((len(rows), 2))
-        steps = np.stack([table[rows[:, i]] for i, table in enumerate(self.distances)], axis=1)
-        harm = np.maximum(steps @ self.damage.mean, 0.0) ** (1 / self.damage.power)
-        return np.stack([steps @ self.latency.mean, harm], axis=1)
+        latency, harm = (
+            sum((np.array(effect)[rows[:, i]] for i, effect in enumerate(self.effects(slopes))), np.zeros(len(rows)))
+            for slopes in (self.latency.mean, self.damage.mean)
+        )
+        return np.stack([latency, [self.damage.lowered(total) for total in harm]], axis=1)
 
     def _pool(self, parents: Rows, generator: np.random.Generator) -> Rows:
         """Return rows to look at: all of a small space; of a large one children of the front, programmes and others."""
@@ -107,11 +99,6 @@ class Improvement(Sensitivity):
     @cached_property
     def genes(self) -> Genes:
         return Genes(self.space)
-
-    @cached_property
-    def distances(self) -> list[Vector]:
-        """How far each value of each choice is from its identity."""
-        return [np.array([distance(c, v) for v in c.values]) for c in self.space]
 
     @cached_property
     def whole(self) -> Rows | None:

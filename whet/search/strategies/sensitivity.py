@@ -66,16 +66,26 @@ class Sensitivity(LedgerStrategy):
         self.damage.believe(damage)
         self._refit()
 
+    @property
+    def believed(self) -> bool:
+        """Whether probes were taken in."""
+        return bool(self.latency.prior.any() or self.damage.prior.any())
+
     def tell(self, trials: Iterable[Observation]) -> None:
         """Learn from observations whose values are (speed-up, drop)."""
         super().tell(trials)
         self._refit()
 
     def _refit(self) -> None:
+        decisions = [o.decision for o in self.ledger.measured()]
+        latencies, drops = self.points().T
+        self.latency.fit(decisions, latencies.tolist())
+        self.damage.fit(decisions, drops.tolist())
+
+    def points(self) -> NDArray[np.float64]:
+        """Return log latency, in shares of the untouched network's, and drop of what was measured, one row each."""
         seen = self.ledger.measured()
-        decisions = [o.decision for o in seen]
-        self.latency.fit(decisions, [-math.log(max(o.values[0], 1e-6)) for o in seen])
-        self.damage.fit(decisions, [o.values[1] for o in seen])
+        return np.array([(-math.log(max(o.values[0], 1e-6)), o.values[1]) for o in seen]).reshape(len(seen), 2)
 
     def propose(self) -> Decision | None:
         """Return the first new solution among a few draws; where all are known, a random point, or for a base None."""

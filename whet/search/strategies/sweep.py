@@ -40,13 +40,11 @@ class Sweep(Sensitivity):
     def propose(self) -> Decision:
         """Return the new solution of the ladder that is forecast to lie farthest from what was measured."""
         entries = self.ledger.entries
-        seen = self.ledger.measured()
-        believed = bool(self.latency.prior.any())
-        if len(self.space) and seen and (believed or len(entries) >= WARM_UP):
+        known = self.points()
+        if len(self.space) and len(known) and (self.believed or len(entries) >= WARM_UP):
             new = list(dict.fromkeys(d for d in self.ladder() if d not in entries))
             if new:
                 points = np.array([(self.latency(d), self.damage(d)) for d in new])
-                known = np.array([(-np.log(max(o.values[0], 1e-6)), o.values[1]) for o in seen])
                 return new[apart(points, known, 1)[0]]
         return draw(self.space, self.ledger.rng(), entries)
 
