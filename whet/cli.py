@@ -32,7 +32,7 @@ def optimize(
     budget: Annotated[str, typer.Option(help="Wall-clock time, e.g. 90s, 15min.")] = "15min",
     epochs: Annotated[float | None, typer.Option(help="Limit training to so many epochs, instead of time.")] = None,
     trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
-    strategy: Annotated[str, typer.Option(help="What proposes candidates.")] = "sensitivity",
+    strategy: Annotated[str, typer.Option(help="What proposes candidates.")] = "improvement",
     passes: Annotated[str, typer.Option(help="Which ways of shrinking are searched.")] = "depth,width,quantize",
     elastic: Annotated[bool, typer.Option("--elastic", help="Train all candidates at once, as a supernet.")] = False,
     out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),

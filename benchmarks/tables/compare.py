@@ -8,10 +8,9 @@ the same command goes on.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from whet.core.files import whole, write_text
+from whet.hardware.workers import workers
 from whet.search import strategies
 from whet.search.tabular import Table, replay
 
@@ -177,8 +177,7 @@ def main(
     unknown = set(only or ()) - set(ENGINES)
     if unknown:
         raise typer.BadParameter(f"no row '{min(unknown)}'; rows are {', '.join(ENGINES)}.")
-    # Spawned: a fork of a process in which torch has computed may hang.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with workers(processes) as pool:
         for path in sorted(HERE.glob("*.json.gz")):
             comparison = Comparison(path, out, seeds, measurements)
             for title in [n for n in ENGINES if not only or n in {*only, RIVAL}]:

@@ -9,12 +9,10 @@ Killed, the same command goes on. The table is written beside this script.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -39,6 +37,7 @@ from whet.graph.lift import lift
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import measure
+from whet.hardware.workers import workers
 from whet.search.tabular import Table
 from whet.train.fit import fit
 from whet.train.memory import TeacherMemory
@@ -134,9 +133,7 @@ class Maker:
         """Return each structure's cost signature and its quality in each form, by its decision's text."""
         known = self.log("drops.jsonl")
         left = [d for d in structures if d.to_json() not in known]
-        # Spawned: a fork of a process in which torch has computed may hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context, begin, (self.net.name, self.data, self.out)) as pool:
+        with workers(processes, begin, self.net.name, self.data, self.out) as pool:
             for decision, one in zip(left, pool.map(one_structure, left), strict=True):
                 known[decision.to_json()] = one
                 self.append("drops.jsonl", decision.to_json(), one)

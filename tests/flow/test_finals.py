@@ -143,6 +143,17 @@ def test_one_extension_that_promises_something_is_enough() -> None:
     assert stage.grow(100.0) and not stage.grow(100.0)
 
 
+def test_an_extension_that_was_trained_and_missed_the_limit_promises_nothing() -> None:
+    """The drops of a search of 75 seconds on digits, that trained one candidate four times and missed each time."""
+    base, hopeful = trial(2, "full", 2.3, 0.0, 150_000, parent=1), trial(3, "short", 5.0, 0.0194, 199_000, parent=2)
+    hopeful = replace(hopeful, decision=base.decision.merge(Decision({"block1:keep": False})))
+    stage, _ = finals([*explored()[:2], base, hopeful])
+    assert not stage.grow(100.0)
+    missed = replace(hopeful, number=4, stage="full", drop=0.0167, samples=260_000, parent=3)
+    stage, _ = finals([*explored()[:2], base, hopeful, missed])
+    assert stage.grow(100.0)
+
+
 def test_a_structure_that_missed_the_limit_is_not_extended() -> None:
     stage, _ = finals([*explored()[:2], trial(2, "full", 2.3, 0.02, 150_000, parent=1)])
     assert not stage.grow(100.0)

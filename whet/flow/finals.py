@@ -203,14 +203,16 @@ class Finals(Stage):
 
         It inherits what was trained, so only the damage of its own cuts, as much as `seconds` of training can mend
         beside what is left of the old, has to be mended. More are tried, up to `GROWN`, while none promises to be
-        faster than the best.
+        faster than the best: one that was trained in earnest and missed the limit does not by what it was before.
         """
         limit, base = self.job.max_drop, self._base()
         if limit is None or base is None or self.job.trials is not None:
             return False
         later = [t for t in self.of_stage("short") if t.number > base.number]
         tried = [t for t in later if base.decision.items() <= t.decision.items()]
-        if len(tried) >= GROWN or len(base.decision) == len(self.space) or self._promises(tried, limit, seconds):
+        continued = {t.parent for t in self._trained()}
+        waiting = [t for t in tried if t.number not in continued]
+        if len(tried) >= GROWN or len(base.decision) == len(self.space) or self._promises(waiting, limit, seconds):
             return False
         left = max(self._left(base, seconds), 0.0) / SPARE
         spare = replace(self.recovery(limit), limit=limit - left)

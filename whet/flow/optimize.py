@@ -54,7 +54,7 @@ def optimize(
     out: str | Path = "runs/whet",
     passes: Sequence[str | Pass] = ("depth", "width", "quantize"),
     trials: int | None = None,
-    strategy: str = "sensitivity",
+    strategy: str = "improvement",
     seed: int = 0,
     recipe: Any = None,
     elastic: bool = False,
