@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
+from whet.core.front import non_dominated
 from whet.core.net import Net
 from whet.core.passes import Chain, Pass
 from whet.core.run import Run
@@ -17,6 +17,7 @@ from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
+from whet.flow.forecast import BELIEVED, SPARE, Recovery
 from whet.search.predictors.linear import distance
 from whet.search.strategies.sensitivity import Sensitivity
 from whet.train.state import load_state, save_state
@@ -24,10 +25,16 @@ from whet.train.state import load_state, save_state
 POOL = 200
 """How many proposals a supernet is trained on where the strategy has no chain of them."""
 RUNGS = 8
+KEPT = 3
+"""How many rungs, around the one that is expected to end at the limit, are trained on."""
+LEGS = (0.5, 1.0)
+"""The shares of the supernet's time or samples at which its trainings end: of all rungs, of those kept."""
 UNTRAINED = 8.0
 """How many times the drop after training that of an untrained cut is, about: the probes' forecasts are of those."""
-EFFECTIVE = 0.3
-"""The share of the supernet's samples that counts as a sub-network's own when its gain from more is forecast."""
+EFFECTIVE = (0.3, 0.6)
+"""The share of each leg's samples that counts as a sub-network's own when its gain from more is forecast."""
+VERIFIED = 4
+"""How many sub-networks are verified at most as they come out of the supernet."""
 
 
 def frozen(passes: tuple[Pass, ...], net: Net, run: Run) -> tuple[Pass, ...]:
@@ -47,8 +54,9 @@ class ElasticExplore(Explore):
     The chain (`Sensitivity.chain`) goes from the damage that any training mends to more than the whole budget could.
     Few nested sub-networks share parameters with little harm to each other, where hundreds of unlike ones do not: on
     ResNet-44, 280 thousand images spread over 200 proposals left a drop of 5.6 points at a speed-up of 1.8, where 10
-    thousand for that candidate alone left 1.2. A candidate is extracted, its batch norms re-estimated, and scored:
-    about a second, however long the supernet was trained.
+    thousand for that candidate alone left 1.2. After half of the training the rungs are scored, and those around the
+    one that is expected to end at the limit are trained on. A candidate is extracted, its batch norms re-estimated,
+    and scored: about a second, however long the supernet was trained. The best within the limit are verified at once.
 
     Paper: Valipour et al. 2023, SortedNet (P080), whose sub-networks are nested by construction and need no search; it
     accumulates the gradients of several of them for each update, where each step here trains one.
@@ -56,8 +64,9 @@ class ElasticExplore(Explore):
 
     def explore(self) -> None:
         self.supernet = self.trained()
-        self.strategy.enqueue(self.rungs)
+        self.strategy.enqueue(self.rungs[: self.kept.stop])
         super().explore()
+        self.verify_best()
 
     def short_seconds(self) -> float:
         return 0.0
@@ -65,33 +74,44 @@ class ElasticExplore(Explore):
     def explore_until(self) -> float:
         return (self.plan.elastic_until + self.plan.elastic_explore_share) * self.job.budget_seconds
 
+    # -- the supernet --------------------------------------------------------------------------------------------
+
     def trained(self) -> Supernet:
         """Train the supernet, or go on where a killed study stopped, or read the finished one."""
+        self.rungs = self._rungs()
+        self.kept = slice(0, len(self.rungs))
         passes = Chain(self.job.passes)
-        supernet = Supernet(self.job.net, passes, self.run_, space=self.space, schedule=self.schedule())
-        finished: Path = self.job.out / "supernet.safetensors"
-        if finished.exists():
-            load_state(finished, supernet)
-            return supernet
-        self.say("training all sub-networks at once")
-        allowed = self.plan.elastic_until * self.job.budget_seconds - self.run_.budget.spent_seconds
-        limit: dict[str, Any] = self.plan.limit(max(allowed, 2.0), self.plan.elastic_samples)
-        report = self.run_.fit(
-            supernet, recipe=replace(self.job.recipe, hints=()), checkpoint=self.job.out / "supernet.part", **limit
-        )
-        self.study.remember("supernet_samples", report.samples)
-        save_state(supernet, finished)
+        supernet = Supernet(self.job.net, passes, self.run_, space=self.space, schedule=self.scheduled)
+        self._leg(supernet, 0)
+        self.kept = self._around_the_limit(supernet)
+        self._leg(supernet, 1)
         return supernet
 
-    def schedule(self) -> Any:
-        """Return which sub-network each step trains: one of the rungs."""
-        self.rungs = self._rungs()
-        seed, rungs = self.job.seed, self.rungs or [Decision()]
+    def scheduled(self, step: int) -> Decision:
+        """Return which sub-network a step trains: one of the rungs that are kept."""
+        rungs = self.rungs[self.kept] or [Decision()]
+        return rungs[random.Random(self.job.seed * 1_000_003 + step).randrange(len(rungs))]
 
-        def at(step: int) -> Decision:
-            return rungs[random.Random(seed * 1_000_003 + step).randrange(len(rungs))]
+    def _leg(self, supernet: Supernet, leg: int) -> None:
+        """Train the supernet until a leg's end."""
+        finished = self.job.out / f"supernet-{leg}.safetensors"
+        if finished.exists():
+            load_state(finished, supernet)
+            return
+        self.say(f"training {len(self.rungs[self.kept])} sub-networks at once")
+        seconds = LEGS[leg] * self.plan.elastic_until * self.job.budget_seconds - self.run_.budget.spent_seconds
+        samples = self.plan.elastic_samples and self.plan.elastic_samples * self._portion(leg)
+        report = self.run_.fit(
+            supernet, recipe=replace(self.job.recipe, hints=()), checkpoint=self.job.out / f"supernet-{leg}.part",
+            **self.plan.limit(max(seconds, 2.0), samples),
+        )  # fmt: skip
+        self.study.remember(f"supernet_samples_{leg}", report.samples)
+        self.study.remember("supernet_samples_per_second", report.samples_per_second)
+        save_state(supernet, finished)
 
-        return at
+    @staticmethod
+    def _portion(leg: int) -> float:
+        return LEGS[leg] - (LEGS[leg - 1] if leg else 0.0)
 
     def _rungs(self) -> list[Decision]:
         strategy = self.new_strategy(self.job.seed + 1, UNTRAINED)
@@ -102,6 +122,42 @@ class ElasticExplore(Explore):
         high = min(strategy.budgets[1], strategy.damage(furthest))
         low = min(strategy.budgets[0], high / 10)
         return strategy.chain([low * (high / low) ** (i / (RUNGS - 1)) for i in range(RUNGS)]) if high else []
+
+    def _around_the_limit(self, supernet: Supernet) -> slice:
+        """Return which rungs to train on: those around the furthest that is expected to end within the limit."""
+        limit = self.job.max_drop
+        if limit is None or len(self.rungs) <= KEPT or not isinstance(self.strategy, Sensitivity):
+            return slice(0, len(self.rungs))
+        drops = self.study.recall("supernet_drops")
+        if drops is None:
+            drops = [self._drop(supernet, rung) for rung in self.rungs]
+            self.study.remember("supernet_drops", drops)
+        recovery = Recovery(limit, BELIEVED[False, True])
+        spent, more = self._own_samples(1), self._samples_to_come()
+        within = [i for i, drop in enumerate(drops) if recovery.expected(drop, spent, more) <= SPARE * limit]
+        first = max(0, min(max(within, default=0) - KEPT // 2, len(self.rungs) - KEPT))
+        return slice(first, first + KEPT)
+
+    def _drop(self, supernet: Supernet, decision: Decision) -> float:
+        quality = self.bench.quick_quality(self.bench.recalibrated(supernet.extract(decision)))
+        return self.job.task.loss_of_quality(quality, self.bench.quick_reference())
+
+    def _own_samples(self, legs: int) -> int:
+        """Return how many of the samples of the first so many legs count as a sub-network's own."""
+        seen = [EFFECTIVE[leg] * self.study.recall(f"supernet_samples_{leg}") for leg in range(legs)]
+        return max(1, int(sum(seen)))
+
+    def _samples_to_come(self) -> float:
+        """Return what a rung that is kept will be trained on: its part of the second leg, and one full training."""
+        plan = self.plan
+        if plan.elastic_samples is not None:
+            return EFFECTIVE[1] * plan.elastic_samples * self._portion(1) + (plan.full_samples or 0)
+        leg = plan.elastic_until * self._portion(1)
+        full = max(1 - plan.elastic_until - plan.elastic_explore_share, 0.0) / plan.rounds(self.job.budget_seconds)
+        per_second = float(self.study.recall("supernet_samples_per_second"))
+        return per_second * self.job.budget_seconds * (EFFECTIVE[1] * leg + full)
+
+    # -- what is cut from it -------------------------------------------------------------------------------------
 
     def short(self, decision: Decision, duration: float) -> Trial:
         """Cut a candidate from the supernet, time it, score it in torch on part of the validation data.
@@ -115,6 +171,18 @@ class ElasticExplore(Explore):
         net = self.bench.recalibrated(self.supernet.extract(decision))
         return self.bench.record(
             "short", decision, self.bench.quick_quality(net), reference=self.bench.quick_reference(),
-            samples=max(1, int(EFFECTIVE * self.study.recall("supernet_samples"))), changed=result.changed,
-            skipped=result.skipped, net=net, **timed,
+            samples=self._own_samples(len(LEGS)), changed=result.changed, skipped=result.skipped, net=net, **timed,
         )  # fmt: skip
+
+    def verify_best(self) -> None:
+        """Verify the candidates of the front within the limit as they are: they need no training of their own."""
+        within = [t for t in self.of_stage("short") if t.parent is None and self.bench.feasible(t)]
+        front = [within[i] for i in non_dominated([(-t.speedup, t.drop) for t in within])]
+        verified = {t.parent for t in self.of_stage("full")}
+        for trial in sorted(front, key=lambda t: -t.speedup)[:VERIFIED]:
+            left = self.run_.budget.left_seconds - self.reserve_seconds
+            if trial.number in verified or left < self.file_seconds:
+                continue
+            self.say(f"verifying sub-network {trial.number}")
+            result: Any = replace(self.bench.structure(trial.decision), net=self.bench.rebuild(trial))
+            self.verify(result, trial.decision, trial.samples, trial.number)

@@ -41,7 +41,7 @@ class Finals(Stage):
         """
         planned = self.plan.rounds(self.job.budget_seconds, self._epochs_left()) if len(self.space) else 1
         while not self._exhausted():
-            rounds = self._rounds(planned - len(self._trained()))
+            rounds = self._rounds(planned - len(self._earnest()))
             share = self._share(rounds)
             due = self._due(rounds, share * self.settling if self.settling else 0.0)
             if due is not None and self._left_after(1) >= 0:
@@ -55,7 +55,7 @@ class Finals(Stage):
             if worth < PROMISING and self.explore_more(share):
                 continue
             if candidate is None:
-                planned = len(self._trained())
+                planned = len(self._earnest())
                 continue
             self.full(candidate, share)
 
@@ -106,7 +106,7 @@ class Finals(Stage):
 
     def _left_after(self, files: int) -> float:
         """Return the seconds that are left to train in, if so many files are verified."""
-        return self.run_.budget.left_seconds - self.reserve_seconds - files * self._file_seconds()
+        return self.run_.budget.left_seconds - self.reserve_seconds - files * self.file_seconds
 
     def _due(self, rounds: int, seconds: float) -> Trial | None:
         """Return the trained structure that is to be finished now, in `seconds`, if there is one."""
@@ -133,13 +133,13 @@ class Finals(Stage):
         """Return the fully trained structures as they are, without finishers."""
         return [t for t in self.of_stage("full") if t.samples and not self.is_finished(t)]
 
+    def _earnest(self) -> list[Trial]:
+        """Return those of them that had a training of their own, which one verified as it was explored had not."""
+        return [t for t in self._trained() if t.samples > self.samples_of(t.parent)]
+
     def _finishing_of(self, trial: Trial) -> Trial | None:
         found = [t for t in self.of_stage("full") if t.parent == trial.number and self.is_finished(t)]
         return min(found, key=lambda t: t.drop, default=None)
-
-    def _file_seconds(self) -> float:
-        """Return what it costs to save, time and score one candidate."""
-        return self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0)
 
     def choose(self, seconds: float) -> tuple[Trial | None, float]:
         """Return the candidate with the largest speed-up to be expected beyond the best so far, and how large.
@@ -239,7 +239,7 @@ class Finals(Stage):
 
     def _explore_until(self) -> float:
         """Return the seconds of the budget after which a candidate could not be trained in earnest any more."""
-        until = self.job.budget_seconds - self.reserve_seconds - (1 + bool(self.finishers)) * self._file_seconds()
+        until = self.job.budget_seconds - self.reserve_seconds - (1 + bool(self.finishers)) * self.file_seconds
         return until - self.explorer.short_seconds() * LEFT
 
     def _short_samples(self) -> int:

@@ -32,7 +32,7 @@ class Plan:
     short_share: float = 0.012
     short_seconds: float = 2.0
     elastic_until: float = 0.0
-    elastic_explore_share: float = 0.12
+    elastic_explore_share: float = 0.08
     elastic_samples: int | None = None
     finals: int = 3
     most_finals: int = 5
@@ -142,8 +142,13 @@ class Stage:
         found = [Decision({c.name: way if way in c.values else "all" for c in whole}) for way in ("all", "asymmetric")]
         return list(dict.fromkeys(found)) if whole else []
 
+    @property
+    def file_seconds(self) -> float:
+        """Seconds that it costs to save, time and score one candidate."""
+        return self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0)
+
     def samples_of(self, parent: int | None) -> int:
-        return 0 if parent is None else self.study.trials[parent].samples
+        return 0 if parent is None or parent < 0 else self.study.trials[parent].samples
 
     def fresh_samples(self, trial: Trial) -> int:
         """Return the samples after which a net trained from scratch would have the drop of `trial` and its future.
