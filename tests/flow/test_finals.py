@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -260,3 +260,24 @@ def test_where_the_data_are_soon_gone_through_there_are_more_rounds() -> None:
     assert (few, Plan().rounds(180.0, stage._epochs_left())) == (2, 5)
     stage.bench.epoch_samples = 0
     assert stage._epochs_left() == 0.0
+
+
+@pytest.mark.parametrize(("samples", "rate"), [(13_000, 0.05), (59_000, 0.05), (61_000, 0.005), (263_000, 0.005)])
+def test_what_is_settled_is_trained_on_at_the_gentle_rate(
+    samples: int, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred seconds of training are 120 thousand samples here."""
+    stage, _ = finals([replace(explored()[0], samples=samples)])
+    recipes: list[Any] = []
+
+    def train(net: Any, recipe: Recipe, what: str, **limit: Any) -> Any:
+        recipes.append(recipe)
+        return SimpleNamespace(samples=120_000)
+
+    stage.job.recipe = Recipe(learning_rate=0.05, hints="auto")  # type: ignore[misc]
+    stage.bench.structure = lambda decision: Result(cast(Any, None))  # type: ignore[method-assign]
+    stage.bench.inherit = lambda decision, net: (net, 0)  # type: ignore[method-assign]
+    stage.bench.train = train  # type: ignore[method-assign]
+    monkeypatch.setattr(stage, "verify", lambda result, decision, total, number: recipes.append(total))
+    stage.full(stage.study.trials[0], 100.0)
+    assert recipes == [Recipe(learning_rate=pytest.approx(rate), hints=()), samples + 120_000]
