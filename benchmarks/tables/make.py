@@ -38,6 +38,7 @@ from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import measure
 from whet.hardware.workers import workers
+from whet.search.predictors.operations import operations_by_layer
 from whet.search.tabular import Table
 from whet.train.fit import fit
 from whet.train.memory import TeacherMemory
@@ -116,18 +117,21 @@ class Maker:
         times = self.timed({one["signature"] for one in drops.values()})
         reference = self.score(self.out / "original" / "model.onnx", "f32")
         figures: dict[Decision, tuple[float, float]] = {}
+        operations: dict[Decision, float] = {}
         for decision in structures:
             one = drops[decision.to_json()]
+            left = sum(operations_by_layer(self.passes.apply(self.net, decision, self.run).net).values())
             for int8, precision in ((i, p) for i in INT8.values for p in PRECISIONS):
                 own = self.space.canonical(decision.merge({INT8.name: int8, PRECISION.name: precision}))
                 drop = self.task.loss_of_quality(one[f"{int8} {precision}"], reference)
+                operations[own] = float(left)
                 figures[own] = times[one["signature"]][f"{int8} {precision}"], drop
         about = {
             "network": self.net.name, "task": self.task.name, "metric": self.task.metric_name, "reference": reference,
             "bar": "openvino/bf16/1", "epochs": self.plan.epochs, "device": fingerprint().to_dict(),
             "protocol": "accuracy of the saved file in OpenVINO; latency interleaved, one thread, batch 1",
         }  # fmt: skip
-        return Table(self.space, figures, about)
+        return Table(self.space, figures, about, operations)
 
     def scored(self, structures: Sequence[Decision], processes: int) -> dict[str, Any]:
         """Return each structure's cost signature and its quality in each form, by its decision's text."""

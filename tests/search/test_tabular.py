@@ -6,7 +6,7 @@ import pytest
 
 from whet.core.errors import ArtifactError, StudyError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import point, size
+from whet.core.strategy import LedgerStrategy, point, size
 from whet.search import strategies
 from whet.search.tabular import Table
 from whet.testing.strategies import SPACES
@@ -17,7 +17,9 @@ def table(space: Space) -> Table:
         moved = sum(c.values.index(decision.of(c)) != c.values.index(c.identity) for c in space)
         return 1.0 + moved, 0.01 * moved**2
 
-    return Table(space, {d: figures(d) for d in (point(space, r) for r in range(size(space)))}, {"network": "toy"})
+    decisions = [point(space, rank) for rank in range(size(space))]
+    operations = {d: 100.0 / (1 + len(d)) for d in decisions}
+    return Table(space, {d: figures(d) for d in decisions}, {"network": "toy"}, operations)
 
 
 @pytest.mark.parametrize("name", ["four points", "conditional"])
@@ -25,7 +27,7 @@ def test_a_saved_table_is_the_same_table(name: str, tmp_path: Path) -> None:
     before = table(SPACES[name])
     before.save(tmp_path / "toy.json.gz")
     after = Table.load(tmp_path / "toy.json.gz")
-    assert dict(after.figures) == dict(before.figures)
+    assert dict(after.figures) == dict(before.figures) and dict(after.operations) == dict(before.operations)
     assert after.space.describe() == before.space.describe()
     assert after.about == {"network": "toy"}
 
@@ -35,6 +37,14 @@ def test_measuring_everything_covers_the_whole_area() -> None:
     shares = found.curve(strategies.get("random", found.space, 0), size(found.space) + 5, worst=1.0)
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
     assert len(shares) == size(found.space) + 5
+
+
+def test_strategies_are_told_the_operations() -> None:
+    found = table(SPACES["conditional"])
+    strategy = strategies.get("improvement", found.space, 0)
+    assert isinstance(strategy, LedgerStrategy)
+    found.curve(strategy, 3, worst=1.0)
+    assert strategy.operations is not None and strategy.operations(Decision()) == 100.0
 
 
 def test_hypervolumes_end_a_tenth_beyond_the_fastest_unless_that_loses_too_much() -> None:

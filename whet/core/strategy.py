@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -128,7 +128,10 @@ class LedgerStrategy:
     """What strategies share that compute each proposal from their ledger; they write `propose`.
 
     `directions` are `maximize` or `minimize`, one an objective. Raises: DecisionError for other directions.
+    `operations`, where it is set, tells how many operations a decision leaves: what is known of it unmeasured.
     """
+
+    operations: Callable[[Decision], float] | None = None
 
     def __init__(self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize")) -> None:
         if not directions or set(directions) - {"maximize", "minimize"}:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
+from whet.core.passes import Chain
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import Observation, Strategy
+from whet.core.strategy import LedgerStrategy, Observation, Strategy
 from whet.core.study import Trial
 from whet.flow.forecast import NOISE, POWER
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
+from whet.search.predictors.operations import Operations
 from whet.search.strategies.sensitivity import Sensitivity
 
 REACH = (1.5, 6.0)
@@ -62,7 +65,14 @@ class Explore(Stage):
         strategy = strategies.get(self.job.strategy, self.space, seed=seed)
         if isinstance(strategy, Sensitivity):
             strategy.budgets = budgets
+        if isinstance(strategy, LedgerStrategy):
+            strategy.operations = lambda decision: self.operations(decision)
         return strategy
+
+    @cached_property
+    def operations(self) -> Operations:
+        """How many operations a decision leaves; made when a strategy asks, for it takes a network a value."""
+        return Operations(self.job.net, Chain(self.job.passes), self.space, self.run_)
 
     def run(self) -> None:
         self.finish_identity()

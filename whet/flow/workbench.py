@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
@@ -26,6 +25,7 @@ from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
 from whet.hardware.targets import baselines, every_setting, setting_name
+from whet.search.predictors.operations import operations_by_layer
 from whet.train.fit import FitReport, channels_last
 from whet.train.recalibrate import recalibrate
 from whet.train.recipe import Recipe
@@ -233,12 +233,8 @@ class Workbench:
 
     def forecast_speedup(self, net: Net) -> float:
         """Return the original's multiply-accumulates over `net`'s: a forecast, where there is no time to measure."""
-        return self._operations(self.job.net) / max(self._operations(net), 1)
-
-    def _operations(self, net: Net) -> int:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            net(*net.example)
-        return int(counter.get_total_flops())
+        whole, left = (sum(operations_by_layer(n).values()) for n in (self.job.net, net))
+        return whole / max(left, 1)
 
     def time_file(self, path: Path) -> tuple[Latency, dict[str, Any]]:
         """Time a saved candidate; return its latency and the setting that it is fastest in."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,17 @@ class Genes:
     """Translates between decisions and rows of indices into each choice's values, and gives features of rows.
 
     A row is canonical when inactive choices stand at their identity. Features are one column for each ordered choice
-    (0 to 1 over its values) and one for each value of the others.
+    (0 to 1 over its values) and one for each value of the others, then, where `operations` are known, half the
+    logarithm of the share that a row leaves of the untouched network's.
 
     >>> genes = Genes(Space([Choice("a:bits", (4, 8), 8), Choice("b:keep", (True, False), True)]))
     >>> genes.rows([Decision({"a:bits": 4})]).tolist(), genes.decision(np.array([1, 1]))
     ([[0, 0]], Decision({'b:keep': False}))
     """
 
-    def __init__(self, space: Space) -> None:
-        self.space = space
+    def __init__(self, space: Space, operations: Callable[[Decision], float] | None = None) -> None:
+        self.space, self.operations = space, operations
+        self._shares: dict[tuple[int, ...], float] = {}
         self.choices = list(space)
         self.lengths = np.array([len(c.values) for c in self.choices], dtype=np.int64)
         self.identity = np.array([c.values.index(c.identity) for c in self.choices], dtype=np.int64)
@@ -57,11 +60,25 @@ class Genes:
             rows[~active[:, child], child] = self.identity[child]
         return rows
 
-    def features(self, rows: Rows) -> Features:
-        """Return the columns that regressions see, one row each."""
+    def values(self, rows: Rows) -> Features:
+        """Return the columns of the choices, one row each."""
         if not self.choices:
             return np.zeros((len(rows), 0))
         return np.concatenate([table[rows[:, i]] for i, table in enumerate(self.tables)], axis=1)
+
+    def features(self, rows: Rows) -> Features:
+        """Return the columns that regressions see, one row each."""
+        operations = self.operations
+        if operations is None or not len(rows):
+            return self.values(rows)
+        shares = np.array([[self._share(row, operations)] for row in map(tuple, rows.tolist())])
+        return np.concatenate([self.values(rows), shares], axis=1)
+
+    def _share(self, row: tuple[int, ...], operations: Callable[[Decision], float]) -> float:
+        if row not in self._shares:
+            left = operations(self.decision(np.array(row))) / max(operations(Decision()), 1.0)
+            self._shares[row] = 0.5 * math.log(max(left, 1e-6))
+        return self._shares[row]
 
     def random(self, count: int, generator: np.random.Generator) -> Rows:
         """Return rows with each choice drawn uniformly."""

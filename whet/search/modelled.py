@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +27,12 @@ class Modelled(LedgerStrategy):
         self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), warm_up: int = 12
     ) -> None:
         super().__init__(space, seed, directions)
-        self.genes = Genes(space)
         self.warm_up = warm_up
         self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
+
+    @cached_property
+    def genes(self) -> Genes:
+        return Genes(self.space, self.operations)
 
     def candidates(self) -> Iterable[Decision]:
         """Return decisions worth measuring, the best first, from what the ledger holds."""

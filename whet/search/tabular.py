@@ -7,7 +7,7 @@ import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from whet.core.errors import ArtifactError, StudyError
 from whet.core.files import whole
 from whet.core.front import hypervolume
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import Observation, Strategy, point, size
+from whet.core.strategy import LedgerStrategy, Observation, Strategy, point, size
 from whet.search import strategies
 
 FORMAT = "whet table 1"
@@ -26,7 +26,8 @@ FORMAT = "whet table 1"
 class Table:
     """Figures of each canonical decision of `space`: its speed-up and its drop, both measured.
 
-    `about` tells the network, task, device and protocol. A strategy is run on the table as on the device.
+    `about` tells the network, task, device and protocol. A strategy is run on the table as on the device, and told
+    the `operations` of decisions, if they are known.
 
     Paper: Klein and Hutter 2019, Tabular Benchmarks for Joint Architecture and Hyperparameter Optimization (P520).
     """
@@ -34,6 +35,7 @@ class Table:
     space: Space
     figures: Mapping[Decision, tuple[float, float]]
     about: Mapping[str, Any]
+    operations: Mapping[Decision, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = size(self.space) - len(self.figures)
@@ -61,6 +63,8 @@ class Table:
 
     def curve(self, strategy: Strategy, measurements: int, worst: float) -> list[float]:
         """Return the share of the whole table's hypervolume that a strategy holds after each measurement."""
+        if self.operations and isinstance(strategy, LedgerStrategy):
+            strategy.operations = self.operations.__getitem__
         total = self.area(list(self.figures), worst)
         points: list[tuple[float, float]] = []
         shares: list[float] = []
@@ -76,10 +80,12 @@ class Table:
 
     def save(self, path: Path) -> None:
         """Write the table, whole or not at all; rows stand in the order of `whet.core.strategy.point`."""
-        rows = [self.figures[point(self.space, rank)] for rank in range(size(self.space))]
+        ranked = [point(self.space, rank) for rank in range(size(self.space))]
+        rows = [self.figures[decision] for decision in ranked]
         record = {
             "format": FORMAT, "about": dict(self.about), "space": self.space.describe(),
             "speedup": [round(s, 5) for s, _ in rows], "drop": [round(d, 6) for _, d in rows],
+            "operations": [self.operations[decision] for decision in ranked if self.operations],
         }  # fmt: skip
         with whole(path) as part:
             part.write_bytes(gzip.compress(json.dumps(record).encode(), mtime=0))
@@ -97,7 +103,8 @@ class Table:
             space = Space([_choice(c) for c in record["space"]])
             pairs = zip(record["speedup"], record["drop"], strict=True)
             figures = {point(space, rank): (float(s), float(d)) for rank, (s, d) in enumerate(pairs)}
-            return cls(space, figures, record["about"])
+            operations = {point(space, rank): float(o) for rank, o in enumerate(record.get("operations", ()))}
+            return cls(space, figures, record["about"], operations)
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, StudyError) as error:
             raise ArtifactError(f"'{path}' is missing, truncated or no '{FORMAT}': {error!r}") from error
 

@@ -70,7 +70,7 @@ class OneShot(Modelled):
     def candidates(self) -> Iterator[Decision]:
         seen, generator = self.ledger.measured(), self.generator()
         values = self.penalised(seen)
-        landscape = Landscape(self.genes.features(self.rows(seen)), values, self.ledger.seed)
+        landscape = Landscape(self.genes.values(self.rows(seen)), values, self.ledger.seed)
         source = torch.Generator().manual_seed(int(generator.integers(2**62)))
         for weights in generator.dirichlet(np.ones(values.shape[1]), ATTEMPTS):
             yield self._descended(landscape, torch.tensor(weights, dtype=torch.float32), source)
