@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -48,8 +49,9 @@ class LiveProgress:
         if changed:
             self.state = {k: v for k, v in self.state.items() if k in ("best", "trial", "row")}
         self.state |= event
-        if event.get("seconds_left") is not None:
-            self.deadline = time.monotonic() + event["seconds_left"]
+        left = event.get("seconds_left")
+        if left is not None and math.isfinite(left):  # infinite where the budget is in epochs
+            self.deadline = time.monotonic() + left
         if self.live is not None:
             self.live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"))
         elif changed or time.monotonic() - self.told > PLAIN_SECONDS:
