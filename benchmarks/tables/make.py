@@ -38,7 +38,7 @@ from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import measure
 from whet.hardware.workers import workers
-from whet.search.predictors.operations import operations_by_layer
+from whet.search.predictors.operations import total_operations
 from whet.search.tabular import Table
 from whet.train.fit import fit
 from whet.train.memory import TeacherMemory
@@ -120,7 +120,7 @@ class Maker:
         operations: dict[Decision, float] = {}
         for decision in structures:
             one = drops[decision.to_json()]
-            left = sum(operations_by_layer(self.passes.apply(self.net, decision, self.run).net).values())
+            left = total_operations(self.passes.apply(self.net, decision, self.run).net)
             for int8, precision in ((i, p) for i in INT8.values for p in PRECISIONS):
                 own = self.space.canonical(decision.merge({INT8.name: int8, PRECISION.name: precision}))
                 drop = self.task.loss_of_quality(one[f"{int8} {precision}"], reference)

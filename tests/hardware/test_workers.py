@@ -37,7 +37,6 @@ def test_processes_end_when_their_owner_is_killed(tmp_path: Path) -> None:
         assert owner.stdout is not None
         children = [int(number) for number in owner.stdout.readline().split()]
         assert len(children) == 2 and all(map(_runs, children))
-        time.sleep(3)  # a process that is still starting has no parent to watch yet
         owner.send_signal(signal.SIGKILL)
     until = time.monotonic() + 30
     while any(map(_runs, children)) and time.monotonic() < until:

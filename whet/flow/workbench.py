@@ -25,7 +25,7 @@ from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
 from whet.hardware.targets import baselines, every_setting, setting_name
-from whet.search.predictors.operations import operations_by_layer
+from whet.search.predictors.operations import total_operations
 from whet.train.fit import FitReport, channels_last
 from whet.train.recalibrate import recalibrate
 from whet.train.recipe import Recipe
@@ -233,8 +233,11 @@ class Workbench:
 
     def forecast_speedup(self, net: Net) -> float:
         """Return the original's multiply-accumulates over `net`'s: a forecast, where there is no time to measure."""
-        whole, left = (sum(operations_by_layer(n).values()) for n in (self.job.net, net))
-        return whole / max(left, 1)
+        return self._original_operations / max(total_operations(net), 1)
+
+    @cached_property
+    def _original_operations(self) -> int:
+        return total_operations(self.job.net)
 
     def time_file(self, path: Path) -> tuple[Latency, dict[str, Any]]:
         """Time a saved candidate; return its latency and the setting that it is fastest in."""

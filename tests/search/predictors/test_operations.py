@@ -15,7 +15,7 @@ from whet.compress.width import Width
 from whet.core.passes import Chain
 from whet.core.strategy import draw
 from whet.networks.resnet import resnet
-from whet.search.predictors.operations import REST, Operations, operations_by_layer
+from whet.search.predictors.operations import REST, Operations, operations_by_layer, total_operations
 from whet.testing.runs import planning_run
 
 
@@ -45,10 +45,10 @@ def test_forecasts_are_products_of_single_choices(streams: bool, largest: float,
     passes = Chain((Depth(), Width(streams=streams)))
     space = passes.space(net, run.target)
     operations = Operations(net, passes, space, run)
-    assert operations({}) == sum(operations_by_layer(net).values())
+    assert operations({}) == total_operations(net)
     errors = []
     for seed in range(20):
         decision = draw(space, random.Random(seed), {})
-        actual = sum(operations_by_layer(passes.apply(net, decision, run).net).values())
+        actual = total_operations(passes.apply(net, decision, run).net)
         errors.append(abs(operations(decision) / actual - 1))
     assert max(errors) < largest and median(errors) < typical

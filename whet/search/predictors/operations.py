@@ -48,6 +48,11 @@ class Operations:
         return float(left.sum())
 
 
+def total_operations(net: Net) -> int:
+    """Return the floating-point operations of one evaluation of the example."""
+    return sum(operations_by_layer(net).values())
+
+
 def operations_by_layer(net: Net) -> dict[str, int]:
     """Return the floating-point operations of each layer that has some, by name, and of all that is in none."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
