@@ -17,7 +17,7 @@ from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
-from whet.flow.forecast import BELIEVED, SPARE, Recovery
+from whet.flow.forecast import BELIEVED, SPARE, Pair, Recovery
 from whet.search.predictors.linear import distance
 from whet.search.strategies.sensitivity import Sensitivity
 from whet.train.state import load_state, save_state
@@ -25,14 +25,10 @@ from whet.train.state import load_state, save_state
 POOL = 200
 """How many proposals a supernet is trained on where the strategy has no chain of them."""
 RUNGS = 8
-KEPT = 3
-"""How many rungs, around the one that is expected to end at the limit, are trained on."""
-LEGS = (0.5, 1.0)
-"""The shares of the supernet's time or samples at which its trainings end: of all rungs, of those kept."""
+LEGS = ((0.3, RUNGS), (0.6, 5), (1.0, 3))
+"""The shares of the supernet's time or samples at which its trainings end, and how many rungs each trains at most."""
 UNTRAINED = 8.0
 """How many times the drop after training that of an untrained cut is, about: the probes' forecasts are of those."""
-EFFECTIVE = (0.3, 0.6)
-"""The share of each leg's samples that counts as a sub-network's own when its gain from more is forecast."""
 VERIFIED = 4
 """How many sub-networks are verified at most as they come out of the supernet."""
 
@@ -54,9 +50,10 @@ class ElasticExplore(Explore):
     The chain (`Sensitivity.chain`) goes from the damage that any training mends to more than the whole budget could.
     Few nested sub-networks share parameters with little harm to each other, where hundreds of unlike ones do not: on
     ResNet-44, 280 thousand images spread over 200 proposals left a drop of 5.6 points at a speed-up of 1.8, where 10
-    thousand for that candidate alone left 1.2. After half of the training the rungs are scored, and those around the
-    one that is expected to end at the limit are trained on. A candidate is extracted, its batch norms re-estimated,
-    and scored: about a second, however long the supernet was trained. The best within the limit are verified at once.
+    thousand for that candidate alone left 1.2. After each leg of the training the rungs are scored, and fewer of them,
+    those around the one that is expected to end at the limit, are trained on. What the leg did to the drops sharpens
+    that expectation. A candidate is extracted, its batch norms re-estimated, and scored: about a second, however long
+    the supernet was trained. The best within the limit are verified at once.
 
     Paper: Valipour et al. 2023, SortedNet (P080), whose sub-networks are nested by construction and need no search; it
     accumulates the gradients of several of them for each update, where each step here trains one.
@@ -79,12 +76,13 @@ class ElasticExplore(Explore):
     def trained(self) -> Supernet:
         """Train the supernet, or go on where a killed study stopped, or read the finished one."""
         self.rungs = self._rungs()
-        self.kept = slice(0, len(self.rungs))
         passes = Chain(self.job.passes)
         supernet = Supernet(self.job.net, passes, self.run_, space=self.space, schedule=self.scheduled)
-        self._leg(supernet, 0)
-        self.kept = self._around_the_limit(supernet)
-        self._leg(supernet, 1)
+        for leg in range(len(LEGS)):
+            self.kept = self._window(leg)
+            self._leg(supernet, leg)
+            if leg + 1 < len(LEGS) and self._narrows(leg + 1):
+                self._score(supernet, leg)
         return supernet
 
     def scheduled(self, step: int) -> Decision:
@@ -99,7 +97,7 @@ class ElasticExplore(Explore):
             load_state(finished, supernet)
             return
         self.say(f"training {len(self.rungs[self.kept])} sub-networks at once")
-        seconds = LEGS[leg] * self.plan.elastic_until * self.job.budget_seconds - self.run_.budget.spent_seconds
+        seconds = LEGS[leg][0] * self.plan.elastic_until * self.job.budget_seconds - self.run_.budget.spent_seconds
         samples = self.plan.elastic_samples and self.plan.elastic_samples * self._portion(leg)
         report = self.run_.fit(
             supernet, recipe=replace(self.job.recipe, hints=()), checkpoint=self.job.out / f"supernet-{leg}.part",
@@ -111,7 +109,7 @@ class ElasticExplore(Explore):
 
     @staticmethod
     def _portion(leg: int) -> float:
-        return LEGS[leg] - (LEGS[leg - 1] if leg else 0.0)
+        return LEGS[leg][0] - (LEGS[leg - 1][0] if leg else 0.0)
 
     def _rungs(self) -> list[Decision]:
         strategy = self.new_strategy(self.job.seed + 1, UNTRAINED)
@@ -123,39 +121,66 @@ class ElasticExplore(Explore):
         low = min(strategy.budgets[0], high / 10)
         return strategy.chain([low * (high / low) ** (i / (RUNGS - 1)) for i in range(RUNGS)]) if high else []
 
-    def _around_the_limit(self, supernet: Supernet) -> slice:
-        """Return which rungs to train on: those around the furthest that is expected to end within the limit."""
-        limit = self.job.max_drop
-        if limit is None or len(self.rungs) <= KEPT or not isinstance(self.strategy, Sensitivity):
+    def _narrows(self, leg: int) -> bool:
+        """Say whether fewer than all rungs are trained in a leg."""
+        chained = self.job.max_drop is not None and isinstance(self.strategy, Sensitivity)
+        return chained and len(self.rungs) > LEGS[leg][1]
+
+    def _window(self, leg: int) -> slice:
+        """Return which rungs a leg trains: those around the furthest that is expected to end within the limit."""
+        if not self._narrows(leg):
             return slice(0, len(self.rungs))
-        drops = self.study.recall("supernet_drops")
-        if drops is None:
-            drops = [self._drop(supernet, rung) for rung in self.rungs]
-            self.study.remember("supernet_drops", drops)
-        recovery = Recovery(limit, BELIEVED[False, True])
-        spent, more = self._own_samples(1), self._samples_to_come()
+        limit, most = self.job.max_drop or 0.0, LEGS[leg][1]
+        recovery = Recovery.learnt(limit, self._pairs(leg), believed=BELIEVED[False, True])
+        spent, more = self._own_samples(leg), self._samples_to_come(leg)
+        drops = self._drops(leg - 1)
         within = [i for i, drop in enumerate(drops) if recovery.expected(drop, spent, more) <= SPARE * limit]
-        first = max(0, min(max(within, default=0) - KEPT // 2, len(self.rungs) - KEPT))
-        return slice(first, first + KEPT)
+        first = max(0, min(max(within, default=0) - most // 2, len(self.rungs) - most))
+        return slice(first, first + most)
+
+    def _pairs(self, legs: int) -> list[Pair]:
+        """Return what each of the first so many legs did to the drops of the rungs that it trained."""
+        return [
+            (self._drops(leg - 1)[rung], self._own_samples(leg), self._drops(leg)[rung], self._own_samples(leg + 1))
+            for leg in range(1, legs)
+            for rung in range(len(self.rungs))[self._window(leg)]
+            if self._drops(leg - 1)
+        ]
+
+    def _drops(self, leg: int) -> list[float]:
+        """Return the drops of all rungs after a leg; none where nothing had to be chosen then."""
+        return self.study.recall(f"supernet_drops_{leg}") or []
+
+    def _score(self, supernet: Supernet, leg: int) -> None:
+        if not self._drops(leg):
+            drops = [self._drop(supernet, rung) for rung in self.rungs]
+            self.study.remember(f"supernet_drops_{leg}", drops)
 
     def _drop(self, supernet: Supernet, decision: Decision) -> float:
         quality = self.bench.quick_quality(self.bench.recalibrated(supernet.extract(decision)))
         return self.job.task.loss_of_quality(quality, self.bench.quick_reference())
 
     def _own_samples(self, legs: int) -> int:
-        """Return how many of the samples of the first so many legs count as a sub-network's own."""
-        seen = [EFFECTIVE[leg] * self.study.recall(f"supernet_samples_{leg}") for leg in range(legs)]
+        """Return how many of the samples of the first so many legs count as a sub-network's own.
+
+        Of k nested sub-networks that train at once, each gains as if from 1 / sqrt(k) of the samples.
+        """
+        seen = [self._sharing(leg) * self.study.recall(f"supernet_samples_{leg}") for leg in range(legs)]
         return max(1, int(sum(seen)))
 
-    def _samples_to_come(self) -> float:
-        """Return what a rung that is kept will be trained on: its part of the second leg, and one full training."""
+    def _sharing(self, leg: int) -> float:
+        trained = LEGS[leg][1] if self._narrows(leg) else len(self.rungs)
+        return float(max(trained, 1) ** -0.5)
+
+    def _samples_to_come(self, leg: int) -> float:
+        """Return what a rung will be trained on from a leg on: its part of the legs, and one full training."""
         plan = self.plan
+        legs = sum(self._sharing(later) * self._portion(later) for later in range(leg, len(LEGS)))
         if plan.elastic_samples is not None:
-            return EFFECTIVE[1] * plan.elastic_samples * self._portion(1) + (plan.full_samples or 0)
-        leg = plan.elastic_until * self._portion(1)
+            return legs * plan.elastic_samples + (plan.full_samples or 0)
         full = max(1 - plan.elastic_until - plan.elastic_explore_share, 0.0) / plan.rounds(self.job.budget_seconds)
         per_second = float(self.study.recall("supernet_samples_per_second"))
-        return per_second * self.job.budget_seconds * (EFFECTIVE[1] * leg + full)
+        return per_second * self.job.budget_seconds * (plan.elastic_until * legs + full)
 
     # -- what is cut from it -------------------------------------------------------------------------------------
 
