@@ -78,6 +78,7 @@ METHODS = tuple(
         ("train.memory", "whet.train.memory:TeacherMemory", "training", ""),
         ("train.fit", "whet.train.fit:fit", "training", "hinton2015distilling"),
         ("train.hints", "whet.train.hints:alike_layers", "training", "romero2015fitnets"),
+        ("train.average", "whet.train.average:averaged", "training", "izmailov2018averaging"),
         ("train.recalibrate", "whet.train.recalibrate:recalibrate", "training", "yu2019slimmable"),
         ("train.restore-norms", "whet.train.restore_norms:restore_batch_norms", "training", "ioffe2015batch"),
         ("elastic.relaxation", "whet.elastic.relaxation:Relaxation", "elastic", ""),

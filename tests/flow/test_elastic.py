@@ -99,7 +99,7 @@ def test_steps_train_the_links_of_a_chain(
 
     def believed(self: ElasticExplore) -> tuple[dict[str, float], dict[str, float]]:
         names = [choice.name for choice in self.space]
-        return dict.fromkeys(names, -0.1), {name: 0.02 * 2**i for i, name in enumerate(names)}
+        return dict.fromkeys(names, -0.1), {name: 0.0125 * 2**i for i, name in enumerate(names)}
 
     def leg(self: ElasticExplore, supernet: Supernet, number: int) -> None:
         seen.append([self.scheduled(step) for step in range(80)])

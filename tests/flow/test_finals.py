@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
+import torch
 
+import whet
+from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
@@ -262,22 +265,50 @@ def test_where_the_data_are_soon_gone_through_there_are_more_rounds() -> None:
     assert stage._epochs_left() == 0.0
 
 
-@pytest.mark.parametrize(("samples", "rate"), [(13_000, 0.05), (59_000, 0.05), (61_000, 0.005), (263_000, 0.005)])
-def test_what_is_settled_is_trained_on_at_the_gentle_rate(
-    samples: int, rate: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("stage", "samples", "rate"),
+    [
+        ("short", 13_000, 0.05), ("short", 59_000, 0.05), ("short", 61_000, 0.015), ("short", 263_000, 0.015),
+        ("full", 59_000, 0.05), ("full", 263_000, 0.005),
+    ],
+)  # fmt: skip
+def test_what_is_settled_is_trained_on_at_a_gentle_rate(stage: Any, samples: int, rate: float) -> None:
     """A hundred seconds of training are 120 thousand samples here."""
-    stage, _ = finals([replace(explored()[0], samples=samples)])
-    recipes: list[Any] = []
+    recipe, total, _ = trained_on(stage, samples, qualities=(0.8, 0.9))
+    assert recipe == Recipe(learning_rate=pytest.approx(rate), hints=()) and total == samples + 120_000
 
-    def train(net: Any, recipe: Recipe, what: str, **limit: Any) -> Any:
-        recipes.append(recipe)
+
+@pytest.mark.parametrize(
+    ("samples", "qualities", "weight"), [(263_000, (0.9, 0.8), 2.0), (263_000, (0.8, 0.9), 3.0), (13_000, None, 3.0)]
+)
+def test_what_is_settled_is_averaged_with_what_it_was_if_that_is_better(
+    samples: int, qualities: Any, weight: float
+) -> None:
+    """Training takes the weight from 1 to 3; `qualities` are those of the mean and of the trained net."""
+    _, _, net = trained_on("short", samples, qualities)
+    assert float(net.module.get_parameter("weight")) == weight
+
+
+def trained_on(stage: Any, samples: int, qualities: tuple[float, float] | None) -> tuple[Recipe, int, Net]:
+    """Train a candidate of a stage on; return the recipe, its samples in all, and the net that is verified."""
+    candidate = replace(explored()[0], stage=stage, samples=samples, state="0.safetensors")
+    final, _ = finals([candidate])
+    final.study.trials[:] = [candidate]
+    net = whet.lift(torch.nn.Linear(1, 1), (torch.zeros(1, 1),))
+    torch.nn.init.ones_(net.module.get_parameter("weight"))
+    found: list[Any] = []
+    scores = iter(qualities or ())
+
+    def train(net: Net, recipe: Recipe, what: str, **limit: Any) -> Any:
+        torch.nn.init.constant_(net.module.get_parameter("weight"), 3.0)
+        found.append(recipe)
         return SimpleNamespace(samples=120_000)
 
-    stage.job.recipe = Recipe(learning_rate=0.05, hints="auto")  # type: ignore[misc]
-    stage.bench.structure = lambda decision: Result(cast(Any, None))  # type: ignore[method-assign]
-    stage.bench.inherit = lambda decision, net: (net, 0)  # type: ignore[method-assign]
-    stage.bench.train = train  # type: ignore[method-assign]
-    monkeypatch.setattr(stage, "verify", lambda result, decision, total, number: recipes.append(total))
-    stage.full(stage.study.trials[0], 100.0)
-    assert recipes == [Recipe(learning_rate=pytest.approx(rate), hints=()), samples + 120_000]
+    final.job.recipe = Recipe(learning_rate=0.05, hints="auto")  # type: ignore[misc]
+    final.job.task = SimpleNamespace(loss_of_quality=lambda quality, reference: reference - quality)  # type: ignore
+    bench: Any = final.bench
+    bench.structure, bench.inherit = lambda decision: Result(net), lambda decision, net: (net, 0)
+    bench.train, bench.recalibrated, bench.quick_quality = train, lambda net: net, lambda net: next(scores)
+    final.verify = lambda result, decision, total, number: found.extend([total, result.net])  # type: ignore
+    final.full(candidate, 100.0)
+    return found[0], found[1], found[2]

@@ -176,8 +176,12 @@ class Explore(Stage):
         until = max(self.explore_until(), self.run_.budget.spent_seconds + least)
         until = min(until, self.job.budget_seconds - self.reserve_seconds)
         count = len(observed)
-        while (self.job.trials is None or count < self.job.trials) and self.one_more(until):
+        while count < self.most_candidates() and self.one_more(until):
             count += 1
+
+    def most_candidates(self) -> float:
+        """Return how many candidates are tried at most."""
+        return math.inf if self.job.trials is None else self.job.trials
 
     def one_more(self, until: float) -> bool:
         """Try the strategy's next proposal if it will be done `until` then; say whether there was one."""

@@ -32,7 +32,7 @@ class Plan:
     short_share: float = 0.012
     short_seconds: float = 2.0
     elastic_until: float = 0.0
-    elastic_explore_share: float = 0.05
+    elastic_explore_share: float = 0.08
     elastic_samples: int | None = None
     finals: int = 3
     most_finals: int = 5
