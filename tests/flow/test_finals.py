@@ -146,6 +146,16 @@ def test_one_extension_that_promises_something_is_enough() -> None:
     assert stage.grow(100.0) and not stage.grow(100.0)
 
 
+def test_one_that_was_explored_before_and_promises_something_is_enough_too() -> None:
+    """Rungs of a supernet: x2.04 at 1.28% after 148 thousand images, once x1.75 was verified."""
+    rung = trial(0, "short", 1.75, 0.0058, 148_000)
+    wider = replace(trial(1, "short", 2.04, 0.0128, 148_000), decision=Decision(dict.fromkeys(SPACE.choices, False)))
+    stage, _ = finals([rung, wider, trial(2, "full", 1.75, 0.0064, 148_000, parent=0)])
+    assert not stage.grow(130.0)
+    stage, _ = finals([rung, replace(wider, drop=0.05), trial(2, "full", 1.75, 0.0064, 148_000, parent=0)])
+    assert stage.grow(130.0)
+
+
 def test_an_extension_that_was_trained_and_missed_the_limit_promises_nothing() -> None:
     """The drops of a search of 75 seconds on digits, that trained one candidate four times and missed each time."""
     base, hopeful = trial(2, "full", 2.3, 0.0, 150_000, parent=1), trial(3, "short", 5.0, 0.0194, 199_000, parent=2)
@@ -286,7 +296,7 @@ def test_what_is_settled_is_averaged_with_what_it_was_if_that_is_better(
 ) -> None:
     """Training takes the weight from 1 to 3; `qualities` are those of the mean and of the trained net."""
     _, _, net = trained_on("short", samples, qualities)
-    assert float(net.module.get_parameter("weight")) == weight
+    assert net.module.get_parameter("weight").item() == weight
 
 
 def trained_on(stage: Any, samples: int, qualities: tuple[float, float] | None) -> tuple[Recipe, int, Net]:

@@ -222,11 +222,11 @@ class Finals(Stage):
         limit, base = self.job.max_drop, self._base()
         if limit is None or base is None or self.job.trials is not None:
             return False
-        later = [t for t in self.of_stage("short") if t.number > base.number]
-        tried = [t for t in later if base.decision.items() <= t.decision.items()]
+        wider = [t for t in self.of_stage("short") if base.decision.items() <= t.decision.items()]
         continued = {t.parent for t in self._trained()}
-        waiting = [t for t in tried if t.number not in continued]
-        if len(tried) >= GROWN or len(base.decision) == len(self.space) or self._promises(waiting, limit, seconds):
+        waiting = [t for t in wider if t.number not in continued]
+        tried = sum(t.number > base.number for t in wider)
+        if tried >= GROWN or len(base.decision) == len(self.space) or self._promises(waiting, limit, seconds):
             return False
         left = max(self._left(base, seconds), 0.0) / SPARE
         spare = replace(self.recovery(limit), limit=limit - left)
