@@ -28,7 +28,7 @@ def test_of_a_convex_loss_the_mean_has_at_most_the_mean() -> None:
     torch.manual_seed(0)
     inputs, targets = torch.randn(64, 3), torch.randn(64, 2)
     nets = [whet.lift(nn.Linear(3, 2), (inputs,)) for _ in range(4)]
-    losses = [float(nn.functional.mse_loss(n.module(inputs), targets)) for n in (*nets, averaged(nets))]
+    losses = [nn.functional.mse_loss(n.module(inputs), targets).item() for n in (*nets, averaged(nets))]
     assert losses[-1] < sum(losses[:-1]) / 4
 
 
@@ -48,5 +48,8 @@ def test_nets_stay_as_they_were_and_counters_are_the_first_ones() -> None:
 def test_other_structures_are_refused_by_the_tensor_that_differs() -> None:
     with pytest.raises(SpecError, match=r"'0\.weight' has shapes \[\(4, 3\), \(5, 3\)\]"):
         averaged([lifted(0), lifted(1, width=5)])
+    plain, biased = (whet.lift(nn.Linear(3, 2, bias=bias), (torch.zeros(2, 3),)) for bias in (False, True))
+    with pytest.raises(SpecError, match=r"'bias' has shapes \[None, \(2,\)\]"):
+        averaged([plain, biased])
     with pytest.raises(SpecError, match="got none"):
         averaged([])

@@ -34,12 +34,13 @@ def averaged(nets: Sequence[Net]) -> Net:
     """
     if not nets:
         raise SpecError("averaged needs a net; got none.")
-    mean = nets[0].copy()
     states = [net.module.state_dict() for net in nets]
-    for name, tensor in mean.module.state_dict().items():
+    for name in dict.fromkeys(name for state in states for name in state):
         shapes = [tuple(state[name].shape) if name in state else None for state in states]
-        if any(shape != tuple(tensor.shape) for shape in shapes) or any(s.keys() != states[0].keys() for s in states):
+        if len(set(shapes)) > 1:
             raise SpecError(f"averaged needs nets of one structure; '{name}' has shapes {shapes}.")
+    mean = nets[0].copy()
+    for name, tensor in mean.module.state_dict().items():
         if tensor.is_floating_point():
             tensor.copy_(torch.stack([state[name] for state in states]).mean(0))
     return mean
