@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, cast
 
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
@@ -14,19 +15,33 @@ from whet.core.net import Net
 from whet.core.passes import Chain, Pass
 from whet.core.run import Run
 from whet.core.space import Decision
+from whet.core.strategy import Strategy
 from whet.core.study import Trial
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
-from whet.flow.forecast import BELIEVED, SPARE, Pair, Recovery
-from whet.search.predictors.linear import distance
+from whet.flow.forecast import BELIEVED, NOISE, SPARE, Pair, Recovery
+from whet.flow.rungs import RUNGS, best_last, beyond, planned
+from whet.flow.stage import Plan
+from whet.flow.workbench import Workbench
 from whet.search.strategies.sensitivity import Sensitivity
 from whet.train.state import load_state, save_state
 
 POOL = 200
 """How many proposals a supernet is trained on where the strategy has no chain of them."""
-RUNGS = 6
 LEGS = ((0.35, RUNGS), (0.65, 4), (1.0, 3))
-"""The shares of the supernet's time or samples at which its trainings end, and how many rungs each trains at most."""
+"""The shares of the supernet's time or samples at which fewer rungs go on, and how many are trained until then at most.
+
+A training ends only where rungs are left behind, for the next begins at the full learning rate: three rungs of
+ResNet-20 lost 0.68, 0.92 and 1.24 points after three trainings of 560 thousand images together, and 0.72, 1.02 and
+1.04 after one of 240 thousand that a fourth rung shared.
+"""
+CHOSEN_UNTIL = 0.75
+"""The share of the budget after which the training of a chain ends whose last rungs were chosen by their drops.
+
+Such a chain ends about the limit, and more training is what its last rung lacks: ResNet-20's ended at x1.84, and at
+x1.61 where it was trained for 0.4 of the budget, without a rung beyond the chosen one. Where six rungs only cross the
+limit somewhere, the time is for what extends them: ResNet-44's ended at x1.91 when it was trained as long.
+"""
 UNTRAINED = 5.0
 """How many times the drop after training that of an untrained cut is, about: the probes' forecasts are of those.
 
@@ -55,12 +70,22 @@ class ElasticExplore(Explore):
     ResNet-44, 280 thousand images spread over 200 proposals left a drop of 5.6 points at a speed-up of 1.8, where 10
     thousand for that candidate alone left 1.2. After each leg of the training the rungs are scored, and fewer of them,
     those around the one that is expected to end at the limit, are trained on. What the leg did to the drops sharpens
-    that expectation. A candidate is extracted, its batch norms re-estimated, and scored: about a second, however long
-    the supernet was trained. The best within the limit are verified at once.
+    that expectation. Where the chain has room for more rungs, the first leg trains rivals of its last one beside it:
+    what untrained cuts lose says little about which of two that gain alike is the better after training. The best of
+    them stays, one rung goes beyond it, and the training goes on for most of the budget. A candidate is extracted, its
+    batch norms re-estimated, and scored: about a second, however long the supernet was trained. The best within the
+    limit are verified at once.
 
     Paper: Valipour et al. 2023, SortedNet (P080), whose sub-networks are nested by construction and need no search; it
     accumulates the gradients of several of them for each update, where each step here trains one.
     """
+
+    def __init__(self, bench: Workbench, plan: Plan) -> None:
+        super().__init__(bench, plan)
+        self.rungs: list[Decision] = []
+        self.rivals: list[Decision] = []
+        self.places: list[int] = []
+        """Where the rungs' drops are, once the last one was chosen, among those of all that the first leg trained."""
 
     def explore(self) -> None:
         self.supernet = self.trained()
@@ -70,33 +95,84 @@ class ElasticExplore(Explore):
 
     def most_candidates(self) -> float:
         """Return how many candidates are tried: of a chain its rungs, beside which the supernet was trained on none."""
-        most = super().most_candidates()
-        return min(most, self.kept.stop) if self._narrows(len(LEGS) - 1) else most
+        return self.kept.stop if self._chained and self.job.trials is None else super().most_candidates()
 
     def short_seconds(self) -> float:
         return 0.0
 
     def explore_until(self) -> float:
-        return (self.plan.elastic_until + self.plan.elastic_explore_share) * self.job.budget_seconds
+        return (self.until + self.plan.elastic_explore_share) * self.job.budget_seconds
+
+    def finals_seconds(self) -> float:
+        return super().finals_seconds() * (1 - self.until if self.rivals else 1.0)
+
+    @property
+    def until(self) -> float:
+        """The share of the budget after which the supernet's training ends."""
+        return max(CHOSEN_UNTIL, self.plan.elastic_until) if self.rivals else self.plan.elastic_until
 
     # -- the supernet --------------------------------------------------------------------------------------------
 
     def trained(self) -> Supernet:
         """Train the supernet, or go on where a killed study stopped, or read the finished one."""
-        self.rungs = self._rungs()
+        self.rungs, self.rivals = self._rungs()
         passes = Chain(self.job.passes)
         supernet = Supernet(self.job.net, passes, self.run_, space=self.space, schedule=self.scheduled)
-        for leg in range(len(LEGS)):
+        for leg in range(len(self.legs)):
             self.kept = self._window(leg)
+            self.trains = self._trains(leg)
             self._leg(supernet, leg)
-            if leg + 1 < len(LEGS) and self._narrows(leg + 1):
+            if leg + 1 < len(self.legs):
                 self._score(supernet, leg)
+            if not leg and self.rivals:
+                self._settle(supernet)
         return supernet
 
     def scheduled(self, step: int) -> Decision:
-        """Return which sub-network a step trains: one of the rungs that are kept."""
-        rungs = self.rungs[self.kept] or [Decision()]
-        return rungs[random.Random(self.job.seed * 1_000_003 + step).randrange(len(rungs))]
+        """Return which sub-network a step trains."""
+        return self.trains[random.Random(self.job.seed * 1_000_003 + step).randrange(len(self.trains))]
+
+    def _trains(self, leg: int) -> list[Decision]:
+        """Return what a leg's steps draw from: the kept rungs and, at first, the rivals.
+
+        In the last leg of a chain whose last rungs were chosen every other step is the furthest one's, which learns
+        slowest.
+        """
+        kept = self.rungs[self.kept] or [Decision()]
+        if self.rivals and leg + 1 == len(self.legs):
+            return kept[:-1] + kept[-1:] * max(len(kept) - 1, 1)
+        return kept + (self.rivals if not leg else [])
+
+    def _settle(self, supernet: Supernet) -> None:
+        """Choose the last rung among itself and its rivals, and add one that goes beyond it."""
+        planner, scored, last = cast(Sensitivity, self.planner), [*self.rungs, *self.rivals], len(self.rungs) - 1
+        drops, noise = self.study.recall("supernet_drops_0"), NOISE * (self.job.max_drop or 0.0)
+        best = best_last(planner, scored, last, drops[: len(scored)], noise)
+        further = beyond(planner, scored[best])
+        self.rungs = [*self.rungs[:last], scored[best], *further]
+        if len(drops) == len(scored):
+            self.study.remember("supernet_drops_0", [*drops, *(self._drop(supernet, rung) for rung in further)])
+        self.places = [*range(last), best, *range(len(scored), len(scored) + len(further))]
+
+    @property
+    def _chained(self) -> bool:
+        """Whether the rungs are a chain that ends where a limit is expected."""
+        return self.job.max_drop is not None and isinstance(self.strategy, Sensitivity) and bool(self.rungs)
+
+    @cached_property
+    def legs(self) -> list[tuple[float, int]]:
+        """The share of the plan at which each of the supernet's trainings ends, and how many sub-networks it trains.
+
+        Drawn up before the last rung is chosen among its rivals, and followed by one more.
+        """
+        total, rivals = len(self.rungs), len(self.rivals)
+        trained = [min(most, total) if self._chained else total for _, most in LEGS]
+        trained[0] += rivals
+        trained[-1] = min(LEGS[-1][1], total + 1) if rivals else trained[-1]
+        longer = self.until / self.plan.elastic_until if self.plan.elastic_samples is None else 1.0
+        legs = [(share, most) for (share, _), most in zip(LEGS, trained, strict=True)]
+        legs[-1] = longer, trained[-1]
+        return [leg for leg, later in pairwise(legs) if leg[1] > later[1]] + legs[-1:]
 
     def _leg(self, supernet: Supernet, leg: int) -> None:
         """Train the supernet until a leg's end."""
@@ -104,8 +180,8 @@ class ElasticExplore(Explore):
         if finished.exists():
             load_state(finished, supernet)
             return
-        self.say(f"training {len(self.rungs[self.kept])} sub-networks at once")
-        seconds = LEGS[leg][0] * self.plan.elastic_until * self.job.budget_seconds - self.run_.budget.spent_seconds
+        self.say(f"training {len(set(self.trains))} sub-networks at once")
+        seconds = self.legs[leg][0] * self.plan.elastic_until * self.job.budget_seconds - self.run_.budget.spent_seconds
         samples = self.plan.elastic_samples and self.plan.elastic_samples * self._portion(leg)
         report = self.run_.fit(
             supernet, recipe=replace(self.job.recipe, hints=()), checkpoint=self.job.out / f"supernet-{leg}.part",
@@ -115,30 +191,28 @@ class ElasticExplore(Explore):
         self.study.remember("supernet_samples_per_second", report.samples_per_second)
         save_state(supernet, finished)
 
-    @staticmethod
-    def _portion(leg: int) -> float:
-        return LEGS[leg][0] - (LEGS[leg - 1][0] if leg else 0.0)
+    def _portion(self, leg: int) -> float:
+        return self.legs[leg][0] - (self.legs[leg - 1][0] if leg else 0.0)
 
-    def _rungs(self) -> list[Decision]:
+    @cached_property
+    def planner(self) -> Strategy:
+        """The strategy that knows the probes alone."""
         strategy = self.new_strategy(self.job.seed + 1, UNTRAINED)
         self.inform(strategy)
-        if not isinstance(strategy, Sensitivity):
-            return strategy.ask(POOL)
-        furthest = Decision({c.name: max(c.values, key=partial(distance, c)) for c in self.space})
-        high = min(strategy.budgets[1], strategy.damage(furthest))
-        low = min(strategy.budgets[0], high / 10)
-        return strategy.chain([low * (high / low) ** (i / (RUNGS - 1)) for i in range(RUNGS)]) if high else []
+        return strategy
 
-    def _narrows(self, leg: int) -> bool:
-        """Say whether fewer than all rungs are trained in a leg."""
-        chained = self.job.max_drop is not None and isinstance(self.strategy, Sensitivity)
-        return chained and len(self.rungs) > LEGS[leg][1]
+    def _rungs(self) -> tuple[list[Decision], list[Decision]]:
+        """Return the rungs and, where a chain has few, rivals of its last one."""
+        if not isinstance(self.planner, Sensitivity):
+            return self.planner.ask(POOL), []
+        chain, rivals = planned(self.planner)
+        return chain, rivals if self.job.max_drop is not None else []
 
     def _window(self, leg: int) -> slice:
         """Return which rungs a leg trains: those around the furthest that is expected to end within the limit."""
-        if not self._narrows(leg):
+        limit, most = self.job.max_drop or 0.0, self.legs[leg][1]
+        if not leg or most == len(self.rungs):
             return slice(0, len(self.rungs))
-        limit, most = self.job.max_drop or 0.0, LEGS[leg][1]
         recovery = Recovery.learnt(limit, self._pairs(leg), believed=BELIEVED[False, True])
         spent, more = self._own_samples(leg), self._samples_to_come(leg)
         drops = self._drops(leg - 1)
@@ -157,11 +231,12 @@ class ElasticExplore(Explore):
 
     def _drops(self, leg: int) -> list[float]:
         """Return the drops of all rungs after a leg; none where nothing had to be chosen then."""
-        return self.study.recall(f"supernet_drops_{leg}") or []
+        drops = self.study.recall(f"supernet_drops_{leg}") or []
+        return drops if leg or not self.places else [drops[i] for i in self.places]
 
     def _score(self, supernet: Supernet, leg: int) -> None:
-        if not self._drops(leg):
-            drops = [self._drop(supernet, rung) for rung in self.rungs]
+        if not self.study.recall(f"supernet_drops_{leg}"):
+            drops = [self._drop(supernet, rung) for rung in self.rungs + (self.rivals if not leg else [])]
             self.study.remember(f"supernet_drops_{leg}", drops)
 
     def _drop(self, supernet: Supernet, decision: Decision) -> float:
@@ -177,16 +252,15 @@ class ElasticExplore(Explore):
         return max(1, int(sum(seen)))
 
     def _sharing(self, leg: int) -> float:
-        trained = LEGS[leg][1] if self._narrows(leg) else len(self.rungs)
-        return float(max(trained, 1) ** -0.5)
+        return float(max(self.legs[leg][1], 1) ** -0.5)
 
     def _samples_to_come(self, leg: int) -> float:
         """Return what a rung will be trained on from a leg on: its part of the legs, and one full training."""
         plan = self.plan
-        legs = sum(self._sharing(later) * self._portion(later) for later in range(leg, len(LEGS)))
+        legs = sum(self._sharing(later) * self._portion(later) for later in range(leg, len(self.legs)))
         if plan.elastic_samples is not None:
             return legs * plan.elastic_samples + (plan.full_samples or 0)
-        full = max(1 - plan.elastic_until - plan.elastic_explore_share, 0.0) / plan.rounds(self.job.budget_seconds)
+        full = max(1 - self.until - plan.elastic_explore_share, 0.0) / plan.rounds(self.finals_seconds())
         per_second = float(self.study.recall("supernet_samples_per_second"))
         return per_second * self.job.budget_seconds * (plan.elastic_until * legs + full)
 
@@ -204,7 +278,7 @@ class ElasticExplore(Explore):
         net = self.bench.recalibrated(self.supernet.extract(decision))
         return self.bench.record(
             "short", decision, self.bench.quick_quality(net), reference=self.bench.quick_reference(),
-            samples=self._own_samples(len(LEGS)), changed=result.changed, skipped=result.skipped, net=net, **timed,
+            samples=self._own_samples(len(self.legs)), changed=result.changed, skipped=result.skipped, net=net, **timed,
         )  # fmt: skip
 
     def verify_best(self) -> None:

@@ -204,6 +204,10 @@ class Explore(Stage):
         self.strategy.aim((drop * AIM[0], drop * AIM[1]), base)
         return True
 
+    def finals_seconds(self) -> float:
+        """Return the budget that full trainings are planned for."""
+        return self.job.budget_seconds
+
     def explore_until(self) -> float:
         """Return the seconds of the budget after which no candidate is begun."""
         return self.plan.explore_until * self.job.budget_seconds

@@ -53,7 +53,7 @@ class Finals(Stage):
         What is left of the budget is shared by the rounds to come. The first structure within the limit is finished at
         once, so that there is something to deliver; of the later ones only the fastest, at the end.
         """
-        planned = self.plan.rounds(self.job.budget_seconds, self._epochs_left()) if len(self.space) else 1
+        planned = self.plan.rounds(self.explorer.finals_seconds(), self._epochs_left()) if len(self.space) else 1
         while not self._exhausted():
             rounds = self._rounds(planned - len(self._earnest()))
             share = self._share(rounds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,18 +102,31 @@ class Sensitivity(LedgerStrategy):
                 return decision
         return None if self.base else draw(self.space, self.ledger.rng(), self.ledger.entries)
 
-    def solve(self, log_latency: NDArray[np.float64], damage: NDArray[np.float64], budget: float) -> Decision:
+    def solve(
+        self,
+        log_latency: NDArray[np.float64],
+        damage: NDArray[np.float64],
+        budget: float,
+        *,
+        barred: Collection[str] = (),
+        forgone: float = 0.0,
+    ) -> Decision:
         """Return the decision of least log latency whose damage is within `budget`, beyond that of the base.
 
         The effects are those on log latency and on the damage's power, as `self.damage` has them.
-        A choice whose drawn damage is negative counts as harmless, one that slows the network down is never taken.
+        A choice whose drawn damage is negative counts as harmless, one that slows the network down is never taken, nor
+        is one of those `barred` by name. Of the decisions that gain all but the share `forgone` of what that one does,
+        it is the one that does the least damage.
         """
-        free = [self._free(c) for c in self.space]
+        free = [self._free(c, barred) for c in self.space]
         gains = [[row[v] for v in vs] for row, vs in zip(self.effects(log_latency), free, strict=True)]
         harms = [[row[v] for v in vs] for row, vs in zip(self.effects(np.maximum(damage, 0.0)), free, strict=True)]
-        spent = sum(row[0] for row in harms if len(row) == 1)
+        gained, spent = (sum(row[0] for row in table if len(row) == 1) for table in (gains, harms))
         most = self.damage.raised(self.damage.lowered(spent) + budget)
         picked = by_integer_programme(gains, harms, max(most, spent))
+        if forgone:
+            most_gained = sum(row[i] for row, i in zip(gains, picked, strict=True))
+            picked = by_integer_programme(harms, gains, most_gained + forgone * (gained - most_gained))
         return self._worthwhile([vs[i] for vs, i in zip(free, picked, strict=True)])
 
     def _worthwhile(self, values: Sequence[int]) -> Decision:
@@ -127,22 +140,43 @@ class Sensitivity(LedgerStrategy):
         ]
         return self.taken(kept)
 
-    def _free(self, choice: Choice) -> list[int]:
+    def _free(self, choice: Choice, barred: Collection[str]) -> list[int]:
         """Return the indices of the values that a proposal may take."""
-        if choice.name in self.base:
+        if choice.name in self.base or choice.name in barred:
             return [choice.values.index(self.base.of(choice))]
         return list(range(len(choice.values)))
 
-    def chain(self, budgets: Sequence[float]) -> list[Decision]:
-        """Return decisions of rising damage, each containing the one before: what to cut first, and what next."""
+    def chain(self, budgets: Sequence[float], forgone: float = 0.0) -> list[Decision]:
+        """Return decisions of rising damage, each containing the one before: what to cut first, and what next.
+
+        Each link may forgo a share of its gain for less damage.
+        """
         found, before = [Decision()], self.base
         for low, high in itertools.pairwise((0.0, *budgets)):
             self.base = found[-1]
-            solved = self.solve(self.latency.mean, self.damage.mean, high - low)
+            solved = self.solve(self.latency.mean, self.damage.mean, high - low, forgone=forgone)
             if solved != found[-1]:
                 found.append(solved)
         self.base = before
         return found[1:]
+
+    def extensions(
+        self, base: Decision, budget: float, count: int, barred: Collection[str] = (), forgone: float = 0.0
+    ) -> list[Decision]:
+        """Return up to `count` decisions that extend `base` within the damage `budget`, each by choices of its own.
+
+        None takes one that is `barred` by name.
+        """
+        before, self.base = self.base, base
+        taken, found = set(barred), list[Decision]()
+        while len(found) < count:
+            solved = self.solve(self.latency.mean, self.damage.mean, budget, barred=taken, forgone=forgone)
+            if solved == base:
+                break
+            found.append(solved)
+            taken |= set(solved)
+        self.base = before
+        return found
 
     def effects(self, slopes: NDArray[np.float64]) -> list[list[float]]:
         """Return the effect of each value of each choice, from each choice's effect per unit of distance."""
