@@ -203,19 +203,12 @@ def test_what_a_leg_did_to_the_drops_says_how_far_the_next_may_go(
     digits: tuple[whet.Net, Any], tmp_path: Path
 ) -> None:
     """Rungs at 3.5% are out of reach of a limit of 1% by what is believed, and within it where a leg halved drops."""
-    net, bundle = digits
     windows = []
     for after in (0.034, 0.011):
-        job = Job(
-            net, bundle.task, targets.get("cpu"), (Width(),), (), 1200.0, tmp_path / str(after), max_drop=0.01,
-            strategy="improvement", elastic=True,
-        )  # fmt: skip
-        bench, plan = opened(job, Plan(), lambda event: None)
-        explore = ElasticExplore(bench, plan)
-        explore.rungs = [whet.Decision({"rung": i}) for i in range(8)]
+        explore = explorer(digits, tmp_path / str(after), 8, max_drop=0.01, strategy="improvement")
         for leg, drops in enumerate(([0.01] + [0.035] * 7, [0.009] + [after] * 4 + [0.035] * 3)):
-            bench.study.remember(f"supernet_samples_{leg}", 60_000)
-            bench.study.remember(f"supernet_drops_{leg}", drops)
-        bench.study.remember("supernet_samples_per_second", 100.0)
+            explore.study.remember(f"supernet_samples_{leg}", 60_000)
+            explore.study.remember(f"supernet_drops_{leg}", drops)
+        explore.study.remember("supernet_samples_per_second", 100.0)
         windows.append(explore._window(2))
     assert windows == [slice(0, 3), slice(3, 6)]

@@ -43,9 +43,9 @@ def best_last(strategy: Sensitivity, rungs: Sequence[Decision], last: int, drops
     before, drop = (rungs[last - 1], drops[last - 1]) if last else (Decision(), 0.0)
     rates = [
         (strategy.latency(before) - strategy.latency(rung)) / max(found - drop, noise)
-        for rung, found in zip(rungs, drops, strict=True)
+        for rung, found in zip(rungs[last:], drops[last:], strict=True)
     ]
-    return max(range(last, len(rungs)), key=rates.__getitem__)
+    return last + rates.index(max(rates))
 
 
 def _budgets(strategy: Sensitivity) -> list[float]:

@@ -24,7 +24,8 @@ int8 took 6% from the MLP on protein at a limit of 1%, and 2 to 5% from candidat
 class Plan:
     """How the budget is cut up: shares of the time, or of the training samples when the budget is in epochs.
 
-    With `elastic_until` above zero, all candidates are trained at once until then, in place of one by one.
+    With `elastic_until` above zero, all candidates are trained at once until then, in place of one by one; a chain of
+    few is trained for longer (`whet.flow.elastic.CHOSEN_UNTIL`).
     """
 
     probe_share: float = 0.12
