@@ -1,4 +1,4 @@
-.PHONY: demo test lint type unit peers install clean
+.PHONY: demo test lint type unit mutants peers install clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -34,6 +34,10 @@ unit: $(STAMP)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone $$(grep -rl mark.alone tests --include=*.py)
 
 test: lint type unit
+
+# Two to three hours: each mutation of tests/mutations.toml against its row's tests; ONLY="search.tree" for some rows.
+mutants: $(STAMP)
+	$(PYTHON) tests/mutants.py $(addprefix --only ,$(ONLY))
 
 # Two hours: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
 peers: $(STAMP)
