@@ -5,11 +5,40 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+
+from whet.core.structure import Tree, items, tensors
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output as the network's users and its file know it, where the batch may lie anywhere.
+
+    `name` is the file's. `batch_axis` says where the batch lies outside of the net, None where there is none: a scalar,
+    a constant, a mask for all rows. `free` names the other axes, by their place outside, whose length is left open.
+    Within a net dimension 0 is always the batch: `lift` puts the moves into the graph, the exporter takes them off.
+
+    >>> Port("state", batch_axis=1).inside(torch.zeros(2, 5, 128), rows=5).shape
+    torch.Size([5, 2, 128])
+    """
+
+    name: str
+    batch_axis: int | None = 0
+    free: tuple[tuple[int, str], ...] = ()
+
+    def inside(self, value: Tensor, rows: int) -> Tensor:
+        """Return a tensor with its batch in dimension 0; one without a batch is repeated for each of the `rows`."""
+        if self.batch_axis is None:
+            return value.unsqueeze(0).expand(rows, *value.shape)
+        return value.movedim(self.batch_axis, 0)
+
+    def outside(self, value: Tensor) -> Tensor:
+        """Return a tensor of the net as the file has it: the reverse of `inside`."""
+        return value[0] if self.batch_axis is None else value.movedim(0, self.batch_axis)
 
 
 @dataclass
@@ -18,21 +47,40 @@ class Net:
 
     `module` is an `fx.GraphModule` in which convolutions, linear layers, norms, embeddings and dropouts are `nn`
     modules under their original dotted names (`call_module` nodes) and everything else is an ATen operation
-    (`call_function` nodes; their parameters and constants are `get_attr` nodes). `example` holds example inputs
-    with a batch of at least two in dimension 0 of each; dimension 0 of inputs and outputs is the batch, and
-    dynamic. Passes copy a net and never mutate their input.
+    (`call_function` nodes; their parameters and constants are `get_attr` nodes). `example` holds example inputs, one
+    tensor an input, with a batch of at least two in dimension 0 of each; dimension 0 of inputs and outputs is the
+    batch, and dynamic. A single output comes back as a tensor, several in the structure that the source gives them
+    (tuple, dictionary, dataclass). `inputs` and `outputs` say what each is called and how it lies in the file.
+    Passes copy a net and never mutate their input.
     """
 
     module: fx.GraphModule
     example: tuple[Tensor, ...]
     name: str = "net"
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What `lift` had to do to the source (converted to f32, unwrapped), for the report."""
+
+    def __post_init__(self) -> None:
+        placeholders = [n.name for n in self.module.graph.nodes if n.op == "placeholder"]
+        self.inputs = self.inputs or tuple(map(Port, placeholders))
+        self.outputs = self.outputs or tuple(Port(f"output_{i}" if i else "output") for i in range(self._count()))
+
+    def _count(self) -> int:
+        result = next(n for n in self.module.graph.nodes if n.op == "output").args[0]
+        return max(1, sum(isinstance(leaf, fx.Node) for _, leaf in items(result)))
 
     def __call__(self, *inputs: Tensor) -> Any:
         return self.module(*inputs)
 
     def copy(self) -> Net:
         """Return a deep copy; tied parameters stay tied."""
-        return Net(copy.deepcopy(self.module), self.example, self.name)
+        return replace(self, module=copy.deepcopy(self.module))
+
+    def results(self, outputs: Tree) -> tuple[Tensor, ...]:
+        """Return the tensors of what the net gave, in the order of `self.outputs`."""
+        return tuple(tensors(outputs))
 
     def train(self, mode: bool = True) -> Net:
         self.module.train(mode)
