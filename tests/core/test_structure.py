@@ -37,7 +37,7 @@ def test_mapping_keeps_the_kind_and_the_order(tree):
 
 
 def test_zipping_names_what_differs():
-    with pytest.raises(ValueError, match="logits.*scores"):
+    with pytest.raises(ValueError, match=r"logits.*scores"):
         zipped(lambda a, b: a, {"logits": 1}, {"scores": 1})
 
 
