@@ -12,13 +12,17 @@ from whet.core.errors import unknown
 
 @dataclass(frozen=True)
 class Method:
-    """One row. `where` is `module:attribute`; `paper` is a key of `references.bib`, empty where the method has none."""
+    """One row. `where` is `module:attribute`; `paper` is a key of `references.bib`, empty where the method has none.
+
+    `missing` says what a method lacks: between it and a command, where none uses it, or of its paper.
+    """
 
     name: str
     where: str
     family: str
     paper: str = ""
     status: Literal["trial", "stable"] = "trial"
+    missing: str = ""
 
     @property
     def citation(self) -> str:
@@ -29,8 +33,26 @@ class Method:
         return getattr(import_module(module), attribute)
 
 
+MISSING = {
+    "search.scaling": "a command that takes a factor and a space",
+    "search.amended": "a search that updates weights and choices by it: this is the gradient alone",
+    "search.relaxed": "a search that updates weights and choices by it: this is the descent of flat vectors alone",
+    "search.joint-embedding": "a way from a given network into the embedding: it finds small perceptrons for data",
+    "search.freeze-thaw": "a scheduler that pauses and resumes trainings as it chooses",
+    "predictors.weisfeiler-lehman": "a strategy whose forecasts are of graphs, not of decisions",
+    "predictors.graph-encoder": "a strategy whose forecasts are of graphs, not of decisions",
+    "predictors.hypernetwork": "a search that scores candidates with predicted weights",
+    "predictors.checkpointed": "a search over networks that were trained before, with their checkpoints",
+    "predictors.transfer": "a search that has the measurements of another device or task",
+    "elastic.relaxation": "a command: `elastic.one-shot` and `elastic.routing` train it",
+    "elastic.one-shot": "a command that trains choices and weights together; `--elastic` trains a chain",
+    "elastic.multi-sampling": "a command that trains several sub-networks a step; `--elastic` trains one",
+    "elastic.resolution": "a command that lets the input's size be chosen",
+    "elastic.routing": "a command and a file format for a network that chooses by its input",
+}
+"""Of rows by name: what a method lacks. A row that no command, import or benchmark comes to is in here."""
 METHODS = tuple(
-    Method(name, where, family, paper)
+    Method(name, where, family, paper, missing=MISSING.get(name, ""))
     for name, where, family, paper in [
         # name, where, family, paper
         ("compress.depth", "whet.compress.depth:Depth", "pass", "men2024shortgpt"),
@@ -102,6 +124,10 @@ def get(name: str) -> Method:
     return rows[name]
 
 
+def _status(method: Method) -> str:
+    return f"{method.status}; missing: {method.missing}" if method.missing else method.status
+
+
 def markdown() -> str:
     """Return the table of all methods for the documentation: `whet list --markdown > docs/methods.md`."""
     lines = [
@@ -112,4 +138,4 @@ def markdown() -> str:
         "| name | family | status | paper |",
         "|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(f"| `{m.name}` | {m.family} | {m.status} | {m.citation} |" for m in METHODS), ""])
+    return "\n".join([*lines, *(f"| `{m.name}` | {m.family} | {_status(m)} | {m.citation} |" for m in METHODS), ""])

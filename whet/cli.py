@@ -125,9 +125,9 @@ def list_methods(
     if as_json:
         print(json.dumps([vars(m) | {"citation": m.citation} for m in rows]))
         return
-    table = Table("name", "family", "status", "paper")
+    table = Table("name", "family", "status", "missing", "paper")
     for m in rows:
-        table.add_row(m.name, m.family, m.status, m.citation)
+        table.add_row(m.name, m.family, m.status, m.missing, m.citation)
     Console().print(table)
 
 
@@ -137,6 +137,8 @@ def explain(name: str) -> None:
     method = catalogue.get(name)
     item = method.load()
     print(f"{method.name} ({method.family}, {method.status}): {method.where}\n")
+    if method.missing:
+        print(f"Missing: {method.missing}.\n")
     print(inspect.getdoc(item) or "")
     print(f"\nParameters: {inspect.signature(item)}")
     if method.paper:
