@@ -1,8 +1,11 @@
-.PHONY: demo test lint type unit mutants peers install clean
+.PHONY: demo test lint type unit browser peers install clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+TORCH := torch==2.13.0
+# Where PyTorch's CPU builds are, for machines on which plain `pip install torch` brings those for GPUs (README).
+TORCH_INDEX ?=
 # Bytecode is written even where the machine's settings say not to: tests start many processes.
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
@@ -11,7 +14,7 @@ PIP := $(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check 
 # by two processes, but for what torch keeps for newer Pythons; a file that does not compile stops nothing.
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(PIP) torch==2.13.0
+	$(PIP) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) --editable '.[test]'
 	-$(PYTHON) -m compileall -q -j 2 -x py312_ $(VENV)/lib
 	touch $(STAMP)
@@ -27,17 +30,23 @@ lint: $(STAMP)
 type: $(STAMP)
 	$(VENV)/bin/mypy
 
+# The report is looked at in a browser. Where none is found and none can be installed, its test is skipped with a line
+# that says so; with CI set it fails.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends chromium >/dev/null && exit 0; \
+	fi; \
+	echo "No browser (chromium, google-chrome): the test that looks at the report in one is skipped."
+
 # Two processes, one thread each; then the tests that measure time, with the machine for themselves. By default xdist
 # begins with the files of many tests, and the long tests, which are alone in theirs, would run last on one process.
-unit: $(STAMP)
+unit: $(STAMP) browser
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone $$(grep -rl mark.alone tests --include=*.py)
 
 test: lint type unit
-
-# Two to three hours: each mutation of tests/mutations.toml against its row's tests; ONLY="search.tree" for some rows.
-mutants: $(STAMP)
-	$(PYTHON) tests/mutants.py $(addprefix --only ,$(ONLY))
 
 # Two hours: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
 peers: $(STAMP)
