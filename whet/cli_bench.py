@@ -68,7 +68,7 @@ def latency(
 
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
-        record = suite.run(net, bundle.task, seconds(budget), target, out / f"{net.name}-latency", progress)
+        record = suite.run(net, bundle.task, seconds(budget), target, out, progress)
     write_result(results / f"latency-{bundle.task.name}-{net.name}", record, suite.markdown(record))
     print(json.dumps(record) if as_json else suite.markdown(record))
 

@@ -12,6 +12,7 @@ import torch
 import whet
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
+from whet.core.folder import Folder
 from whet.core.study import Study, Trial
 from whet.elastic.supernet import Supernet
 from whet.flow import elastic
@@ -127,7 +128,7 @@ def explorer(digits: tuple[whet.Net, Any], out: Path, rungs: int, rivals: int = 
     """Return an explorer that has planned so many rungs and rivals."""
     net, bundle = digits
     given = Job(net, bundle.task, targets.get("cpu"), (Width(),), (), 1200.0, out, elastic=True, **job)
-    bench, plan = opened(given, Plan(), lambda event: None)
+    bench, plan = opened(given, Folder(out), Plan(), lambda event: None)
     explore = ElasticExplore(bench, plan)
     explore.rungs = [whet.Decision({"rung": i}) for i in range(rungs)]
     explore.rivals = [whet.Decision({"rival": i}) for i in range(rivals)]

@@ -26,13 +26,22 @@ def whole(path: Path) -> Iterator[Path]:
     '{}'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = part_of(path)
     try:
         yield part
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     os.replace(part, path)
+
+
+def part_of(path: Path) -> Path:
+    """Return where `whole` writes what becomes `path`.
+
+    >>> part_of(Path("runs/table.json")).as_posix()
+    'runs/.table.part.json'
+    """
+    return path.with_name(f".{path.stem}.part{path.suffix}")
 
 
 def write_text(path: Path, text: str) -> None:

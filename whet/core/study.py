@@ -16,6 +16,7 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from whet.core.errors import StudyError
+from whet.core.folder import DATABASE
 from whet.core.space import Decision, Space
 
 Stage = Literal["probe", "predicted", "untrained", "short", "full"]
@@ -98,7 +99,7 @@ class Study:
     @classmethod
     def in_folder(cls, folder: Path, config: dict[str, Any], space: Space) -> Study:
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{(folder / 'study.db').resolve()}", config, space)
+        return cls(f"sqlite:///{(folder / DATABASE).resolve()}", config, space)
 
     def _agree(self, key: str, value: Any) -> None:
         """Write `value` into a new study; in an old one demand that it is the same, naming what differs."""
@@ -117,7 +118,10 @@ class Study:
             before, now = ({c["name"]: c for c in side} for side in (old, value))
             names = [n for n in sorted({*before, *now}) if before.get(n) != now.get(n)]
             what = f"choices that differ: {', '.join(names[:5])}"
-        raise StudyError(f"study '{self.storage}' was begun with another {key}: {what}. Use another --out.")
+        raise StudyError(
+            f"study '{self.storage}' was begun with another {key}: {what}. "
+            "Begin anew there with --restart, or give another --out."
+        )
 
     def _load(self, frozen: optuna.trial.FrozenTrial) -> Trial:
         record = json.loads(frozen.user_attrs["trial"])
@@ -164,7 +168,7 @@ class Study:
 
 def recorded(folder: Path, key: str) -> Any:
     """Return what a study in `folder` remembers under `key`, without beginning or changing one."""
-    path = folder / "study.db"
+    path = folder / DATABASE
     if not path.exists():
         raise StudyError(f"'{folder}' holds no study: '{path}' does not exist.")
     try:

@@ -119,8 +119,8 @@ def _member(bench: Workbench, trial: Trial, latency: Latency, reference: Any) ->
 
 
 def _write(bench: Workbench, members: list[Member]) -> None:
-    """Write `front/N/{model.onnx, manifest.json}`, fastest first, replacing an older front whole."""
-    folder = bench.job.out / "front.new"
+    """Write `front/N/{model.onnx, manifest.json}`, fastest first, in place of an older front's files."""
+    folder = bench.folder.scratch / "front"
     shutil.rmtree(folder, ignore_errors=True)
     for rank, member in enumerate(members):
         place = folder / str(rank)
@@ -130,9 +130,16 @@ def _write(bench: Workbench, members: list[Member]) -> None:
             if side.name.startswith(source.stem):
                 shutil.copy2(side, place / side.name)
         write_manifest(place, **_manifest(bench, member))
-    folder.mkdir(exist_ok=True)
-    shutil.rmtree(bench.job.out / "front", ignore_errors=True)
-    os.replace(folder, bench.job.out / "front")
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    names = [f"front/{file.relative_to(folder).as_posix()}" for file in files]
+    bench.folder.claim(*names)
+    bench.folder.remove("front/")
+    (bench.job.out / "front").mkdir(exist_ok=True)
+    for file, name in zip(files, names, strict=True):
+        place = bench.job.out / name
+        place.parent.mkdir(exist_ok=True)
+        os.replace(file, place)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _conclusion(bench: Workbench, members: list[Member], nearest: Member | None) -> str:
@@ -220,6 +227,7 @@ def _report(bench: Workbench, front: DeliveredFront) -> None:
     )
     bench.study.remember("spent_seconds", bench.run.budget.spent_seconds)
     bench.study.remember("report", vars(data))
+    bench.folder.claim(front.report.name)
     render(data, front.report)
 
 

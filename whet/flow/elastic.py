@@ -51,6 +51,11 @@ VERIFIED = 4
 """How many sub-networks are verified at most as they come out of the supernet."""
 
 
+def checkpoints() -> list[str]:
+    """Return the names of the files that a supernet's trainings write into the study's folder."""
+    return [f"supernet-{leg}{suffix}" for leg in range(len(LEGS) + 1) for suffix in (".safetensors", ".part")]
+
+
 def frozen(passes: tuple[Pass, ...], net: Net, run: Run) -> tuple[Pass, ...]:
     """Return passes that choose the same atoms whatever the weights are, so that sub-networks nest."""
 

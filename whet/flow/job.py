@@ -22,6 +22,7 @@ class Job:
     on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`. `trials` ends
     the exploration after so many candidates; without it the budget alone does. `elastic` trains all candidates at
     once before that, in place of one by one. `skipped` says of layers of `net` why they were left as they came.
+    `identity` tells other weights, data or code apart (`whet.flow.identity`).
     """
 
     net: Net
@@ -40,6 +41,7 @@ class Job:
     epochs: float | None = None
     elastic: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
+    identity: dict[str, str] = field(default_factory=dict)
 
     def space(self) -> Space:
         total = Space()
@@ -52,6 +54,7 @@ class Job:
         return {
             "network": self.net.name,
             "parameters": self.net.parameter_count,
+            **self.identity,
             "task": self.task.name,
             "target": self.target.name,
             "max_drop": self.max_drop,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,17 @@ def run(net: Net, task: Task, budget_seconds: float, target: str, out: Path, pro
     strategy = RandomStrategy(passes.space(net, with_child))
     nets: list[Net] = []
     shares: list[float] = []
-    try:
-        original = with_child.save(net.eval(), out / "original")
+    out.mkdir(parents=True, exist_ok=True)
+    with closing(with_child), tempfile.TemporaryDirectory(dir=out) as scratch:
+        folder = Path(scratch)
+        original = with_child.save(net.eval(), folder / "original")
         inputs, bar = inputs_of(net), uncompressed(original)
         raced = race(with_child, inputs, bar, bar, SECONDS)
         setting = raced.settings[raced.bar]
         while (left := budget_seconds - (time.monotonic() - began)) > 0 and (asked := strategy.ask()):
             progress({"stage": f"sub-network {len(nets) + 1}", "seconds_left": left})
             smaller = passes.apply(net, asked[0], work).net
-            path = with_child.save(smaller.eval(), out / "candidate")
+            path = with_child.save(smaller.eval(), folder / "candidate")
             sessions = {
                 name: partial(with_child.open(Artifact(file, setting), 1), *inputs)
                 for name, file in (("original", original), ("candidate", path))
@@ -57,9 +60,6 @@ def run(net: Net, task: Task, budget_seconds: float, target: str, out: Path, pro
                 session()
             nets.append(smaller)
             shares.append(1.0 / measure(sessions, "original", seconds=SECONDS)["candidate"].ratio)
-    finally:
-        with_child.close()
-        shutil.rmtree(out, ignore_errors=True)
     found = errors(nets, shares)
     return {
         "network": net.name, "sub_networks": len(nets), "setting": setting_name(setting),

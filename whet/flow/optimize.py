@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import StudyError, TargetError, unknown
+from whet.core.folder import DATABASE, Folder
 from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Budget, Progress, Run
 from whet.core.study import Study
 from whet.core.task import Task, split
 from whet.flow.deliver import deliver
-from whet.flow.elastic import ElasticExplore, frozen
+from whet.flow.elastic import ElasticExplore, checkpoints, frozen
 from whet.flow.explore import Explore
 from whet.flow.finals import Finals
 from whet.flow.front import DeliveredFront
+from whet.flow.identity import identity
 from whet.flow.job import Job
 from whet.flow.limits import fraction, seconds
 from whet.flow.stage import Plan
@@ -39,6 +40,8 @@ PASS_NAMES = {
 FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
 """What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
 EPOCH_TRIALS = 12
+SQLITE_SIDES = ("-journal", "-wal", "-shm")
+"""The ends of the names of what SQLite writes beside a database."""
 ELASTIC_UNTIL = 0.4
 """The share of the budget after which the supernet's training ends."""
 
@@ -67,8 +70,8 @@ def optimize(
 
     `max_drop` is in points for accuracies (0.01 is one point) and relative for errors, as `task.drop` says.
     `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
-    training data in all, and then time does not count. The same call with the same `out` resumes; `restart` begins
-    anew.
+    training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
+    data or code it is refused. `restart` removes what whet wrote into `out`, nothing else, and begins anew.
     `elastic` trains one supernet of all candidates instead of each candidate briefly.
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
@@ -80,7 +83,11 @@ def optimize(
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
     named = [(p, load(p)) for p in passes]
-    with closing(Guarded(targets.get(target))) as guarded, _full_disk_is_said(Path(out)):
+    with (
+        _full_disk_is_said(Path(out)),
+        closing(Folder(Path(out))) as folder,
+        closing(Guarded(targets.get(target))) as guarded,
+    ):
         job = Job(
             net=net,
             task=task,
@@ -97,10 +104,11 @@ def optimize(
             command=command or " ".join(sys.argv),
             epochs=epochs,
             elastic=elastic,
+            identity=identity(net, task),
         )
-        if restart and (job.out / "study.db").exists():
-            shutil.rmtree(job.out)
-        bench, plan = _opened(job, plan, progress)
+        if restart:
+            folder.clear()
+        bench, plan = _opened(job, folder, plan, progress)
         _search(bench, plan)
         return deliver(bench)
 
@@ -129,7 +137,7 @@ def _length(task: Task) -> int:
     return sum(len(split(batch)[1]) for batch in task.train)
 
 
-def _opened(job: Job, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
+def _opened(job: Job, folder: Folder, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
     """Return the workbench of a new or resumed study; an elastic one's passes cut by importances drawn up once."""
     from whet.train.fit import fit
     from whet.train.memory import TeacherMemory
@@ -139,14 +147,16 @@ def _opened(job: Job, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
     space = job.space()
     for item in job.finishers:
         space = space + item.space(job.net, job.target)
+    folder.claim(DATABASE, *(DATABASE + side for side in SQLITE_SIDES))
     study = Study.in_folder(job.out, job.config(), space + job.target.space())
     clock.spent_before = study.spent_seconds
     train = partial(fit, memory=TeacherMemory(job.net))
     run = Run(job.task, job.target, job.net, job.seed, clock, job.out, train, progress)
     if job.elastic:
+        folder.claim(*checkpoints())
         plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)
         job = replace(job, passes=frozen(job.passes, job.net, run))
-    return Workbench(job, study, run), plan
+    return Workbench(job, study, run, folder), plan
 
 
 def _with_norms(job: Job, progress: Progress) -> Job:

@@ -168,6 +168,7 @@ class Stage:
         """Save, time and score a finished net on the full validation data in its runtime, and log it."""
         number = self.study.next_number
         folder = self.job.out / "trials" / str(number)
+        self.bench.claim_model(folder)
         path = self.bench.save(result.net, folder)
         latency, setting = self.bench.time_file(path)
         artifact = Artifact(path, setting)

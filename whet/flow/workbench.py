@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from whet.core.folder import Folder
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
 from whet.core.run import Run
@@ -38,6 +39,8 @@ again in every setting."""
 CANDIDATE_SECONDS, FINISHED_SECONDS = 1.2, 2.0
 """How long the files of a candidate, and a finished one, are timed."""
 QUICK_SAMPLES = 5000
+MODEL_FILES = ("model.onnx", "model.data")
+"""What a target writes for a network; large weights lie beside the graph."""
 EVALUATION_BATCH = 64
 PARENTS = 3
 Training = Literal["short", "full", "finish"]
@@ -50,8 +53,8 @@ class Workbench:
     the validation data in f32. Speed-ups are those of `Timing`, measured interleaved with the uncompressed network.
     """
 
-    def __init__(self, job: Job, study: Study, run: Run) -> None:
-        self.job, self.study, self.run = job, study, run
+    def __init__(self, job: Job, study: Study, run: Run, folder: Folder) -> None:
+        self.job, self.study, self.run, self.folder = job, study, run, folder
         self.device = fingerprint()
         self.seconds: dict[str, list[float]] = {}
         self.original: Path = job.out / "uncompressed" / "model.onnx"
@@ -79,6 +82,7 @@ class Workbench:
         """Write, time and score the uncompressed network in every setting of any runtime."""
         memo = self.study.recall("prepared")
         if memo is None or not self.original.exists():
+            self.claim_model(self.original.parent)
             seconds = min(BASELINE_SECONDS, BASELINE_SHARE * self.job.budget_seconds)
             bar = baselines(self.job.net, self.job.target, self.original.parent, seconds=seconds)
             self.original = bar.artifact.path
@@ -202,6 +206,10 @@ class Workbench:
     def score_file(self, artifact: Artifact, batches: Any) -> float:
         return self.job.task.score(*self.outputs_of(artifact, batches))
 
+    def claim_model(self, folder: Path) -> None:
+        """List the files of a network that is about to be written into a folder of the study's."""
+        self.folder.claim(*((folder.relative_to(self.job.out) / name).as_posix() for name in MODEL_FILES))
+
     def save(self, net: Net, folder: Path) -> Path:
         with self.clock("save"):
             return self.job.target.save(net.eval(), folder)
@@ -218,7 +226,7 @@ class Workbench:
         return self._times[key]
 
     def _time_net(self, net: Net, finishing: Decision | None) -> dict[str, Any]:
-        folder = self.job.out / "scratch"
+        folder = self.folder.scratch
         variants = {"as it is": net}
         if finishing:
             variants["with int8"] = self.finish(net, finishing).net
@@ -253,7 +261,7 @@ class Workbench:
         net: Net | None = more.pop("net", None)
         if net is not None:
             state = Path("trials") / f"{number}.safetensors"
-            (self.job.out / "trials").mkdir(parents=True, exist_ok=True)
+            self.folder.claim(state.as_posix())
             save_state(net, self.job.out / state)
             more["state"] = str(state)
         reference = more.pop("reference", self.reference)
