@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from whet.core.errors import SpecError
-from whet.core.mixtures import binary_gates, cost_term, sampled_interpolation, trainable_gate
+from whet.core.mixtures import (
+    binary_gates,
+    cost_term,
+    gumbel_noise,
+    nested_gates,
+    sampled_interpolation,
+    settled,
+    trainable_gate,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -83,3 +91,50 @@ def test_the_trainable_gate_is_the_limit_of_the_papers_sawtooth() -> None:
     # floor and the step have no gradient, so autograd differentiates what is left of the sawtooth
     (own,) = torch.autograd.grad(trainable_gate(w).sum(), w)
     assert torch.allclose(own, limit, atol=1e-5)
+
+
+def test_gumbel_noise_has_the_moments_of_its_distribution_and_draws_by_p() -> None:
+    """Mean 0.5772, variance pi^2 / 6, and skewed to the right; the largest of log p + noise is a draw of p."""
+    noise = gumbel_noise(torch.zeros(200_000), generator(3)).double()
+    assert float(noise.mean()) == pytest.approx(0.5772, abs=0.02)
+    assert float(noise.var()) == pytest.approx(math.pi**2 / 6, rel=0.03)
+    assert float(((noise - noise.mean()) / noise.std()).pow(3).mean()) == pytest.approx(1.14, abs=0.1)
+    p = torch.tensor([0.05, 0.15, 0.8])
+    drawn = (p.log() + gumbel_noise(torch.zeros(20_000, 3), generator(4))).argmax(-1)
+    assert torch.allclose(torch.bincount(drawn, minlength=3) / 20_000, p, atol=0.02)
+
+
+def test_the_likelier_of_two_drawn_values_weighs_more() -> None:
+    logits = torch.tensor([0.0, 3.0])
+    weights = torch.stack([sampled_interpolation(logits, 1.0, 2, generator(seed)) for seed in range(400)])
+    p = float(logits.softmax(-1)[1])
+    assert float((weights[:, 1] > 0.5).float().mean()) == pytest.approx(p, abs=0.04)
+    sharp = torch.stack([sampled_interpolation(logits, 0.5, 2, generator(seed)) for seed in range(400)])
+    ratio, sharper = ((w[:, 1] / w[:, 0]).log() for w in (weights, sharp))
+    assert torch.allclose(2 * ratio, sharper, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("logits", "value"), [([9.0, 1.0, 1.0], 2), ([9.0, -1.0, 1.0], 0), ([-9.0, 1.0, -1.0], 1), ([0.0, -1.0, -1.0], 0)]
+)
+def test_nested_gates_stop_at_the_first_that_is_closed(logits: list[float], value: int) -> None:
+    """What lies behind a closed gate is not reached, however open its own: P568 on nested values."""
+    mixture = nested_gates(torch.tensor(logits))
+    assert mixture.tolist() == [float(i == value) for i in range(3)]
+    assert settled("trainable-gate", torch.tensor(logits)).argmax() == value
+    assert settled("gates", torch.tensor(logits)).argmax() == max(range(3), key=lambda i: logits[i])
+
+
+def test_the_gradient_of_nested_gates_reaches_a_gate_through_those_before_it() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(nested_gates(logits) @ torch.tensor([0.0, 0.0, 1.0]), logits)
+    # value 2 is g1 g2, and both are 1: each gate has its sigmoid
+    assert slope.tolist() == pytest.approx([0.0, *torch.tensor([1.0, 2.0]).sigmoid().tolist()])
+    closed = torch.tensor([0.0, -1.0, 2.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(nested_gates(closed) @ torch.tensor([0.0, 0.0, 1.0]), closed)
+    assert slope.tolist() == pytest.approx([0.0, float(torch.tensor(-1.0).sigmoid()), 0.0])
+
+
+def test_the_cost_term_is_the_logarithm_of_the_cost() -> None:
+    terms = [float(cost_term(torch.tensor(c), 1.0)) for c in (2.0, 0.5, 1.04, 0.96)]
+    assert terms == pytest.approx([math.log(2), math.log(2), 0.0, 0.0])

@@ -17,7 +17,8 @@ def binary_gates(logits: Tensor, generator: torch.Generator | None = None) -> Te
 
         dL/dlogit_i = sum_j dL/dg_j  p_j (delta_ij - p_i)
 
-    Only one value is active, so a training step costs what the sampled network costs.
+    Going forwards one value counts alone, so what is trained is the network that was drawn. All values' paths are run
+    for it: a step costs what the whole network costs, where the paper's implementation runs two paths alone.
 
     Paper: Cai, Zhu and Han 2019, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware (P259).
     """

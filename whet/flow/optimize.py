@@ -29,7 +29,7 @@ from whet.flow.job import Job
 from whet.flow.limits import fraction, seconds
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
-from whet.search.strategies import STRATEGIES
+from whet.search import strategies
 from whet.train.restore_norms import restore_batch_norms
 
 PASS_NAMES = {
@@ -39,7 +39,8 @@ PASS_NAMES = {
 }
 FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
 """What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
-EPOCH_TRIALS = 12
+EPOCH_TRIALS = 24
+"""Engines begin with twelve decisions that no model proposes; as many again are proposed by their models."""
 SQLITE_SIDES = ("-journal", "-wal", "-shm")
 """The ends of the names of what SQLite writes beside a database."""
 ELASTIC_UNTIL = 0.4
@@ -127,8 +128,7 @@ def check_words(
     targets.get(target)
     seconds(budget)
     fraction(max_drop)
-    if strategy not in STRATEGIES:
-        raise unknown("strategy", strategy, STRATEGIES)
+    strategies.check(strategy)
     for item in passes:
         load(item)
 

@@ -54,11 +54,17 @@ class Genes:
     def canonical(self, rows: Rows) -> Rows:
         """Return rows with inactive choices at their identity; parents are declared before what depends on them."""
         rows = rows.copy()
+        active = self.active(rows)
+        for child, _, _ in self._conditions:
+            rows[~active[:, child], child] = self.identity[child]
+        return rows
+
+    def active(self, rows: Rows) -> NDArray[np.bool_]:
+        """Say of each gene of each row whether it counts: whether its parent counts, and has a value that opens it."""
         active = np.ones(rows.shape, dtype=bool)
         for child, parent, values in self._conditions:
             active[:, child] = active[:, parent] & np.isin(rows[:, parent], values)
-            rows[~active[:, child], child] = self.identity[child]
-        return rows
+        return active
 
     def values(self, rows: Rows) -> Features:
         """Return the columns of the choices, one row each."""

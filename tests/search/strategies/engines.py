@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from statistics import mean
 
 from whet.core.front import hypervolume
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy
+from whet.search import strategies
 from whet.testing.strategies import WIDTHS
 
 NETWORK = Space(
@@ -42,3 +44,11 @@ def areas(strategy: Strategy, rounds: int) -> list[float]:
         points.append((-math.log(speedup), drop))
         found.append(hypervolume(points, (0.0, LIMIT)))
     return found
+
+
+def beat_random_search(name: str, rounds: int = 60, seeds: int = 4) -> bool:
+    """Say whether a strategy covers a larger area than random search, in the mean over seeds."""
+    own, chance = (
+        mean(areas(strategies.get(one, NETWORK, seed), rounds)[-1] for seed in range(seeds)) for one in (name, "random")
+    )
+    return own > chance

@@ -97,12 +97,41 @@ def test_cma_es_refuses_what_it_cannot_search() -> None:
     categorical = Space([Choice("a:keep", (True, False), True), Choice("b:method", ("x", "y"), "x")])
     with pytest.raises(DecisionError, match=r"ordered numbers.*a:keep, b:method"):
         strategies.get("cmaes", categorical, directions=("minimize",))
-    with pytest.raises(DecisionError, match="one objective; got 2"):
-        strategies.get("cmaes", SPACES["ordered"])
+
+
+def test_a_strategy_whose_package_is_missing_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies, "find_spec", lambda name: None)
+    strategies.check("tpe")
+    for ask in (lambda: strategies.check("cmaes"), lambda: OptunaStrategy(NETWORK, sampler="cmaes")):
+        with pytest.raises(DecisionError, match="'cmaes' needs the package 'cmaes': pip install cmaes"):
+            ask()
+
+
+def test_cma_es_serves_several_objectives_by_how_each_result_stands_among_those_before_it() -> None:
+    pytest.importorskip("cmaes", reason="the package cmaes is not installed")
+    assert "ordered" in check(lambda space, seed: strategies.get("cmaes", space, seed))
+    folded = strategies.get("cmaes", NETWORK, 0)
+    assert isinstance(folded, OptunaStrategy)
+    for index in range(12):
+        (decision,) = folded.ask()
+        folded.tell([Observation(decision, cost(decision), -1.0 if index % 2 else 1.0)])
+    told = [t.value for t in folded._replay().trials]
+    assert told == [folded._standing(index) for index in range(12)]
+    assert all(standing >= 0.5 for standing in told[1::2]), "what keeps the limits stands above what breaks them"
+
+
+def test_cma_es_finds_faster_networks_within_the_limit_than_random_search() -> None:
+    pytest.importorskip("cmaes", reason="the package cmaes is not installed")
+    space = Space([c for c in NETWORK if c.name.endswith("width")])
+    found, chance = (
+        sum(best_feasible(strategies.get(name, space, seed), limit=1.5) for seed in range(4))
+        for name in ("cmaes", "random")
+    )
+    assert found > chance
 
 
 def test_cma_es_conforms_and_descends() -> None:
-    pytest.importorskip("cmaes", reason="the optional package cmaes is not installed")
+    pytest.importorskip("cmaes", reason="the package cmaes is not installed")
     make: Callable[[Space, int], Strategy] = lambda space, seed: strategies.get(  # noqa: E731
         "cmaes", space, seed, directions=("minimize",)
     )

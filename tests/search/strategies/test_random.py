@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from whet.core.errors import UnknownNameError
@@ -20,6 +22,13 @@ def test_covers_a_space_evenly() -> None:
     for choice in space:
         for value in choice.values:
             assert abs(sum(d.of(choice) == value for d in decisions) - 300) < 60  # 4 standard deviations
+
+
+def test_a_value_that_opens_more_decisions_is_proposed_more_often() -> None:
+    """Of four decisions three have 4 bits: each is the first in a quarter of the runs."""
+    space = Space([Choice("a:bits", (4, 32), 32), Choice("a:clip", (1, 2, 3), 1, when=("a:bits", (4,)))])
+    first = Counter(RandomStrategy(space, seed).ask()[0] for seed in range(800))
+    assert len(first) == 4 and all(abs(count - 200) < 50 for count in first.values())  # 4 standard deviations
 
 
 def test_misspelt_strategy_is_named_with_its_neighbour() -> None:

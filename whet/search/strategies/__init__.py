@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-from whet.core.errors import unknown
+from whet.core.errors import DecisionError, unknown
 from whet.core.space import Space
 from whet.core.strategy import Strategy
 
@@ -31,6 +32,19 @@ STRATEGIES = {
 }
 
 
+NEEDS = {"cmaes": "cmaes"}
+"""The package that a strategy needs beside those of the project."""
+
+
+def check(name: str) -> None:
+    """Raise the error of a strategy that does not exist or whose package is not installed; nothing is imported."""
+    if name not in STRATEGIES:
+        raise unknown("strategy", name, STRATEGIES)
+    package = NEEDS.get(name)
+    if package and find_spec(package) is None:
+        raise DecisionError(f"strategy '{name}' needs the package '{package}': pip install {package}")
+
+
 def get(
     name: str,
     space: Space,
@@ -43,8 +57,7 @@ def get(
     Raises: UnknownNameError for a name that is not in `STRATEGIES`; DecisionError for a space or objectives
     that the method cannot work on.
     """
-    if name not in STRATEGIES:
-        raise unknown("strategy", name, STRATEGIES)
+    check(name)
     module, _, attribute = STRATEGIES[name].partition(":")
     make = getattr(import_module(module), attribute)
     strategy: Strategy = make(space, seed=seed, directions=tuple(directions), **options)

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
@@ -17,7 +17,9 @@ from optuna.trial import TrialState, create_trial
 from whet.core.errors import DecisionError, unknown
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.strategy import LedgerStrategy, Observation, neighbour
+from whet.search.dominance import standing
 from whet.search.genes import ordered
+from whet.search.strategies import check
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,6 @@ class Sampler:
     population: bool = False
     ordered_only: bool = False
     single_objective: bool = False
-    needs: str | None = None
     paper: str = ""
 
 
@@ -40,9 +41,7 @@ SAMPLERS = {
         {"n_startup_trials": 8, "multivariate": True, "group": True, "constant_liar": True},
         paper="ozaki2022motpe",
     ),
-    "gp": Sampler(
-        "GPSampler", {"n_startup_trials": 8, "warn_independent_sampling": False}, paper="daulton2020qehvi"
-    ),
+    "gp": Sampler("GPSampler", {"n_startup_trials": 8, "warn_independent_sampling": False}, paper="daulton2020qehvi"),
     "nsga2": Sampler("NSGAIISampler", {"population_size": 8}, population=True, paper="deb2002nsga2"),
     "nsga3": Sampler("NSGAIIISampler", {"population_size": 8}, population=True, paper="deb2014nsga3"),
     "cmaes": Sampler(
@@ -51,7 +50,6 @@ SAMPLERS = {
         population=True,
         ordered_only=True,
         single_objective=True,
-        needs="cmaes",
         paper="hansen2001cmaes",
     ),
 }
@@ -71,10 +69,10 @@ class OptunaStrategy(LedgerStrategy):
     holds every decision asked and told so far: nothing else is carried over, so a replay gives the same
     decisions. The study is kept for as long as the ledger only grows. Conditional choices are suggested only where
     they are active. Limits reach the sampler as the constraint `violation`. A sampler that proposes a decision it
-    already has gets its nearest unseen neighbour instead, counted in `repeats`.
+    already has gets its nearest unseen neighbour instead, counted in `repeats`. A sampler of one objective is told the
+    `standing` of each result among those before it, limits included, where there are several.
 
-    Raises: UnknownNameError for the sampler's name; DecisionError if it cannot work on the space or the
-    objectives.
+    Raises: UnknownNameError for the sampler's name; DecisionError if it cannot work on the space.
     """
 
     def __init__(
@@ -98,20 +96,12 @@ class OptunaStrategy(LedgerStrategy):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def _check(self, sampler: str, space: Space) -> None:
-        if self.row.single_objective and len(self.directions) > 1:
-            raise DecisionError(
-                f"sampler '{sampler}' takes one objective; got {len(self.directions)} directions. "
-                "Use tpe, gp, nsga2 or nsga3, or fold the objectives into one."
-            )
+        check(sampler)
         unordered = [c.name for c in space if not ordered(c) or c.when]
         if self.row.ordered_only and len(space) > 0 and len(unordered) == len(space):
             raise DecisionError(
                 f"sampler '{sampler}' needs choices that are ordered numbers and unconditional; this space "
                 f"has none: {', '.join(unordered[:5])}. Use tpe, gp, nsga2 or nsga3."
-            )
-        if self.row.needs and find_spec(self.row.needs) is None:
-            raise DecisionError(
-                f"sampler '{sampler}' needs the package '{self.row.needs}': pip install {self.row.needs}"
             )
 
     def state(self) -> dict[str, Any]:
@@ -165,7 +155,8 @@ class OptunaStrategy(LedgerStrategy):
         """Return a study that holds the ledger; only what is new is put into it, unless something changed."""
         entries = list(self.ledger.entries.items())
         if self._study is None or entries[: len(self._held)] != self._held:
-            self._study, self._held = optuna.create_study(directions=list(self.directions)), []
+            directions = ["maximize"] if self._folded else list(self.directions)
+            self._study, self._held = optuna.create_study(directions=directions), []
         for index, (decision, seen) in enumerate(entries[len(self._held) :], len(self._held)):
             if self.row.population:
                 self._replay_through_sampler(self._study, index, decision, seen)
@@ -188,8 +179,23 @@ class OptunaStrategy(LedgerStrategy):
         if not seen.values:
             study.tell(trial, state=TrialState.FAIL)
             return
+        if self._folded:
+            study.tell(trial, self._standing(index))
+            return
         trial.set_constraint("violation", seen.violation)
         study.tell(trial, list(seen.values))
+
+    @property
+    def _folded(self) -> bool:
+        """Whether several objectives are told as one."""
+        return self.row.single_objective and len(self.directions) > 1
+
+    def _standing(self, index: int) -> float:
+        """Return how entry number `index` stands among those measured before it; later results do not change it."""
+        seen = self.ledger.measured(index + 1)
+        signs = np.array([-1.0 if d == "maximize" else 1.0 for d in self.directions])
+        values, violations = np.array([o.values for o in seen]) * signs, np.array([o.violation for o in seen])
+        return float(standing(values, np.maximum(violations, 0.0))[-1])
 
     def _frozen(self, decision: Decision, seen: Observation | None) -> optuna.trial.FrozenTrial:
         parameters = self._parameters(decision)

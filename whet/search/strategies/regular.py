@@ -12,6 +12,8 @@ from whet.search.genes import Rows, ordered
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 50
+MARGIN = 1e-6
+"""How far inside of a value's interval its line has to run: one that only touches two intervals is never drawn."""
 
 
 class Regular(Modelled):
@@ -71,7 +73,7 @@ class Regular(Modelled):
         """Say whether the ordered choices lie on one quantized line; those of dropped blocks count as on it."""
         position = np.linspace(0.0, 1.0, len(self._line)) if len(self._line) > 1 else np.zeros(len(self._line))
         lengths = self.genes.lengths[self._line]
-        low, high = row[self._line] / lengths, (row[self._line] + 1) / lengths
+        low, high = row[self._line] / lengths + MARGIN, (row[self._line] + 1) / lengths - MARGIN
         corners = [(p, v) for p, lo, hi in zip(position, low, high, strict=True) for v in (lo, hi)]
         for i, (p, v) in enumerate(corners):
             for q, w in corners[i + 1 :]:

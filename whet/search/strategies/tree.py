@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whet.core.space import Decision, Space
 from whet.search.genes import Rows
@@ -32,9 +33,9 @@ class TreeSearch(Modelled):
         r_v + exploration * sqrt(2 log n / n_v),
 
     unvisited children first (Kocsis and Szepesvari 2006, Bandit Based Monte-Carlo Planning). The reward is the Pareto
-    rank among all measured, from 0 to 1. The tree's order is that of the space; conditional choices are branches that
-    only their parent's value opens. `bisect` makes an ordered choice of n values a path of log n halvings, so that
-    close values share what is learnt.
+    rank among all measured, from 0 to 1. The tree's order is that of the space; a conditional choice is a level only
+    below its parent's values that open it. `bisect` makes an ordered choice of n values a path of log n halvings, so
+    that close values share what is learnt.
 
     Paper: Negrinho and Gordon 2017, DeepArchitect (P131): tree-structured spaces, searched by random, MCTS, MCTS with
     bisection, and SMBO; here those are `random`, this one, and `alternating` or `bayesian`.
@@ -51,8 +52,8 @@ class TreeSearch(Modelled):
         seen, generator = self.ledger.measured(), self.generator()
         rows, rewards = self.rows(seen), self.rewards(seen)
         root = Node()
-        for row, reward in zip(rows, rewards, strict=True):
-            self._grow(root, row, float(reward))
+        for row, active, reward in zip(rows, self.genes.active(rows), rewards, strict=True):
+            self._grow(root, row, active, float(reward))
         for _ in range(ATTEMPTS):
             yield self.genes.decision(self._walk(root, generator))
 
@@ -68,11 +69,11 @@ class TreeSearch(Modelled):
             low, high = (middle, high) if value >= middle else (low, middle)
         return steps
 
-    def _grow(self, node: Node, row: Rows, reward: float) -> None:
-        """Count a measured decision along its path."""
+    def _grow(self, node: Node, row: Rows, active: NDArray[np.bool_], reward: float) -> None:
+        """Count a measured decision along its path; what is not active is no level of the tree."""
         node.visits, node.reward = node.visits + 1, node.reward + reward
-        for choice, value in enumerate(row):
-            for step in self._steps(choice, int(value)):
+        for choice in np.flatnonzero(active):
+            for step in self._steps(int(choice), int(row[choice])):
                 node = node.children.setdefault(step, Node())
                 node.visits, node.reward = node.visits + 1, node.reward + reward
 
@@ -81,6 +82,8 @@ class TreeSearch(Modelled):
         node: Node | None = root
         row = self.genes.identity.copy()
         for choice, count in enumerate(self.genes.lengths):
+            if not self._open(row, choice):
+                continue
             low, high = 0, int(count)
             while high - low > 1:
                 halves = self.bisect and count > 2
@@ -100,6 +103,10 @@ class TreeSearch(Modelled):
             row[choice] = low
         canonical: Rows = self.genes.canonical(row[None])[0]
         return canonical
+
+    def _open(self, row: Rows, choice: int) -> bool:
+        """Say whether a choice is active, by what a row has of those before it."""
+        return self.genes.choices[choice].when is None or bool(self.genes.active(row[None])[0, choice])
 
     def _step(self, node: Node | None, options: int, generator: np.random.Generator) -> int:
         if node is None:
