@@ -97,7 +97,7 @@ METHODS = tuple(
         ("predictors.hypernetwork", "whet.search.predictors.hypernetwork:HyperNetwork", "predictor", "zhang2019graph"),
         ("predictors.checkpointed", "whet.search.predictors.checkpointed:Checkpointed", "predictor", "mehta2024checkpointed"),
         ("predictors.transfer", "whet.search.predictors.transfer:Transfer", "predictor", "wang2020apq"),
-        ("train.memory", "whet.train.memory:TeacherMemory", "training", ""),
+        ("train.memory", "whet.core.memory:TeacherMemory", "training", ""),
         ("train.fit", "whet.train.fit:fit", "training", "hinton2015distilling"),
         ("train.hints", "whet.train.hints:alike_layers", "training", "romero2015fitnets"),
         ("train.average", "whet.train.average:averaged", "training", "izmailov2018averaging"),

@@ -25,6 +25,7 @@ from whet import tasks
 from whet.compress.depth import Depth
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.compress.width import Width
+from whet.core.memory import TeacherMemory
 from whet.core.passes import Chain
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
@@ -41,7 +42,6 @@ from whet.hardware.workers import workers
 from whet.search.predictors.operations import total_operations
 from whet.search.tabular import Table
 from whet.train.fit import fit
-from whet.train.memory import TeacherMemory
 from whet.train.recalibrate import recalibrate
 from whet.train.state import load_state, save_state
 from whet.verify.equivalence import evaluate

@@ -32,7 +32,7 @@ def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], 
     Raises: CalibrationError if both are missing or empty.
     """
     left = samples
-    for batch in task.calibration if task.calibration is not None else task.train:
+    for batch in task.calibration if task.calibration is not None else task.train or ():
         inputs, targets = split(batch)
         yield tuple(i[:left] for i in inputs), targets[:left]
         left -= len(inputs[0])

@@ -46,6 +46,21 @@ def mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
     return zipped(lambda leaf: function(leaf), tree)
 
 
+def mapped_by_path(
+    function: Callable[[str, Any], Any], tree: Tree, is_leaf: Callable[[Any], bool] | None = None, path: str = ""
+) -> Tree:
+    """Return a tree of the same kind whose leaves are `function(path, leaf)`; `is_leaf` stops at more, by default rows.
+
+    >>> mapped_by_path(lambda path, leaf: path, {"a": 1, "b": [2, 3]})
+    {'a': 'a', 'b': ['b.0', 'b.1']}
+    """
+    children = None if (is_leaf or is_rows)(tree) else _children(tree)
+    if children is None:
+        return function(path, tree)
+    inner = ((key, child, f"{path}.{key}" if path else str(key)) for key, child in children)
+    return _like(tree, {key: mapped_by_path(function, child, is_leaf, place) for key, child, place in inner})
+
+
 def zipped(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     """Return a tree like the first whose leaves are `function` of the leaves at one place of all trees.
 
@@ -77,9 +92,9 @@ def joined(trees: Sequence[Tree]) -> Tree:
             return torch.stack([t.reshape(()) for t in trees])
         if all(t.shape[1:] == first.shape[1:] for t in trees):
             return torch.cat(list(trees))
-        return [row for t in trees for row in t]
+        return Rows(row for t in trees for row in t)
     if is_rows(first):
-        return [row for tree in trees for row in tree]
+        return Rows(row for tree in trees for row in tree)
     children = _children(first)
     if children is None:
         return first
@@ -87,12 +102,18 @@ def joined(trees: Sequence[Tree]) -> Tree:
     return _like(first, made)
 
 
+class Rows(list[Any]):
+    """A list that is known to hold one entry a row, whatever the entries are: tensors of different lengths."""
+
+
 def is_rows(tree: Tree) -> bool:
-    """Say whether a list holds one entry a row: dictionaries, strings, or tensors without a batch of their own.
+    """Say whether a list holds one entry a row: dictionaries or strings, or anything in `Rows`.
 
     >>> is_rows([{"boxes": torch.ones(2, 4)}, {"boxes": torch.ones(1, 4)}]), is_rows([torch.ones(3), torch.ones(3)])
     (True, False)
     """
+    if isinstance(tree, Rows):
+        return True
     return isinstance(tree, list) and bool(tree) and all(isinstance(row, Mapping | str) for row in tree)
 
 

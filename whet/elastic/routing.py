@@ -207,7 +207,7 @@ def train_router(router: Router, relaxation: Relaxation, run: Run, plan: Plan | 
     cost and loss are weighed here is not the paper's.
     """
     plan, source, errors = plan or Plan(), torch.Generator().manual_seed(run.seed), list[float]()
-    batches = list(islice(run.task.train, plan.batches))
+    batches = list(islice(run.task.training, plan.batches))
     if not batches:
         raise TaskError(f"task '{run.task.name}' gives no training batch to measure sub-networks on.")
     surrogate = Surrogate(sum(len(c.values) for c in router.choices), source)

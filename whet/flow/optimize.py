@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from whet.core.batches import rows_of
+from whet.core.bind import bind
 from whet.core.errors import StudyError, TargetError, unknown
 from whet.core.folder import DATABASE, Folder
 from whet.core.net import Net
@@ -81,6 +83,7 @@ def optimize(
     from whet.train.recipe import Recipe
 
     check_words(target, max_drop, budget, strategy, passes)
+    task = bind(task, net)
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
     named = [(p, load(p)) for p in passes]
@@ -134,13 +137,13 @@ def check_words(
 
 
 def _length(task: Task) -> int:
-    return sum(len(split(batch)[1]) for batch in task.train)
+    return sum(rows_of(split(batch)[0]) for batch in task.training)
 
 
 def _opened(job: Job, folder: Folder, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
     """Return the workbench of a new or resumed study; an elastic one's passes cut by importances drawn up once."""
+    from whet.core.memory import TeacherMemory
     from whet.train.fit import fit
-    from whet.train.memory import TeacherMemory
 
     clock = Budget(job.budget_seconds)
     job = _with_norms(job, progress)

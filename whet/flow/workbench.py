@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from whet.core.batches import length_of, rows_of
 from whet.core.folder import Folder
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
@@ -173,9 +174,8 @@ class Workbench:
     def epoch_samples(self) -> int:
         """The samples of the training data, by their number of batches and the first one; 0 where they do not say."""
         train = self.job.task.train
-        if not isinstance(train, Sized) or not len(train):
-            return 0
-        return len(train) * len(split(next(iter(train)))[1])
+        count = length_of(train)
+        return count * rows_of(split(next(iter(train)))[0]) if train is not None and count else 0
 
     def recalibrated(self, net: Net) -> Net:
         """Re-estimate batch-norm statistics in place, on training data."""

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whet.core.batches import length_of, rows_of
 from whet.core.errors import ArtifactError, TaskError, TrainingError
+from whet.core.memory import TeacherMemory
 from whet.core.net import Net
 from whet.core.task import Batch, Task, split
 from whet.train.hints import Taps, alike_layers
-from whet.train.memory import TeacherMemory
 from whet.train.recipe import DISTANCES, SCHEDULES, Recipe
 from whet.train.state import module_of, read_tensors, write_tensors
 
@@ -71,7 +72,7 @@ def fit(
     if task.train is None:
         raise TaskError(f"task '{task.name}' has no training data.")
     if epochs is not None:
-        samples = math.ceil(epochs * sum(len(split(b)[1]) for b in task.train))
+        samples = math.ceil(epochs * sum(rows_of(split(b)[0]) for b in task.train))
     if samples is None and seconds is None:
         raise TrainingError("fit needs a limit: samples, epochs or seconds.")
     loop = _Loop(net, task, teacher, recipe or Recipe(), samples, seconds, seed, memory)
@@ -151,10 +152,10 @@ class _Loop:
 
     def batches(self) -> Iterator[Batch]:
         """Return the batches of all epochs, from where the report stands."""
-        train, skip = self.task.train, self.report.steps
+        train, skip = self.task.training, self.report.steps
         for epoch in count():
             items = train.at_epoch(epoch) if hasattr(train, "at_epoch") else train
-            length = len(items) if isinstance(items, Sized) else None
+            length = length_of(items)
             if length is not None and 0 < length <= skip:
                 skip -= length
                 continue
@@ -213,7 +214,7 @@ class _Loop:
         loss = self.loss(inputs, targets)
         value = float(loss.detach())
         self.report.steps += 1
-        self.report.samples += len(targets)
+        self.report.samples += rows_of(inputs)
         if math.isfinite(value):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -241,7 +242,8 @@ class _Loop:
         if self.memory is None or self.taps.handles:
             outputs: Tensor = teacher(*inputs)
             return outputs
-        return self.memory.outputs(inputs, lambda: teacher(*inputs))
+        known: Tensor = self.memory.outputs(inputs, lambda: teacher(*inputs))
+        return known
 
     def _copy(self) -> dict[str, Tensor]:
         return {k: v.detach().clone() for k, v in self.module.state_dict().items()}

@@ -258,7 +258,7 @@ def _endless(task: Task) -> Iterator[Batch]:
     """Yield the training batches of one epoch after the other."""
     epoch = 0
     while True:
-        batches: Batches = task.train.at_epoch(epoch) if hasattr(task.train, "at_epoch") else task.train
+        batches: Batches = task.training.at_epoch(epoch) if hasattr(task.training, "at_epoch") else task.training
         empty = True
         for batch in batches:
             empty = False

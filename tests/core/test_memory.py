@@ -9,8 +9,8 @@ from torch import Tensor
 
 import whet
 from whet import tasks
+from whet.core.memory import TeacherMemory
 from whet.train.fit import fit
-from whet.train.memory import TeacherMemory
 from whet.train.recipe import Recipe
 
 RECIPE = Recipe(learning_rate=0.01, precision="f32")

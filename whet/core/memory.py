@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from whet.core.net import Net
+from whet.core.structure import Tree, mapped, tensors
 
 LIMIT_BYTES = 1 << 30
 
@@ -32,17 +33,17 @@ class TeacherMemory:
         self.teacher = teacher
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
-        self._kept: dict[bytes, Tensor] = {}
+        self._kept: dict[bytes, Tree] = {}
 
-    def outputs(self, inputs: tuple[Tensor, ...], compute: Callable[[], Tensor]) -> Tensor:
+    def outputs(self, inputs: tuple[Tensor, ...], compute: Callable[[], Tree]) -> Tree:
         """Return the teacher's outputs for `inputs`: those kept, or else what `compute` gives."""
         key = _digest(inputs)
         if key not in self._kept:
             computed = compute()
-            size = computed.nbytes
+            size = sum(t.nbytes for t in tensors(computed))
             if self.used_bytes + size > self.limit_bytes:
                 return computed
-            self._kept[key] = computed.detach().clone()
+            self._kept[key] = mapped(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, computed)
             self.used_bytes += size
         return self._kept[key]
 

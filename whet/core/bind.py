@@ -1,0 +1,356 @@
+"""`bind`: a task's collections, loss and metric made for one network, and checked before anything is timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whet.core.batches import Bound, Canonical, Inputs, bound, length_of, rows_of
+from whet.core.errors import TaskError
+from whet.core.kinds import Kind, apart, kinds_of, likeness
+from whet.core.memory import TeacherMemory
+from whet.core.net import Net
+from whet.core.structure import Rows, Tree, mapped_by_path, tensors
+from whet.core.task import COLLECTIONS, DROPPED, Batches, Loss, Metric, Task, check_collection, no_loss, no_metric
+
+
+@dataclass
+class Original:
+    """What stands for the targets of a batch without labels: the outputs of the original network."""
+
+    outputs: Tree
+
+
+def bind(task: Task, net: Net) -> Task:
+    """Return the task for `net`: batches `(inputs, targets)` as it takes them, loss and metric as the user wrote them.
+
+    A batch may be `(inputs, targets)`, `[inputs, targets]`, `(inputs, targets, index)`, `(first, second, targets)` for
+    a net with two inputs, a dictionary with the net's names or usual ones, or inputs alone; tensors, arrays or numbers.
+    One batch of each collection is checked: number, shapes and dtypes of the inputs, the loss and the metric once.
+
+    Without labels, targets are `Original`, the metric is agreement with `net` (`likeness`) and the loss the distance to
+    it. A bound task is returned as it is. Raises: TaskError that names collection, batch, what was given and expected.
+    """
+    if task.bound:
+        return task
+    canonical = Canonical.of(net, task.name)
+    samples = {name: _first(task, name, canonical) for name in COLLECTIONS if getattr(task, name) is not None}
+    checked = _Checked(task, net, canonical, samples)
+    memory = TeacherMemory(net)
+    collections: dict[str, Any] = {name: checked.collection(name, memory) for name in samples}
+    return replace(
+        task,
+        **collections,
+        **checked.metric(),
+        loss=BoundLoss(task.loss, checked.canonical, checked.kinds),
+        kinds=checked.kinds,
+        labels=checked.labelled["val"],
+        quality_note=checked.note(),
+        bound=True,
+    )
+
+
+class _Checked:
+    """What one batch of each collection shows: the reading that holds the targets, labels or none, kinds of outputs."""
+
+    def __init__(
+        self, task: Task, net: Net, canonical: Canonical, samples: dict[str, tuple[Inputs, list[Tree]]]
+    ) -> None:
+        self.task, self.net, self.canonical, self.samples = task, net, canonical, samples
+        with net.evaluating():
+            self.outputs = {name: net(*inputs) for name, (inputs, _) in samples.items() if name != "calibration"}
+        self.labelled = {name: readings != [None] for name, (_, readings) in samples.items()}
+        self._needs()
+        self.own = not any(self.labelled.values()) and self._works_without_targets()
+        if self.own:
+            self.labelled = dict.fromkeys(samples, True)
+        for name in self.outputs:
+            if self.labelled[name]:
+                self._choose(name)
+        self.kinds = self._kinds()
+
+    def _needs(self) -> None:
+        """Raise if labels are there and nothing to use them with."""
+        name = self.task.name
+        if self.labelled.get("train") and self.task.loss is no_loss:
+            raise TaskError(
+                f"task '{name}' has training labels but no loss: give loss=..., or batches without labels to distil "
+                "from the original alone."
+            )
+        if self.labelled["val"] and self.task.metric is no_metric:
+            raise TaskError(
+                f"task '{name}' has validation labels but no metric: give metric=..., or batches without labels to "
+                "measure agreement with the original."
+            )
+
+    def _works_without_targets(self) -> bool:
+        """Say whether loss and metric need no targets, as those of autoencoders that give their own loss."""
+        if self.task.loss is no_loss or self.task.metric is no_metric:
+            return False
+        outputs = self.canonical.outputs_outside(self.outputs["val"])
+        try:
+            return bool(torch.isfinite(self.task.loss(outputs, None))) and math.isfinite(self.task.score(outputs, None))
+        except Exception:  # the user's functions may raise anything when they are given no targets
+            return False
+
+    def _choose(self, name: str) -> None:
+        """Find the first reading of a batch that its loss and metric can be computed with."""
+        inputs, readings = self.samples[name]
+        first: TaskError | None = None
+        for take in range(len(readings)):
+            self.canonical = replace(self.canonical, take=take, axes={})
+            try:
+                self._compute(name, inputs, readings[take])
+            except TaskError as error:
+                first = first or error
+                continue
+            return
+        assert first is not None
+        raise first
+
+    def _compute(self, name: str, inputs: Inputs, given: Tree) -> None:
+        where = f"{name}, batch 0"
+        targets = self.canonical.targets(given, rows_of(inputs), where)
+        outputs = self.canonical.outputs_outside(self.outputs[name])
+        wanted = self.canonical.targets_outside(targets)
+        if self.task.loss is not no_loss:
+            loss = self._called("loss", where, lambda: self.task.loss(_with_gradient(outputs), wanted), outputs, wanted)
+            _check_loss(loss, f"task '{self.task.name}', {where}", name == "train")
+        if self.task.metric is not no_metric and name != "train":
+            self._called("metric", where, lambda: self.task.score(outputs, wanted), outputs, wanted)
+
+    def _called(self, what: str, where: str, call: Callable[[], Any], outputs: Tree, targets: Tree) -> Any:
+        try:
+            return call()
+        except TaskError:
+            raise
+        except Exception as error:
+            text = (str(error).splitlines() or [""])[0][:300]
+            raise TaskError(
+                f"task '{self.task.name}', {where}: the {what} cannot be computed from outputs {described(outputs)} "
+                f"and targets {described(targets)}: {type(error).__name__}: {text}"
+            ) from error
+
+    def _kinds(self) -> tuple[Kind, ...]:
+        name = next((n for n in ("val", "train") if self.labelled.get(n)), "val")
+        outputs, loss = self.outputs[name], None
+        count = len(tensors(outputs))
+        if self.task.kinds:
+            if len(self.task.kinds) != count:
+                raise TaskError(f"task '{self.task.name}' names {len(self.task.kinds)} kinds for {count} outputs.")
+            return self.task.kinds
+        targets = None
+        if self.labelled[name] and not self.own:
+            inputs, readings = self.samples[name]
+            take = min(self.canonical.take, len(readings) - 1)
+            targets = self.canonical.targets(readings[take], rows_of(inputs), name)
+            loss = BoundLoss(self.task.loss, self.canonical, ()) if self.task.loss is not no_loss else None
+        return kinds_of(outputs, targets, loss)
+
+    def collection(self, name: str, memory: TeacherMemory) -> Bound:
+        """Return a collection's canonical batches; batches in memory are all looked at, since that takes no time."""
+        source = getattr(self.task, name)
+        batches = bound(source, self.canonical, name)
+        if isinstance(source, list | tuple):
+            for _ in batches:
+                pass
+        return batches if self.labelled[name] else _taught(batches, self.net, memory)
+
+    def metric(self) -> dict[str, Any]:
+        if self.labelled["val"]:
+            return {"metric": BoundMetric(self.task.metric, self.canonical), "metric_name": self._metric_name()}
+        name, _, direction = likeness(self.outputs["val"], self.outputs["val"], self.kinds)
+        metric = BoundMetric(lambda outputs, targets: likeness(outputs, targets, self.kinds)[1], self.canonical)
+        return {"metric": metric, "metric_name": name, "direction": direction, "drop": "absolute"}
+
+    def _metric_name(self) -> str:
+        """Return the name of the one number that a metric returns in a dictionary, where the user named none."""
+        inputs, readings = self.samples["val"]
+        targets = self.canonical.targets(readings[min(self.canonical.take, len(readings) - 1)], rows_of(inputs), "val")
+        value = BoundMetric(self.task.metric, self.canonical)(self.outputs["val"], targets)
+        one = isinstance(value, dict) and len(value) == 1 and self.task.metric_name == "accuracy"
+        return str(next(iter(value))) if one else self.task.metric_name
+
+    def note(self) -> str:
+        """Say what stands in for labels that are missing."""
+        notes = []
+        if not self.labelled["val"]:
+            name = likeness(self.outputs["val"], self.outputs["val"], self.kinds)[0]
+            kinds = ", ".join(map(str, self.kinds))
+            notes.append(f"The validation data have no labels: quality is {name} with the original ({kinds}).")
+        if not self.labelled.get("train", True):
+            notes.append("The training data have no labels: training is distillation from the original alone.")
+        if self.task.train is None:
+            notes.append("There are no training data: nothing is trained.")
+        return " ".join(notes)
+
+
+class Taught(Bound):
+    """Batches without labels: targets are the outputs of the original, each batch's computed once."""
+
+    def __init__(self, batches: Bound, net: Net, memory: TeacherMemory) -> None:
+        super().__init__(batches, batches.canonical, batches.where)
+        self.net, self.memory = net, memory
+
+    def __iter__(self) -> Iterator[tuple[Inputs, Tree]]:
+        for inputs, _ in self.source:
+            yield inputs, Original(self.memory.outputs(inputs, partial(self._outputs, inputs)))
+
+    def _outputs(self, inputs: Inputs) -> Tree:
+        with self.net.evaluating(), torch.no_grad(), torch.autocast("cpu", enabled=False):
+            return self.net(*inputs)
+
+    def at_epoch(self, epoch: int) -> Bound:
+        source = self.source
+        assert isinstance(source, Bound)
+        return _taught(source.at_epoch(epoch), self.net, self.memory)
+
+
+class SizedTaught(Taught):
+    def __len__(self) -> int:
+        return len(self.source)  # type: ignore[arg-type]
+
+
+def _taught(batches: Bound, net: Net, memory: TeacherMemory) -> Bound:
+    return (Taught if length_of(batches) is None else SizedTaught)(batches, net, memory)
+
+
+@dataclass(frozen=True)
+class BoundLoss:
+    """The user's loss of outputs and targets in their own structure and layout; without labels the distance."""
+
+    loss: Loss
+    canonical: Canonical
+    kinds: Sequence[Kind]
+
+    def __call__(self, outputs: Tree, targets: Tree) -> Tensor:
+        if isinstance(targets, Original):
+            return apart(outputs, targets.outputs, self.kinds)
+        value = self.loss(self.canonical.outputs_outside(outputs), self.canonical.targets_outside(targets))
+        return value if value.dim() == 0 else value.reshape(())
+
+
+@dataclass(frozen=True)
+class BoundMetric:
+    """The user's metric of outputs and targets in their own structure and layout.
+
+    Where lengths differ from batch to batch, the metric is computed for the rows of each length and the mean taken,
+    each weighted by its number of outputs.
+    """
+
+    metric: Metric
+    canonical: Canonical
+
+    def __call__(self, outputs: Tree, targets: Tree) -> Any:
+        wanted = targets.outputs if isinstance(targets, Original) else targets
+        if not any(isinstance(leaf, Rows) for leaf in _parts(outputs)):
+            return self._one(outputs, wanted)
+        groups = by_length(outputs, wanted)
+        weights = [sum(t.numel() for t in tensors(some)) for some, _ in groups]
+        values = [self._one(*group) for group in groups]
+        if isinstance(values[0], dict):
+            return {key: _mean([v[key] for v in values], weights) for key in values[0]}
+        return _mean(values, weights)
+
+    def _one(self, outputs: Tree, targets: Tree) -> Any:
+        return self.metric(self.canonical.outputs_outside(outputs), self.canonical.targets_outside(targets))
+
+
+def by_length(outputs: Tree, targets: Tree) -> list[tuple[Tree, Tree]]:
+    """Return outputs and targets of the rows of each length, stacked, where joining left lists of rows.
+
+    >>> rows = Rows([torch.ones(3), torch.ones(5), torch.ones(3)])
+    >>> [(tuple(o.shape), y.tolist()) for o, y in by_length(rows, torch.tensor([0, 1, 2]))]
+    [((2, 3), [0, 2]), ((1, 5), [1])]
+    """
+    count = max(len(leaf) for leaf in _parts(outputs) if isinstance(leaf, Rows))
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row in range(count):
+        key = tuple(tuple(leaf[row].shape) for leaf in (*_parts(outputs), *_parts(targets)) if _stackable(leaf))
+        groups.setdefault(key, []).append(row)
+    return [(_picked(outputs, rows), _picked(targets, rows)) for rows in groups.values()]
+
+
+def _picked(tree: Tree, rows: list[int]) -> Tree:
+    def pick(path: str, leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf[rows]
+        if not isinstance(leaf, Rows):
+            return leaf
+        some = [leaf[row] for row in rows]
+        return torch.stack(some) if _stackable(leaf) else Rows(some)
+
+    return mapped_by_path(pick, tree)
+
+
+def _parts(tree: Tree) -> list[Any]:
+    found: list[Any] = []
+    mapped_by_path(lambda path, leaf: found.append(leaf), tree)
+    return found
+
+
+def _stackable(leaf: Any) -> bool:
+    return isinstance(leaf, Rows) and all(isinstance(row, Tensor) for row in leaf)
+
+
+def _mean(values: list[Any], weights: list[int]) -> float:
+    return sum(float(v) * w for v, w in zip(values, weights, strict=True)) / max(sum(weights), 1)
+
+
+def _first(task: Task, name: str, canonical: Canonical) -> tuple[Inputs, list[Tree]]:
+    """Return inputs and readings of the first batch of a collection, or say why there is none."""
+    batches: Batches = getattr(task, name)
+    check_collection(task.name, name, batches)
+    reader = iter(batches)
+    found = next(reader, None)
+    if found is None:
+        raise TaskError(f"task '{task.name}': {name} gives no batch; {DROPPED}")
+    if not isinstance(batches, torch.utils.data.DataLoader) and iter(batches) is reader:
+        raise TaskError(
+            f"task '{task.name}': {name} gives the same iterator each time, so it can be read once only. "
+            f"Give a list: {name}=list(...)."
+        )
+    return canonical.readings(found, f"{name}, batch 0")
+
+
+def _with_gradient(outputs: Tree) -> Tree:
+    """Return outputs that a loss can be differentiated by."""
+
+    def leaf(path: str, value: Any) -> Any:
+        known = isinstance(value, Tensor) and value.is_floating_point()
+        return value.detach().clone().requires_grad_() if known else value
+
+    return mapped_by_path(leaf, outputs)
+
+
+def _check_loss(loss: Any, where: str, trained: bool) -> None:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise TaskError(f"{where}: the loss must be a tensor with one number; got {got}. Take its mean.")
+    if not torch.isfinite(loss):
+        raise TaskError(f"{where}: the loss of the given network is {float(loss)}.")
+    if trained and not loss.requires_grad:
+        raise TaskError(f"{where}: the loss does not depend on the outputs in a way that has a gradient.")
+
+
+def described(tree: Tree) -> str:
+    """Return shapes and dtypes of a tree, for errors.
+
+    >>> described((torch.zeros(2, 3), ["a", "b"]))
+    '{0: (2, 3) float32, 1: list of 2}'
+    """
+
+    def text(leaf: Any) -> str:
+        if isinstance(leaf, Tensor):
+            return f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
+        return f"list of {len(leaf)}" if isinstance(leaf, list) else type(leaf).__name__
+
+    found: list[str] = []
+    mapped_by_path(lambda path, leaf: found.append(f"{path}: {text(leaf)}" if path else text(leaf)), tree)
+    return found[0] if len(found) == 1 else "{" + ", ".join(found[:8]) + "}"
