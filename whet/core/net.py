@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
+from torch.utils import _pytree
 
-from whet.core.structure import Tree, items, tensors
+from whet.core.structure import Tree, items, mapped, tensors
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,16 @@ class Net:
     def __post_init__(self) -> None:
         placeholders = [n.name for n in self.module.graph.nodes if n.op == "placeholder"]
         self.inputs = self.inputs or tuple(map(Port, placeholders))
-        self.outputs = self.outputs or tuple(Port(f"output_{i}" if i else "output") for i in range(self._count()))
+        count = len(self.output_nodes)
+        self.outputs = self.outputs or tuple(Port(f"output_{i}" if count > 1 else "output") for i in range(count))
 
-    def _count(self) -> int:
-        result = next(n for n in self.module.graph.nodes if n.op == "output").args[0]
-        return max(1, sum(isinstance(leaf, fx.Node) for _, leaf in items(result)))
+    @property
+    def output_nodes(self) -> tuple[fx.Node, ...]:
+        """The nodes whose tensors the net returns, in the order of `outputs`."""
+        return tuple(leaf for _, leaf in items(self._result()) if isinstance(leaf, fx.Node))
+
+    def _result(self) -> Any:
+        return next(n for n in self.module.graph.nodes if n.op == "output").args[0]
 
     def __call__(self, *inputs: Tensor) -> Any:
         return self.module(*inputs)
@@ -81,6 +88,20 @@ class Net:
     def results(self, outputs: Tree) -> tuple[Tensor, ...]:
         """Return the tensors of what the net gave, in the order of `self.outputs`."""
         return tuple(tensors(outputs))
+
+    def structured(self, values: Sequence[Any]) -> Tree:
+        """Return what the net would have given of which `results` are `values`, those of a file for instance.
+
+        Literals among the source's outputs (None, numbers) come back where they were.
+        """
+        result, left = self._result(), iter(values)
+        if isinstance(result, fx.Node):
+            return next(left)
+        info = getattr(self.graph._codegen, "pytree_info", None)
+        if info is None:
+            return mapped(lambda leaf: next(left) if isinstance(leaf, fx.Node) else leaf, result)
+        leaves = [next(left) if isinstance(leaf, fx.Node) else leaf for leaf in result]
+        return _pytree.tree_unflatten(leaves, info.out_spec)
 
     def train(self, mode: bool = True) -> Net:
         self.module.train(mode)
@@ -141,6 +162,19 @@ class Net:
         self.graph.lint()
         self.module.recompile()
         return self
+
+
+def give(graph: fx.Graph, leaves: Sequence[Any], spec: Any) -> None:
+    """End a graph with a tree as its output: `leaves` are nodes and literals, `spec` is what `spec_of` says of it."""
+    inputs = [n.name for n in graph.nodes if n.op == "placeholder"]
+    given = _pytree.tree_flatten((tuple(inputs), {}))[1]
+    graph.output(tuple(leaves))
+    graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(inputs, _copyable(given), _copyable(spec))))
+
+
+def _copyable(spec: Any) -> Any:
+    """Return a tree's description without `LeafSpec`, which warns when it is copied."""
+    return _pytree.TreeSpec(spec.type, spec.context, [_copyable(child) for child in spec.children()])
 
 
 def owner_at(root: nn.Module, path: str) -> tuple[nn.Module, str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from whet.core.errors import SpecError
 from whet.core.net import Net
@@ -29,10 +29,19 @@ def _inputs(net: Net) -> Iterator[str]:
             yield f"example {position} has shape {tuple(value.shape)}"
 
 
-def _output(net: Net) -> Iterator[str]:
-    outputs = [node for node in net.graph.nodes if node.op == "output"]
-    if len(outputs) != 1 or not isinstance(outputs[0].args[0], fx.Node):
-        yield "the graph has not exactly one output tensor"
+def _outputs(net: Net) -> Iterator[str]:
+    ends = sum(node.op == "output" for node in net.graph.nodes)
+    if ends != 1 or not net.output_nodes:
+        yield f"the graph ends {ends} times, in {len(net.output_nodes)} tensors"
+
+
+def _ports(net: Net) -> Iterator[str]:
+    for kind, ports, count in (("in", net.inputs, len(net.example)), ("out", net.outputs, len(net.output_nodes))):
+        if len(ports) != count:
+            yield f"there are {count} {kind}puts but {len(ports)} names"
+        names = [port.name for port in ports]
+        if len(set(names)) != len(names):
+            yield f"two of the {kind}puts have one name: {', '.join(names)}"
 
 
 def _layers(net: Net) -> Iterator[str]:
@@ -58,9 +67,10 @@ def _no_dead_layers(net: Net) -> Iterator[str]:
 def _batch(net: Net) -> Iterator[str]:
     with net.evaluating(), torch.no_grad():
         for batch in (1, 3):
-            out = net(*(torch.cat([x, x])[:batch] for x in net.example))
-            if not isinstance(out, Tensor) or out.shape[0] != batch:
-                yield f"a batch of {batch} gives {tuple(getattr(out, 'shape', ()))}"
+            found = net.results(net(*(torch.cat([x, x])[:batch] for x in net.example)))
+            for port, out in zip(net.outputs, found, strict=True):
+                if out.dim() == 0 or out.shape[0] != batch:
+                    yield f"a batch of {batch} gives {tuple(out.shape)} for '{port.name}'"
 
 
 def _at(net: Net, path: str) -> object:
@@ -73,7 +83,8 @@ def _at(net: Net, path: str) -> object:
 RULES: tuple[tuple[str, Callable[[Net], Iterator[str]]], ...] = (
     ("nodes are inputs, tensors, layers, ATen operations or the output", _operations),
     ("each input has an example whose dimension 0, the batch, is at least two", _inputs),
-    ("there is one output, a tensor", _output),
+    ("there is one output, a tensor or a tree of tensors", _outputs),
+    ("each input and output has a name of its own", _ports),
     ("every layer that is called is there", _layers),
     ("every tensor that is read is there", _tensors),
     ("every parameter is read", _no_dead_layers),

@@ -1,0 +1,77 @@
+"""Where a network comes from: a module, a file, or a function of a Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from whet.core.errors import LiftError
+
+Source = nn.Module | str | Path
+
+
+def resolve(source: Source, example: Any) -> tuple[nn.Module | ExportedProgram, Any]:
+    """Return the network of `source`, and the example inputs: the file's own where none are given.
+
+    Raises: LiftError, saying what is allowed, for whatever is no network.
+    """
+    if isinstance(source, nn.Module):
+        return source, example
+    if not isinstance(source, str | Path):
+        raise LiftError(f"a network is a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION; got {type(source).__name__}.")
+    path, _, function = str(source).partition(".py:")
+    if function:
+        return _call(Path(path + ".py"), function, example)
+    suffix = Path(source).suffix
+    readers: dict[str, Callable[[Path, Any], Any]] = {".pt2": _load_program, ".onnx": _read_onnx}
+    if suffix in readers:
+        if not Path(source).exists():
+            raise LiftError(f"network file '{source}' does not exist.")
+        loaded: tuple[nn.Module | ExportedProgram, Any] = readers[suffix](Path(source), example)
+        return loaded
+    if suffix in {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}:
+        raise LiftError(
+            f"'{source}' is a pickle, and nothing is unpickled: it could run any code. Save the network with "
+            "torch.export.save to a .pt2 file, or give FILE.py:FUNCTION and load weights from safetensors there."
+        )
+    raise LiftError(f"'{source}' is no network: give a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION.")
+
+
+def _call(path: Path, function: str, example: Any) -> tuple[nn.Module, Any]:
+    if not path.exists():
+        raise LiftError(f"'{path}' does not exist.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, function, None)):
+        defined = ", ".join(n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_"))
+        raise LiftError(f"'{path}' has no function '{function}'; it defines: {defined}.")
+    made = getattr(module, function)()
+    built, own = made if isinstance(made, tuple) else (made, None)
+    if not isinstance(built, nn.Module):
+        raise LiftError(f"'{path}:{function}' must return a module or (module, example); got {type(built).__name__}.")
+    return built, own if own is not None else example
+
+
+def _load_program(path: Path, example: Any) -> tuple[ExportedProgram, Any]:
+    try:
+        program = torch.export.load(str(path))
+    except Exception as error:
+        raise LiftError(f"'{path}' is truncated or no torch.export file: {str(error).splitlines()[0]}") from error
+    if example is None and program.example_inputs is not None:
+        example = program.example_inputs[0]
+    return program, example
+
+
+def _read_onnx(path: Path, example: Any) -> tuple[nn.Module, Any]:
+    # Imported only here: whoever lifts modules does not wait for onnx.
+    found: tuple[nn.Module, Any] = import_module("whet.onnx_reader").read(path, example)
+    return found
