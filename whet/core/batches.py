@@ -195,11 +195,13 @@ class Canonical:
 
     def targets_outside(self, targets: Tree) -> Tree:
         """Return targets as the loader gave them: the batch where it lay."""
-        if not any(self.axes.values()):
-            return targets
-        return mapped_by_path(
-            lambda path, leaf: leaf.movedim(0, self.axes.get(path, 0)) if isinstance(leaf, Tensor) else leaf, targets
-        )
+
+        def outside(path: str, leaf: Any) -> Any:
+            if isinstance(leaf, Tensor):
+                return leaf.movedim(0, self.axes.get(path, 0))
+            return list(leaf) if isinstance(leaf, Rows) else leaf
+
+        return mapped_by_path(outside, targets)
 
     def outputs_outside(self, outputs: Tree) -> Tree:
         """Return outputs as the source gives them: the batch where it lay."""

@@ -65,7 +65,7 @@ class _Checked:
         self.task, self.net, self.canonical, self.samples = task, net, canonical, samples
         with net.evaluating():
             self.outputs = {name: net(*inputs) for name, (inputs, _) in samples.items() if name != "calibration"}
-        self.labelled = {name: readings != [None] for name, (_, readings) in samples.items()}
+        self.labelled = {name: readings[0] is not None for name, (_, readings) in samples.items()}
         self._needs()
         self.own = not any(self.labelled.values()) and self._works_without_targets()
         if self.own:
