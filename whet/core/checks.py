@@ -15,7 +15,9 @@ class ValueRangeError(WhetError):
 
 def real(value: Any) -> float | None:
     """Return a real number as a float; None for what is none, truth values among them."""
-    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    return float(value)
 
 
 def positive(name: str, value: Any, zero: bool = False) -> float:
