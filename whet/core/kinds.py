@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from whet.core.errors import unknown
+from whet.core.errors import TrainingError, unknown
 from whet.core.structure import Tree, tensors
 
 KINDS = ("logits", "probabilities", "embedding", "regression", "integers")
@@ -143,15 +143,23 @@ def _shift_free(outputs: Tensor, targets: Tree, loss: Callable[[Any, Any], Tenso
     return math.isclose(before, after, rel_tol=1e-3, abs_tol=1e-5)
 
 
+PLAIN = Kind("regression")
+
+
 # -- distances -----------------------------------------------------------------------------------------------------
 
 
-def divergence(student: Tensor, teacher: Tensor, kind: Kind, temperature: float) -> Tensor:
+def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind: Kind = PLAIN) -> Tensor:
     """Return `T^2 KL(softmax(teacher / T) || softmax(student / T))` over the class axis, the mean of all other places.
 
     Hinton et al. 2015. Probabilities are taken as the softmax of their logarithms.
     """
     axis = -1 if kind.class_axis is None else kind.class_axis
+    if student.dim() < 2 or student.shape[axis] < 2:
+        raise TrainingError(
+            f"the distance kl compares shares of classes, and outputs of shape {tuple(student.shape)} have less than "
+            f"two in axis {axis}; choose Recipe(distance='mse'), or class_axis=... where the classes are."
+        )
     rows = [x.float().movedim(axis, -1).flatten(0, -2) for x in (student, teacher)]
     if kind.name == "probabilities":
         rows = [r.clamp_min(1e-7).log() for r in rows]
@@ -159,24 +167,24 @@ def divergence(student: Tensor, teacher: Tensor, kind: Kind, temperature: float)
     return functional.kl_div(log_p, log_q, log_target=True, reduction="batchmean") * temperature**2
 
 
-def squared(student: Tensor, teacher: Tensor, kind: Kind, temperature: float) -> Tensor:
+def squared(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind: Kind = PLAIN) -> Tensor:
     """Return the mean squared difference."""
     return functional.mse_loss(student.float(), teacher.float())
 
 
-def relative(student: Tensor, teacher: Tensor, kind: Kind, temperature: float) -> Tensor:
+def relative(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind: Kind = PLAIN) -> Tensor:
     """Return the mean squared difference over the teacher's variance, so that no unit counts."""
     wanted = teacher.float()
     spread = torch.maximum(wanted.var(correction=0), 1e-6 * wanted.square().mean())
     return functional.mse_loss(student.float(), wanted) / spread.clamp_min(1e-12)
 
 
-def angle(student: Tensor, teacher: Tensor, kind: Kind, temperature: float) -> Tensor:
+def angle(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind: Kind = PLAIN) -> Tensor:
     """Return one minus the cosine between the rows, over the last axis."""
     return (1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
 
 
-DISTANCES: dict[str, Callable[[Tensor, Tensor, Kind, float], Tensor]] = {
+DISTANCES: dict[str, Callable[..., Tensor]] = {
     "kl": divergence,
     "mse": squared,
     "cosine": angle,
@@ -202,7 +210,7 @@ def apart(
 ) -> Tensor:
     """Return the mean distance of two trees of outputs, each output by what follows its kind, or by `distance`."""
     pairs = zip(tensors(student), tensors(teacher), kinds, chosen(distance, kinds), strict=True)
-    found = [DISTANCES[how](s, t, kind, temperature) for s, t, kind, how in pairs if how is not None]
+    found = [DISTANCES[how](s, t, temperature, kind) for s, t, kind, how in pairs if how is not None]
     return torch.stack(found).mean() if found else torch.zeros(())
 
 

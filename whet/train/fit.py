@@ -17,12 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from whet.core.batches import length_of, rows_of
+from whet.core.bind import Original, bind
+from whet.core.checks import positive
 from whet.core.errors import ArtifactError, TaskError, TrainingError
+from whet.core.kinds import Kind, apart, kinds_of
 from whet.core.memory import TeacherMemory
 from whet.core.net import Net
-from whet.core.task import Batch, Task, split
+from whet.core.structure import Tree
+from whet.core.task import Batch, Task, floats, split
 from whet.train.hints import Taps, alike_layers
-from whet.train.recipe import DISTANCES, SCHEDULES, Recipe
+from whet.train.recipe import SCHEDULES, Recipe
 from whet.train.state import module_of, read_tensors, write_tensors
 
 REPORT_SECONDS = 0.5
@@ -32,13 +36,17 @@ Network = Net | nn.Module
 
 @dataclass
 class FitReport:
-    """What a training did. `losses` holds the mean loss of each tenth of it or so, in order."""
+    """What a training did. `losses` holds the mean loss of each tenth of it or so, in order.
+
+    `distance` says by what student and teacher were compared, empty without a teacher.
+    """
 
     samples: int = 0
     steps: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    distance: str = ""
 
     @property
     def samples_per_second(self) -> float:
@@ -69,10 +77,12 @@ def fit(
     Raises: TaskError without training data; TrainingError at a loss that is no finite number, after the weights were
     set back to the last good ones; ArtifactError for a damaged checkpoint.
     """
-    if task.train is None:
-        raise TaskError(f"task '{task.name}' has no training data.")
+    for name, limit in (("samples", samples), ("epochs", epochs), ("seconds", seconds)):
+        if limit is not None:
+            positive(name, limit)
+    task = _bound(task, net, teacher)
     if epochs is not None:
-        samples = math.ceil(epochs * sum(rows_of(split(b)[0]) for b in task.train))
+        samples = math.ceil(epochs * sum(rows_of(split(b)[0]) for b in task.training))
     if samples is None and seconds is None:
         raise TrainingError("fit needs a limit: samples, epochs or seconds.")
     loop = _Loop(net, task, teacher, recipe or Recipe(), samples, seconds, seed, memory)
@@ -91,6 +101,34 @@ def fit(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return loop.report
+
+
+def _bound(task: Task, net: Network, teacher: Network | None) -> Task:
+    """Return a task with training data, bound to the network where its batches are not as the network takes them."""
+    _ = task.training
+    original = teacher if isinstance(teacher, Net) else net
+    if task.bound or not isinstance(original, Net) or _is_canonical(task, original):
+        return task
+    made = bind(task, original)
+    if original is net and isinstance(split(next(iter(made.training)))[1], Original):
+        raise TrainingError(f"task '{task.name}' has no training labels: training needs a teacher, which is a Net.")
+    return made
+
+
+def _is_canonical(task: Task, net: Net) -> bool:
+    """Say whether batches are tensors with the batch in dimension 0 already, inputs and targets."""
+    batch = next(iter(task.training), None)
+    if (
+        not isinstance(batch, tuple)
+        or len(batch) != 2
+        or any(port.batch_axis != 0 for port in (*net.inputs, *net.outputs))
+    ):
+        return False
+    inputs = batch[0] if isinstance(batch[0], tuple) else (batch[0],)
+    fitting = len(inputs) == len(net.example) and isinstance(batch[1], Tensor)
+    return fitting and all(
+        isinstance(x, Tensor) and x.dtype == e.dtype for x, e in zip(inputs, net.example, strict=True)
+    )
 
 
 @contextmanager
@@ -121,6 +159,7 @@ class _Loop:
         self.memory = memory if memory is not None and memory.teacher is teacher else None
         self.samples, self.seconds = samples, seconds
         self.bf16 = recipe.bf16()
+        self.kinds: tuple[Kind, ...] = recipe.kinds(task.kinds)
         self.report = FitReport()
         self.taps = Taps(self.module, self.teacher, self._hints(net, teacher), self.report.skipped)
         for module in (self.module, self.teacher):
@@ -223,27 +262,34 @@ class _Loop:
             self.optimizer.step()
         return value
 
-    def loss(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
+    def loss(self, inputs: tuple[Tensor, ...], targets: Tree) -> Tensor:
         """Return the task's loss mixed with the distance to the teacher."""
         share = self.recipe.distillation if self.teacher is not None else 0.0
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
-            outputs: Tensor = self.module(*inputs)
+            outputs = self.module(*inputs)
             if self.teacher is not None:
                 with torch.no_grad():
                     wanted = self._wanted(self.teacher, inputs)
-        loss = self.task.loss(outputs.float(), targets) * (1 - share) if share < 1 else outputs.new_zeros(()).float()
+        outputs = floats(outputs)
+        loss = self.task.loss(outputs, targets) * (1 - share) if share < 1 else torch.zeros(())
         if self.teacher is not None:
-            loss = loss + share * DISTANCES[self.recipe.distance](outputs, wanted, self.recipe.temperature)
+            self._told(wanted, targets)
+            distance = apart(outputs, floats(wanted), self.kinds, self.recipe.distance, self.recipe.temperature)
+            loss = loss + share * distance
             loss = loss + self.recipe.hint_weight * self.taps.distance()
         return loss
 
-    def _wanted(self, teacher: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _told(self, wanted: Tree, targets: Tree) -> None:
+        """Find the kinds of outputs from the teacher's, where the task does not say them; say what is compared how."""
+        if not self.kinds:
+            self.kinds = self.recipe.kinds(kinds_of(floats(wanted), targets))
+        self.report.distance = self.report.distance or self.recipe.comparison(self.kinds)
+
+    def _wanted(self, teacher: nn.Module, inputs: tuple[Tensor, ...]) -> Tree:
         """Return the teacher's outputs, from memory where nothing else of the teacher is needed."""
         if self.memory is None or self.taps.handles:
-            outputs: Tensor = teacher(*inputs)
-            return outputs
-        known: Tensor = self.memory.outputs(inputs, lambda: teacher(*inputs))
-        return known
+            return teacher(*inputs)
+        return self.memory.outputs(inputs, lambda: teacher(*inputs))
 
     def _copy(self) -> dict[str, Tensor]:
         return {k: v.detach().clone() for k, v in self.module.state_dict().items()}

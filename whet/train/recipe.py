@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
+from whet.core.checks import ValueRangeError, positive, share
 from whet.core.errors import unknown
+from whet.core.kinds import DISTANCES as DISTANCES
+from whet.core.kinds import Kind, chosen
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -37,17 +39,8 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 """Schedules give the learning rate's factor for a progress and a warm-up share, both in [0, 1]."""
 
 
-def _divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    rows = student.float().flatten(0, -2) / temperature, teacher.float().flatten(0, -2) / temperature
-    log_p, log_q = (functional.log_softmax(r, -1) for r in rows)
-    return functional.kl_div(log_p, log_q, log_target=True, reduction="batchmean") * temperature**2
-
-
-DISTANCES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "kl": _divergence,
-    "mse": lambda student, teacher, temperature: functional.mse_loss(student.float(), teacher.float()),
-}
 OPTIMIZERS = ("sgd", "adamw")
+HOW_FAR = ("auto", *DISTANCES)
 PRECISIONS = ("auto", "bf16", "f32")
 
 
@@ -55,9 +48,12 @@ PRECISIONS = ("auto", "bf16", "f32")
 class Recipe:
     """How to train.
 
-    The loss is `(1 - distillation) * task loss + distillation * distance(student, teacher)`; the distance `kl` is
-    `T^2 KL(softmax(teacher / T) || softmax(student / T))` over the last dimension (Hinton et al. 2015), `mse` the mean
-    squared difference. Without a teacher the loss is the task's. `hints` names layers whose outputs are pulled to the
+    The loss is `(1 - distillation) * task loss + distillation * distance(student, teacher)`. The distance `auto`
+    follows the kind of each output (`whet.core.kinds`): `kl` for logits and probabilities, `T^2 KL(softmax(teacher / T)
+    || softmax(student / T))` over their class axis (Hinton et al. 2015), `cosine` for embeddings, `mse`, the mean
+    squared difference, for other numbers, and `relative`, that over the teacher's variance, where there are several
+    outputs. `class_axis`, counted with the batch as 0, overrules the axis that was told from task and outputs.
+    Without a teacher the loss is the task's. `hints` names layers whose outputs are pulled to the
     teacher's (Romero et al. 2015, FitNets) by `hint_weight |student - teacher|^2 / |teacher|^2`, which unlike theirs
     does not depend on a layer's scale; `auto` takes three spread over the layers that have one shape in both networks.
     Weight decay spares norms and biases. `precision` auto is bf16 autocast where the CPU computes in bf16.
@@ -71,18 +67,50 @@ class Recipe:
     warmup: float = 0.05
     distillation: float = 0.9
     temperature: float = 4.0
-    distance: str = "kl"
+    distance: str = "auto"
     clip_norm: float = 5.0
     precision: str = "auto"
     hints: tuple[str, ...] | Literal["auto"] = ()
     hint_weight: float = 1.0
+    class_axis: int | None = None
 
     def __post_init__(self) -> None:
         for field, allowed in (
-            ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("distance", DISTANCES), ("precision", PRECISIONS),
+            ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("distance", HOW_FAR), ("precision", PRECISIONS),
         ):  # fmt: skip
             if getattr(self, field) not in allowed:
-                raise unknown(field, getattr(self, field), allowed)
+                raise unknown(field, str(getattr(self, field)), allowed)
+        for name in ("learning_rate", "temperature"):
+            positive(name, getattr(self, name))
+        for name in ("weight_decay", "clip_norm", "hint_weight"):
+            positive(name, getattr(self, name), zero=True)
+        for name in ("momentum", "warmup", "distillation"):
+            share(name, getattr(self, name))
+        if self.warmup == 1 or self.momentum == 1:
+            raise ValueRangeError("warmup and momentum must be below 1.")
+        if self.class_axis == 0:
+            raise ValueRangeError("class_axis 0 is the batch; classes lie in another.")
+        if isinstance(self.hints, str) and self.hints != "auto":
+            raise unknown("hints", self.hints, ("auto",))
+
+    def kinds(self, told: Sequence[Kind]) -> tuple[Kind, ...]:
+        """Return the kinds of outputs by which to compare: those told, with this recipe's class axis."""
+        if self.class_axis is None:
+            return tuple(told)
+        classes = [k.name in ("logits", "probabilities") or self.distance == "kl" for k in told]
+        return tuple(
+            replace(k, class_axis=self.class_axis) if axis else k for k, axis in zip(told, classes, strict=True)
+        )
+
+    def comparison(self, told: Sequence[Kind]) -> str:
+        """Say by which distance each output is compared with the teacher's.
+
+        >>> Recipe().comparison((Kind("logits", 1), Kind("regression")))
+        'kl over axis 1, relative'
+        """
+        kinds = self.kinds(told)
+        pairs = zip(chosen(self.distance, kinds), kinds, strict=True)
+        return ", ".join(f"kl over axis {k.class_axis}" if how == "kl" else str(how or "none") for how, k in pairs)
 
     def bf16(self) -> bool:
         """Say whether to train in bf16 on this machine."""
