@@ -14,12 +14,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import median, median_low
+from statistics import median
 from typing import Annotated, Any
 
 import typer
 
-from whet.core.files import whole, write_text
+from whet.core.files import commit, made_by, whole, write_text
 from whet.hardware.workers import workers
 from whet.search import strategies
 from whet.search.tabular import Table, replay
@@ -29,7 +29,6 @@ RIVAL = "nsga2"
 BLACK = {RIVAL: "-", "random": ":"}
 WORST_DROP = 0.1
 """Decisions that lose more are of no use to anybody."""
-LEFT_OUT = {"cmaes": "one objective only"}
 
 Curves = Mapping[str, Sequence[Sequence[float]]]
 
@@ -43,7 +42,7 @@ class Engine:
     most: int | None = None
 
 
-ENGINES = {name: Engine(name) for name in strategies.STRATEGIES if name not in LEFT_OUT} | {
+ENGINES = {name: Engine(name) for name in strategies.STRATEGIES} | {
     "improvement": Engine("improvement", most=100),
     "bayesian": Engine("bayesian", most=100),
     "gp": Engine("gp", most=60),
@@ -64,29 +63,43 @@ def searched(path: Path, title: str, protocol: Mapping[str, Any], pool: Executor
     count = min(protocol["measurements"], engine.most or protocol["measurements"])
     one = partial(replay, path, engine.strategy, engine.options, measurements=count, worst=protocol["worst_drop"])
     curves, seconds = zip(*pool.map(one, range(seeds)), strict=True)
-    return {"curves": [[round(s, 5) for s in c] for c in curves], "seconds": round(median(seconds), 4)}
+    shares = [[round(s, 5) for s in c] for c in curves]
+    return {"curves": shares, "seconds": round(median(seconds), 4), "commit": commit()}
 
 
 def needed(found: Curves) -> dict[str, float]:
-    """Return after how many measurements half of the seeds hold the rival's median last share, or infinity."""
+    """Return the seeds' median of the measurements after which they hold the rival's median last share, or infinity."""
     goal = median(curve[-1] for curve in found[RIVAL])
     reached = {
         name: [next((i for i, share in enumerate(curve, 1) if share >= goal), float("inf")) for curve in curves]
         for name, curves in found.items()
     }
-    return {name: median_low(counts) for name, counts in reached.items()}
+    return {name: float(median(counts)) for name, counts in reached.items()}
 
 
-def markdown(table: Table, found: Curves, seconds: Mapping[str, float], protocol: Mapping[str, Any]) -> str:
+def made(found: Mapping[str, Any]) -> str:
+    """Return which rows which commit made."""
+    commits = {one.get("commit") for one in found.values()}
+    if len(commits) == 1:
+        return made_by({"commit": commits.pop()})
+    rows = {c: ", ".join(sorted(n for n, one in found.items() if one.get("commit") == c)) for c in commits if c}
+    named = [f"{names}: {made_by({'commit': c}).lower()}" for c, names in sorted(rows.items())]
+    return " ".join(
+        [*named, "The others: made by code that did not write down its commit."] if None in commits else named
+    )
+
+
+def markdown(table: Table, results: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
     """Return the table for people, the thriftiest engine first."""
+    found: Curves = {title: one["curves"] for title, one in results.items()}
     counts, measurements = needed(found), protocol["measurements"]
     looks = [n for n in (10, 20, 40, 80, measurements) if n <= measurements]
     lines = [
         f"### Strategies on {table.about['network']}: {len(table.figures)} decisions, {len(found[RIVAL])} seeds",
         "",
         f"Median share of the table's hypervolume (speed-up above 1, drop below {protocol['worst_drop']:.3f}) after so "
-        f"many measurements, and the measurements to what {RIVAL} holds after {measurements}. The last column is the "
-        "strategy's own computing time.",
+        f"many measurements, and the median of the measurements to what {RIVAL} holds after {measurements}. The last "
+        "column is the strategy's own computing time.",
         "",
         "| strategy | " + " | ".join(map(str, looks)) + f" | to {RIVAL}'s last | ms a proposal |",
         "|---" * (len(looks) + 3) + "|",
@@ -95,8 +108,8 @@ def markdown(table: Table, found: Curves, seconds: Mapping[str, float], protocol
         shares = [median(c[n - 1] for c in found[name]) if n <= len(found[name][0]) else None for n in looks]
         cells = ["" if s is None else f"{s:.3f}" for s in shares]
         reached = "never" if counts[name] == float("inf") else f"{counts[name]:g}"
-        lines.append(f"| {name} | {' | '.join(cells)} | {reached} | {1000 * seconds[name]:.0f} |")
-    return "\n".join([*lines, "", f"Device of the table: {table.about['device']['cpu']}.", ""])
+        lines.append(f"| {name} | {' | '.join(cells)} | {reached} | {1000 * results[name]['seconds']:.0f} |")
+    return "\n".join([*lines, "", f"Device of the table: {table.about['device']['cpu']}. {made(results)}", ""])
 
 
 def picture(table: Table, found: Curves, path: Path) -> None:
@@ -153,16 +166,14 @@ class Comparison:
 
     def write(self) -> None:
         """Write the figures as they are so far."""
-        record = {"about": dict(self.table.about), "protocol": self.protocol, "left_out": LEFT_OUT}
+        record = {"about": dict(self.table.about), "protocol": self.protocol}
         if RIVAL in self.found:
             record["needed"] = {k: None if v == float("inf") else v for k, v in needed(self.curves()).items()}
         write_text(self.stem.with_suffix(".json"), json.dumps({**record, "found": self.found}) + "\n")
 
     def show(self) -> None:
         """Write the table and the picture for people."""
-        seconds = {title: one["seconds"] for title, one in self.found.items()}
-        text = markdown(self.table, self.curves(), seconds, self.protocol)
-        write_text(self.stem.with_suffix(".md"), text)
+        write_text(self.stem.with_suffix(".md"), markdown(self.table, self.found, self.protocol))
         picture(self.table, self.curves(), self.stem.with_suffix(".png"))
 
 

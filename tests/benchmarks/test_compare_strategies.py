@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import point, size
 from whet.search import strategies
 from whet.search.tabular import Table
+from whet.testing.strategies import SPACES
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tables" / "compare.py"
 SPACE = Space([Choice(f"block{i}:keep", (True, False), True) for i in range(6)])
@@ -77,12 +79,41 @@ def test_what_was_searched_is_not_searched_again_unless_the_table_is_another(
 
 
 def test_every_row_names_a_strategy_and_options_that_it_takes(compare: ModuleType) -> None:
+    assert {engine.strategy for engine in compare.ENGINES.values()} == set(strategies.STRATEGIES)
     for engine in compare.ENGINES.values():
-        strategies.get(engine.strategy, SPACE, 0, **engine.options)
+        package = strategies.NEEDS.get(engine.strategy)
+        if package is None or find_spec(package):
+            strategies.get(engine.strategy, SPACES["mixed"], 0, **engine.options)
     with pytest.raises(typer.BadParameter, match="no row 'sensitivty'"):
         compare.main(only=["sensitivty"])
 
 
 def test_a_strategy_that_never_gets_there_needs_infinitely_many(compare: ModuleType) -> None:
     found = {"nsga2": [[0.1, 0.5], [0.3, 0.6]], "quick": [[0.7, 0.7], [0.6, 0.6]], "slow": [[0.1, 0.2], [0.1, 0.3]]}
-    assert compare.needed(found) == {"nsga2": 2, "quick": 1, "slow": float("inf")}
+    assert compare.needed(found) == {"nsga2": float("inf"), "quick": 1, "slow": float("inf")}
+
+
+def test_what_is_needed_is_the_ordinary_median(compare: ModuleType) -> None:
+    """Of an even number of seeds it lies between the two in the middle, and is infinite if one of them is."""
+    curves = [[0.1] * (n - 1) + [0.6] * (5 - n) for n in (1, 2, 3, 4)]
+    found = {"nsga2": [[0.5] * 4] * 4, "even": curves, "odd": curves[:3], "half": [*curves[:2], [0.1] * 4, [0.1] * 4]}
+    assert compare.needed(found) == {"nsga2": 1, "even": 2.5, "odd": 2, "half": float("inf")}
+
+
+def test_a_table_says_which_commit_made_which_rows(compare: ModuleType) -> None:
+    assert compare.made({"a": {"commit": "1"}, "b": {"commit": "1"}}) == "Made by commit 1."
+    assert compare.made({"a": {}}) == "Made by code that did not write down its commit."
+    mixed = compare.made({"a": {"commit": "1"}, "b": {}, "c": {"commit": "1"}, "d": {"commit": "2"}})
+    assert (
+        mixed
+        == "a, c: made by commit 1. d: made by commit 2. The others: made by code that did not write down its commit."
+    )
+
+
+@pytest.mark.parametrize("network", ["digits_cnn", "resnet20"])
+def test_the_committed_pages_are_made_of_their_figures(compare: ModuleType, network: str) -> None:
+    results = SCRIPT.parents[1] / "results"
+    comparison = compare.Comparison(SCRIPT.parent / f"{network}.json.gz", results, seeds=10, measurements=200)
+    assert comparison.found
+    page = (results / f"strategies-{network}.md").read_text(encoding="utf-8")
+    assert page == compare.markdown(comparison.table, comparison.found, comparison.protocol)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 import whet
 from whet.cli_bench import bench
+from whet.core.files import commit, made_by, write_result
 from whet.flow import techniques
 
 TWO = tuple(row for row in techniques.ROWS if row.title in ("int8 alone", "original, trained on"))
@@ -58,6 +60,29 @@ def test_the_elastic_suite_differs_in_how_candidates_train(
         (False, techniques.ALL, "each-candidate-alone"), (True, techniques.ALL, "all-at-once")
     ]  # fmt: skip
     assert (tmp_path / "elastic-digits-digits_cnn.md").exists()
+
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+COMMITTED = [path for suite in ("techniques", "elastic") for path in sorted(RESULTS.glob(f"{suite}-*.json"))]
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_the_page_of_a_committed_result_is_made_of_its_figures(path: Path) -> None:
+    """Also of those that were made before there were hypervolumes, and before tables named their commit."""
+    table = json.loads(path.read_text(encoding="utf-8"))
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert text == techniques.markdown(table)
+    assert text.rstrip().endswith(made_by(table))
+    header, rule = (text.splitlines()[i].count("|") for i in (4, 5))
+    assert header == rule == text.splitlines()[6].count("|")
+
+
+def test_a_result_names_the_commit_that_made_it(tmp_path: Path) -> None:
+    write_result(tmp_path / "made", {"figure": 1}, "text\n")
+    found = json.loads((tmp_path / "made.json").read_text())
+    assert found == {"commit": commit(), "figure": 1}
+    assert re.fullmatch(r"[0-9a-f]{12}( and changes)?|whet [\w.]+", found["commit"])
+    assert made_by(found) == f"Made by commit {commit()}."
 
 
 @pytest.mark.parametrize("suite", ["techniques", "elastic"])

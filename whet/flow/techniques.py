@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.core.files import write_result
+from whet.core.files import commit, made_by, write_result
 from whet.core.front import hypervolume
 from whet.core.net import Net
 from whet.core.run import Progress
@@ -61,7 +61,8 @@ def run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, out=folder, passes=row.passes,
             elastic=row.elastic, recipe=bundle.recipe, progress=partial(_in_row, progress, row.title),
         )  # fmt: skip
-    table = compare(net, bundle.task.name, fronts, target, max_drop) | {"budget_seconds": seconds(budget)}
+    table = compare(net, bundle.task.name, fronts, target, max_drop)
+    table |= {"budget_seconds": seconds(budget), "commit": commit()}
     write_result(results / f"{suite}-{bundle.task.name}-{net.name}", table, markdown(table))
     return table
 
@@ -119,7 +120,8 @@ def compare(
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """Return the table for people."""
+    """Return the table for people; one that was made before hypervolumes were has no column of them."""
+    areas = any("hypervolume" in r for r in table["rows"])
     lines = [
         f"### {table['network']} on {table['task']}: {table['budget_seconds']:.0f} s a row, "
         f"at most {table['max_drop']} worse",
@@ -128,19 +130,19 @@ def markdown(table: dict[str, Any]) -> str:
         f"{table['reference_val']:.4f} on validation, {table['reference_test']:.4f} on test data.",
         "",
         f"| row | speed-up over the bar (quartiles) | {table['metric']} val | {table['metric']} test "
-        "| bytes | setting | limit | hypervolume |",
-        "|---|---|---|---|---|---|---|---|",
+        "| bytes | setting | limit |" + " hypervolume |" * areas,
+        "|---|---|---|---|---|---|---|" + "---|" * areas,
     ]
     for r in table["rows"]:
         if r["speedup"] is None:
-            lines.append(f"| {r['row']} | nothing finished in the budget | | | | | missed | 0 |")
+            lines.append(f"| {r['row']} | nothing finished in the budget | | | | | missed |" + " 0 |" * areas)
             continue
         test = "" if r["test"] is None else f"{r['test']:.4f}"
         lines.append(
             f"| {r['row']} | x{r['speedup']:.2f} ({r['speedup_low']:.2f}-{r['speedup_high']:.2f}) | {r['val']:.4f} "
-            f"| {test} | {r['size_bytes']:,} | {r['setting']} | {'met' if r['met'] else 'missed'} "
-            f"| {r['hypervolume']:.4f} |"
+            f"| {test} | {r['size_bytes']:,} | {r['setting']} | {'met' if r['met'] else 'missed'} |"
+            + (f" {r['hypervolume']:.4f} |" if areas else "")
         )
     device = table["device"]
-    lines += ["", f"Device: {device.get('cpu', device)}. Protocol: {table['protocol']}.", ""]
+    lines += ["", f"Device: {device.get('cpu', device)}. Protocol: {table['protocol']}. {made_by(table)}", ""]
     return "\n".join(lines)
