@@ -102,7 +102,7 @@ def measure(
 @app.command()
 def report(folder: Path) -> None:
     """Write the report of a study again and print where it is."""
-    from whet.flow.deliver import rewrite_report
+    from whet.flow.reporting import rewrite_report
 
     print(rewrite_report(folder))
 

@@ -45,7 +45,7 @@ def run(digits: tuple[whet.Net, Any], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_front_holds_files_verified_in_their_runtime(run: DeliveredFront) -> None:
-    assert run.met and run.members
+    assert run.members
     fastest = run.fastest()
     assert fastest is not None and fastest.speedup == max(m.speedup for m in run.members)
     for rank, member in enumerate(run.members):
@@ -56,7 +56,8 @@ def test_front_holds_files_verified_in_their_runtime(run: DeliveredFront) -> Non
         assert 0.8 < figures["accuracy_test"]["value"] <= 1.0
         assert all({"value", "unit", "protocol", "device", "how"} == set(f) for f in figures.values())
     assert run.report.stat().st_size > 1_000_000
-    assert "faster than the best uncompressed" in run.conclusion or "Nothing beat" in run.conclusion
+    assert fastest.speedup >= 1.0 and run.met == any(m.speedup_low > 1 for m in run.members if m.number >= 0)
+    assert ("faster than the best uncompressed" in run.conclusion) == run.met
 
 
 def test_a_member_is_saved_whole_and_a_changed_file_is_refused(run: DeliveredFront, tmp_path: Path) -> None:
@@ -101,7 +102,8 @@ def test_ctrl_c_delivers_the_front_so_far(
 
     monkeypatch.setattr(Explore, "probe", interrupt)
     front = optimize(net, bundle.task, max_drop="3%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
-    assert [m.decision for m in front.members] == [{"network:int8": "all"}]
+    assert all(m.decision in ({"network:int8": "all"}, {}) for m in front.members)
+    assert [json.loads(t[2]) for t in trials_of(tmp_path / "r")] == [{"network:int8": "all"}]
     assert read_manifest(tmp_path / "r" / "front" / "0")["network"] == "digits_cnn"
 
 
@@ -113,9 +115,9 @@ def test_a_limit_that_nobody_meets_shows_the_nearest(
     monkeypatch.setattr(Finals, "run", lambda self: None)
     worse = whet.Task(**{**vars(bundle.task), "metric": _Falling()})
     front = optimize(net, worse, max_drop="1%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
-    assert not front.met and not front.members and front.fastest() is None
+    assert not front.met and [m.number for m in front.members] == [-1]
     assert front.nearest is not None and front.nearest.drop > 0.01
-    assert "No candidate stayed within a drop of 0.01" in front.conclusion
+    assert "No candidate stayed within a drop of 1%" in front.conclusion
 
 
 class _Falling:
@@ -161,7 +163,7 @@ def test_int8_alone_within_the_limit_ends_the_search_long_before_its_budget(
     start = time.monotonic()
     front = optimize(net, bundle.task, max_drop="5%", budget="1h", out=tmp_path / "r", passes=("quantize",))
     assert time.monotonic() - start < 120
-    assert front.met and all(m.decision == {"network:int8": "all"} for m in front.members)
+    assert all(m.decision in ({"network:int8": "all"}, {}) for m in front.members)
 
 
 def trials_of(out: Path, config: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:

@@ -19,8 +19,10 @@ from whet.core.errors import StudyError
 from whet.core.folder import DATABASE
 from whet.core.space import Decision, Space
 
-Stage = Literal["probe", "predicted", "untrained", "short", "full"]
+Stage = Literal["probe", "predicted", "short", "full", "failed"]
 STUDY_NAME = "whet"
+STATES = {"failed": TrialState.FAIL, "predicted": TrialState.PRUNED}
+"""The stages that are no measurements, and what they are to Optuna: its Pareto front takes none of these."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class Trial:
     `quality` is the task's metric on validation data, `drop` the loss against the reference in the unit of the
     limit, `speedup` the measured ratio to the best uncompressed setting (`speedup_low`, `speedup_high` its
     quartiles). `simulated` says that the quality was computed in torch and not in the runtime. `state` names
-    the file with the trained weights, relative to the study's folder; `parent` the trial it continues.
+    the file with the trained weights, relative to the study's folder; `parent` the trial it continues. A trial of the
+    stage `predicted` has a forecast for its speed-up; one of the stage `failed` has no figures, the reason in `note`
+    and in `attempted` what stage it would have been.
     """
 
     number: int
@@ -52,6 +56,7 @@ class Trial:
     changed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    attempted: str = ""
     spent_seconds: float = 0.0
     device: str = ""
     protocol: str = ""
@@ -139,10 +144,10 @@ class Study:
         try:
             self._study.add_trial(
                 create_trial(
-                    state=TrialState.COMPLETE,
+                    state=STATES.get(trial.stage, TrialState.COMPLETE),
                     params=params,
                     distributions=distributions,
-                    values=[trial.speedup, trial.drop],
+                    values=None if trial.stage in STATES else [trial.speedup, trial.drop],
                     user_attrs={"trial": json.dumps(trial.to_dict()), "stage": trial.stage},
                 )
             )

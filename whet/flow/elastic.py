@@ -296,5 +296,6 @@ class ElasticExplore(Explore):
             if trial.number in verified or left < self.file_seconds:
                 continue
             self.say(f"verifying sub-network {trial.number}")
-            result: Any = replace(self.bench.structure(trial.decision), net=self.bench.rebuild(trial))
-            self.verify(result, trial.decision, trial.samples, trial.number)
+            with self.bench.attempt("full", trial.decision, trial.number):
+                result: Any = replace(self.bench.structure(trial.decision), net=self.bench.rebuild(trial))
+                self.verify(result, trial.decision, trial.samples, trial.number)

@@ -87,10 +87,12 @@ class Explore(Stage):
         """
         enough = math.inf if self.job.max_drop is None else NOISE * self.job.max_drop
         for way in self.ways():
-            if any(t.decision == way or t.drop <= enough for t in self.untouched()):
+            failed = any(t.decision == way for t in self.failures("full"))
+            if failed or any(t.decision == way or t.drop <= enough for t in self.untouched()):
                 continue
             self.say("int8 without training")
-            self.verify(self.bench.finish(self.job.net, way), way, 0, None)
+            with self.bench.attempt("full", way):
+                self.verify(self.bench.finish(self.job.net, way), way, 0, None)
 
     # -- stage 1: one choice at a time ---------------------------------------------------------------------------
 
@@ -99,7 +101,7 @@ class Explore(Stage):
 
         Where the budget is short of that, some of each kind.
         """
-        done = {t.decision for t in self.of_stage("probe")}
+        done = {t.decision for t in self.of_stage("probe", "predicted") + self.failures("probe")}
         allowed = self.plan.probe_share * self.job.budget_seconds
         step = self.bench.cost("save", 3.0) + self.bench.cost("race", 1.0)
         timed = len(self.space) * step < allowed
@@ -107,9 +109,12 @@ class Explore(Stage):
         for choice in probing_order(self.space):
             value = self._probe_value(choice.values, choice.identity)
             decision = self.space.canonical(Decision({choice.name: value}))
+            if self.hopeless():
+                break
             if decision not in done and len(decision) and self.run_.budget.spent_seconds < until:
                 self.say(f"probing {choice.name} = {value}")
-                self._probe(decision, timed)
+                with self.bench.attempt("probe", decision):
+                    self._probe(decision, timed)
         self.inform(self.strategy)
 
     def inform(self, strategy: Strategy) -> None:
@@ -129,7 +134,7 @@ class Explore(Stage):
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
         quality = self.bench.quick_quality(self.bench.recalibrated(result.net))
         self.bench.record(
-            "probe",
+            "probe" if timed else "predicted",
             decision,
             quality,
             reference=self.bench.quick_reference(),
@@ -151,7 +156,7 @@ class Explore(Stage):
 
         latency: dict[str, float] = {}
         damage: dict[str, float] = {}
-        for trial in self.of_stage("probe"):
+        for trial in self.of_stage("probe", "predicted"):
             name, value = next(iter(trial.decision.items()))
             choice = self.space.choices[name]
             step = max(distance(choice, value), 1e-6)
@@ -172,11 +177,13 @@ class Explore(Stage):
         observed = self.of_stage("short")
         for trial in observed:
             self._tell(trial)
+        failed = self.failures("short")
+        self.strategy.tell(Observation(self._structural(t.decision)) for t in failed)
         least = min(EXPLORED_SECONDS, self.plan.explore_until * self.run_.budget.left_seconds)
         until = max(self.explore_until(), self.run_.budget.spent_seconds + least)
         until = min(until, self.job.budget_seconds - self.reserve_seconds)
-        count = len(observed)
-        while count < self.most_candidates() and self.one_more(until):
+        count = len(observed) + len(failed)
+        while count < self.most_candidates() and not self.hopeless() and self.one_more(until):
             count += 1
 
     def most_candidates(self) -> float:
@@ -191,8 +198,18 @@ class Explore(Stage):
         if asked and not len(asked[0]):  # the untouched network has been tried already
             asked = self.strategy.ask(1)
         if asked:
-            self._tell(self.short(asked[0], short))
+            self._try(asked[0], short)
         return bool(asked)
+
+    def _try(self, decision: Decision, seconds: float) -> None:
+        """Train a candidate briefly and tell the strategy what came of it, also where it failed."""
+        with self.bench.attempt("short", decision):
+            self._tell(self.short(decision, seconds))
+            return
+        self.strategy.tell([Observation(self._structural(decision))])
+
+    def _structural(self, decision: Decision) -> Decision:
+        return Decision({n: v for n, v in decision.items() if n in self.space.choices})
 
     def aim(self, drop: float, base: Decision | None = None) -> bool:
         """Have the strategy propose candidates whose drop is about `drop`, or which do such damage beyond `base`.
@@ -219,11 +236,11 @@ class Explore(Stage):
 
     def _tell(self, trial: Trial) -> None:
         """Tell the strategy what a short training found; the drop as it would be without what was inherited."""
-        structural = Decision({n: v for n, v in trial.decision.items() if n in self.space.choices})
         excess = max(0.0, trial.drop - 4 * self.job.max_drop) if self.job.max_drop is not None else 0.0
         own = max(trial.samples - self.samples_of(trial.parent), 1)
         drop = trial.drop * (self.fresh_samples(trial) / own) ** POWER if trial.samples else trial.drop
-        self.strategy.tell([Observation(structural, (trial.speedup / self.base_speedup, drop), excess)])
+        values = trial.speedup / self.base_speedup, drop
+        self.strategy.tell([Observation(self._structural(trial.decision), values, excess)])
 
     @property
     def base_speedup(self) -> float:

@@ -59,7 +59,8 @@ class Finals(Stage):
             share = self._share(rounds)
             due = self._due(rounds, share * self.settling if self.settling else 0.0)
             if due is not None and self._left_after(1) >= 0:
-                self.finish(due, share * (self.settling or self.plan.quantized_share))
+                with self.bench.attempt("full", due.decision.merge(self.finisher_decision()), due.number):
+                    self.finish(due, share * (self.settling or self.plan.quantized_share))
                 continue
             if share < LEAST_SECONDS or not rounds:
                 break
@@ -71,7 +72,8 @@ class Finals(Stage):
             if candidate is None:
                 planned = len(self._earnest())
                 continue
-            self.full(candidate, share)
+            with self.bench.attempt("full", candidate.decision, candidate.number):
+                self.full(candidate, share)
 
     def _exhausted(self) -> bool:
         """Say whether nothing in the space can be faster: only the finishers are searched, and met the limit untrained.
@@ -126,7 +128,8 @@ class Finals(Stage):
         """Return the trained structure that is to be finished now, in `seconds`, if there is one."""
         if not self.finishers:
             return None
-        waiting = [t for t in self._trained() if not self._finishing_of(t)]
+        failed = {t.parent for t in self.failures("full") if self.is_finished(t)}
+        waiting = [t for t in self._trained() if not self._finishing_of(t) and t.number not in failed]
         limit = self.job.max_drop
         if limit is None:
             return max(waiting, key=self._forecast_speedup, default=None)
@@ -151,6 +154,11 @@ class Finals(Stage):
         """Return those of them that had a training of their own, which one verified as it was explored had not."""
         return [t for t in self._trained() if t.samples > self.samples_of(t.parent)]
 
+    def _gone_on_with(self) -> set[int | None]:
+        """Return the numbers of the candidates that were trained on in earnest, or failed when they were."""
+        failed = (t for t in self.failures("full") if not self.is_finished(t))
+        return {t.parent for t in [*self._trained(), *failed]}
+
     def _finishing_of(self, trial: Trial) -> Trial | None:
         found = [t for t in self.of_stage("full") if t.parent == trial.number and self.is_finished(t)]
         return min(found, key=lambda t: t.drop, default=None)
@@ -164,7 +172,7 @@ class Finals(Stage):
         """
         explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
         trained = self._trained()
-        continued = {t.parent for t in trained}
+        continued = self._gone_on_with()
         missed = [t for t in map(self._worse, trained) if not self.bench.feasible(t)]
         waiting = [t for t in explored + missed if t.number not in continued]
         if not waiting:
@@ -204,7 +212,8 @@ class Finals(Stage):
         No more than `MORE` come between two full trainings.
         """
         fulls = [t.number for t in self.of_stage("full")]
-        shorts = [t for t in self.of_stage("short") if t.number > max(fulls, default=-1)]
+        tried = self.of_stage("short") + self.failures("short")
+        shorts = [t for t in tried if t.number > max(fulls, default=-1)]
         limit = self.job.max_drop
         if limit is None or self.job.trials is not None or not len(self.space) or len(shorts) >= MORE:
             return False
@@ -223,9 +232,10 @@ class Finals(Stage):
         if limit is None or base is None or self.job.trials is not None:
             return False
         wider = [t for t in self.of_stage("short") if base.decision.items() <= t.decision.items()]
-        continued = {t.parent for t in self._trained()}
+        continued = self._gone_on_with()
         waiting = [t for t in wider if t.number not in continued]
-        tried = sum(t.number > base.number for t in wider)
+        failed = [t for t in self.failures("short") if base.decision.items() <= t.decision.items()]
+        tried = sum(t.number > base.number for t in wider + failed)
         if tried >= GROWN or len(base.decision) == len(self.space) or self._promises(waiting, limit, seconds):
             return False
         left = max(self._left(base, seconds), 0.0) / SPARE

@@ -14,7 +14,7 @@ from whet.verify.manifest import check_files
 
 @dataclass(frozen=True)
 class Member:
-    """One delivered file with what was measured from it.
+    """One delivered file with what was measured from it; the uncompressed network has the number -1.
 
     `path` is relative to the study's folder; `delivered` is the folder of the copy with its manifest, empty for a
     candidate that broke the limit.
@@ -34,8 +34,8 @@ class Member:
     latency_ms: float
     size_bytes: int
     top1_agreement: float | None
-    max_abs_difference: float
-    relative_difference: float
+    max_abs_difference: float | None
+    relative_difference: float | None
     samples: int
     protocol: str
     delivered: str = ""
@@ -60,7 +60,12 @@ class Member:
 
 @dataclass(frozen=True)
 class DeliveredFront:
-    """The non-dominated files within the limits; `nearest` is the closest candidate when there is none."""
+    """The non-dominated files within the limits; `nearest` is the closest candidate when none of them is within.
+
+    The uncompressed network in its fastest setting, the bar, is a candidate like any other, so there always is a file.
+    `met` says that one within the limits is measurably faster than it. What an interrupted delivery did not come to
+    measure is None.
+    """
 
     folder: Path
     members: tuple[Member, ...]
@@ -69,14 +74,14 @@ class DeliveredFront:
     bar_artifact: Artifact
     metric: str
     reference: float
-    reference_test: float
+    reference_test: float | None
     conclusion: str
     report: Path
     met: bool
     extra: dict[str, Any] = field(default_factory=dict)
 
     def fastest(self) -> Member | None:
-        """Return the fastest file within the limits, or None."""
+        """Return the fastest file within the limits: the uncompressed network where nothing beats it."""
         return max(self.members, key=lambda m: m.speedup, default=None)
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,10 +19,10 @@ class Job:
     """What to optimize, by what, within which limits.
 
     `passes` change the structure and are searched; `finishers` (int8) need no training of their own and are tried
-    on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`. `trials` ends
-    the exploration after so many candidates; without it the budget alone does. `elastic` trains all candidates at
-    once before that, in place of one by one. `skipped` says of layers of `net` why they were left as they came.
-    `identity` tells other weights, data or code apart (`whet.flow.identity`).
+    on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`, `limit` the same as
+    it was given. `trials` ends the exploration after so many candidates; without it the budget alone does. `elastic`
+    trains all candidates at once before that, in place of one by one. `skipped` says of layers of `net` why they were
+    left as they came. `identity` tells other weights, data or code apart (`whet.flow.identity`).
     """
 
     net: Net
@@ -33,6 +33,7 @@ class Job:
     budget_seconds: float
     out: Path
     max_drop: float | None = None
+    limit: str | float | None = None
     trials: int | None = None
     strategy: str = "tpe"
     seed: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,13 @@ from whet.core.folder import DATABASE, Folder
 from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Budget, Progress, Run
+from whet.core.space import Decision
 from whet.core.study import Study
 from whet.core.task import Task, split
 from whet.flow.deliver import deliver
 from whet.flow.elastic import ElasticExplore, checkpoints, frozen
 from whet.flow.explore import Explore
+from whet.flow.failures import is_disk_full
 from whet.flow.finals import Finals
 from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
@@ -83,7 +84,7 @@ def optimize(
     from whet.train.recipe import Recipe
 
     check_words(target, max_drop, budget, strategy, passes)
-    task = bind(task, net)
+    about, task = identity(net, task), bind(task, net)
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
     named = [(p, load(p)) for p in passes]
@@ -101,6 +102,7 @@ def optimize(
             budget_seconds=seconds(budget) if epochs is None else math.inf,
             out=Path(out),
             max_drop=fraction(max_drop),
+            limit=max_drop,
             trials=trials,
             strategy=strategy,
             seed=seed,
@@ -108,7 +110,7 @@ def optimize(
             command=command or " ".join(sys.argv),
             epochs=epochs,
             elastic=elastic,
-            identity=identity(net, task),
+            identity=about,
         )
         if restart:
             folder.clear()
@@ -179,8 +181,9 @@ def _search(bench: Workbench, plan: Plan) -> None:
         bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
         bench.prepare()
         explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)
-        explorer.run()
-        Finals(bench, plan, explorer).run()
+        for stage in (explorer, Finals(bench, plan, explorer)):
+            with bench.attempt("search", Decision()):  # whatever fails, what was verified until then is delivered
+                stage.run()
     except KeyboardInterrupt:
         best = bench.best_line()
         bench.run.progress({"stage": "interrupted", "best": best, "seconds_left": bench.run.budget.left_seconds})
@@ -193,22 +196,11 @@ def _full_disk_is_said(out: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_disk_full(error):
+        if not is_disk_full(error):
             raise
         raise StudyError(
             f"the disk of '{out}' is full. What was finished is safe in it: make room, and the same command goes on."
         ) from error
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Say whether an error, or one that it came from, is that of a full disk; libraries word it differently."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(words in str(error) for words in ("os error 28", "No space left on device", "disk is full")):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def load(item: str | Pass) -> Any:

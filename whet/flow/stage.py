@@ -10,6 +10,7 @@ from whet.core.passes import Pass
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.core.target import Artifact
+from whet.flow.failures import IN_A_ROW
 from whet.flow.forecast import mixed_samples
 from whet.flow.workbench import Workbench
 
@@ -88,6 +89,15 @@ class Stage:
 
     def of_stage(self, *stages: str) -> list[Trial]:
         return [t for t in self.study.trials if t.stage in stages]
+
+    def failures(self, attempted: str) -> list[Trial]:
+        """Return the trials that failed before they became one of a stage."""
+        return [t for t in self.of_stage("failed") if t.attempted == attempted]
+
+    def hopeless(self) -> bool:
+        """Say whether candidates fail one after the other, so that there is no sense in trying more."""
+        last = self.study.trials[-IN_A_ROW:]
+        return len(last) == IN_A_ROW and all(t.stage == "failed" for t in last)
 
     @property
     def reserve_seconds(self) -> float:

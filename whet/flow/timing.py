@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,12 +41,14 @@ class Timing:
         latency of the uncompressed network's fastest setting / latency of the candidate's fastest setting.
 
     `latencies_ms` are those of the uncompressed network `original` by `setting_name`; the promising settings are the
-    target's fastest three. The final race compares each with its best, whatever the count.
+    target's fastest three. `bars` names the settings in which the uncompressed network is a rival, by default all. The
+    final race compares each with its best, whatever the count.
     """
 
     def __init__(
-        self, target: Target, net: Net, original: Path, latencies_ms: Mapping[str, float], unfit: dict[str, str]
-    ) -> None:
+        self, target: Target, net: Net, original: Path, latencies_ms: Mapping[str, float], unfit: dict[str, str],
+        bars: Collection[str] | None = None,
+    ) -> None:  # fmt: skip
         self.target, self.original, self.unfit = target, original, unfit
         self.inputs = inputs_of(net)
         legal = {setting_name(s): s for s in target.all_settings()}
@@ -57,7 +59,7 @@ class Timing:
         self.bars: dict[int, Settings] = {}
         for name in ranked:
             threads = every[name]["threads"] if name in every else 0
-            if threads in counts:
+            if threads in counts and (bars is None or name in bars):
                 self.bars.setdefault(threads, every[name])
 
     def __call__(self, files: Mapping[str, Path], seconds: float) -> Timed:

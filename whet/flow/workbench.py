@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +24,13 @@ from whet.core.space import Decision
 from whet.core.study import Stage, Study, Trial
 from whet.core.target import Artifact
 from whet.core.task import predict, split
+from whet.flow.failures import Attempt, reason
 from whet.flow.job import Job
+from whet.flow.original import Original, kind, scored, settings_by_name
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
-from whet.hardware.targets import baselines, every_setting, setting_name
+from whet.hardware.targets import Settings, baselines, setting_name
 from whet.search.predictors.operations import total_operations
 from whet.train.fit import FitReport, channels_last
 from whet.train.recalibrate import recalibrate
@@ -50,18 +54,21 @@ Training = Literal["short", "full", "finish"]
 class Workbench:
     """The tools of one optimization; all that they find out goes into `study`.
 
-    `bar` is the name of the fastest setting of the uncompressed network in any runtime, `reference` its quality on
-    the validation data in f32. Speed-ups are those of `Timing`, measured interleaved with the uncompressed network.
+    `bars` are the settings of the uncompressed network that candidates have to beat, `bar` is the name of the fastest,
+    `reference` its quality on the validation data, in f32 where that runs. Speed-ups are those of `Timing`, measured
+    interleaved with the uncompressed network.
     """
 
     def __init__(self, job: Job, study: Study, run: Run, folder: Folder) -> None:
         self.job, self.study, self.run, self.folder = job, study, run, folder
         self.device = fingerprint()
         self.seconds: dict[str, list[float]] = {}
-        self.original: Path = job.out / "uncompressed" / "model.onnx"
+        self.original: Original
+        self.bars: list[Settings] = []
         self.bar: str = ""
         self.reference: float = 0.0
         self.unfit: dict[str, str] = {}
+        self.notes: list[str] = []
         self.timing: Timing
         self._times: dict[tuple[str, Decision | None], dict[str, Any]] = {}
 
@@ -81,39 +88,40 @@ class Workbench:
 
     def prepare(self) -> None:
         """Write, time and score the uncompressed network in every setting of any runtime."""
+        path = self.job.out / "uncompressed" / "model.onnx"
         memo = self.study.recall("prepared")
-        if memo is None or not self.original.exists():
-            self.claim_model(self.original.parent)
+        if memo is not None and path.exists():
+            self.original = Original(path, **memo)
+        else:
+            self.claim_model(path.parent)
             seconds = min(BASELINE_SECONDS, BASELINE_SHARE * self.job.budget_seconds)
-            bar = baselines(self.job.net, self.job.target, self.original.parent, seconds=seconds)
-            self.original = bar.artifact.path
-            memo = {
-                "bar": bar.best,
-                "latency_ms": {n: x.latency_ms for n, x in bar.latencies.items()},
-                "unfit": bar.unfit,
-                "reference": self.score_file(self.reference_artifact, self.job.task.val),
-                "bar_quality": self.score_file(bar.artifact, self.job.task.val),
-                "device": self.device.to_dict(),
-            }
-            self.study.remember("prepared", memo)
-        self.bar, self.reference, self.unfit = memo["bar"], memo["reference"], memo["unfit"]
-        self.timing = Timing(self.job.target, self.job.net, self.original, memo["latency_ms"], self.unfit)
+            with self.clock("baselines"):
+                found = baselines(self.job.net, self.job.target, path.parent, seconds=seconds)
+            times = {name: latency.latency_ms for name, latency in found.latencies.items()}
+            self.original = scored(
+                path, self.job.target, times, found.unfit, lambda artifact: self.score_file(artifact, self.job.task.val)
+            )
+            self.study.remember("prepared", self.original.to_dict())
+        self.reference, self.unfit = self.original.quality, dict(self.original.unfit)
+        self.bars = self.original.bars(self.job.target, self.drop, self.job.max_drop)
+        names = [setting_name(s) for s in self.bars]
+        self.bar = min(names, key=self.original.latency_ms.__getitem__)
+        times = self.original.latency_ms
+        self.timing = Timing(self.job.target, self.job.net, self.original.path, times, self.unfit, names)
 
-    def _all_settings(self) -> dict[str, dict[str, Any]]:
-        return {setting_name(s): s for s in every_setting()}
-
-    def _reference_setting(self) -> dict[str, Any]:
-        return next(s for s in every_setting() if s["precision"] == "f32")
+    def drop(self, quality: float) -> float:
+        """Return by how much a quality on the validation data is worse than the original's, in the limit's unit."""
+        return self.job.task.loss_of_quality(quality, self.reference)
 
     @property
     def bar_artifact(self) -> Artifact:
         """The uncompressed network in its fastest setting."""
-        return Artifact(self.original, self._all_settings()[self.bar])
+        return self.original.artifact(settings_by_name()[self.bar])
 
     @property
     def reference_artifact(self) -> Artifact:
-        """The uncompressed network in f32: what quality is held against."""
-        return Artifact(self.original, self._reference_setting())
+        """The uncompressed network in f32, where that runs: what quality is held against."""
+        return self.original.artifact(next(s for s in self.bars if kind(s) == self.original.reference))
 
     # -- building and training -----------------------------------------------------------------------------------
 
@@ -289,6 +297,31 @@ class Workbench:
             {"stage": stage, "trial": number, "best": self.best_line(), "seconds_left": self.run.budget.left_seconds}
         )
         return trial
+
+    def attempt(self, stage: str, decision: Decision, parent: int | None = None) -> Attempt:
+        """Return a context in which a candidate may fail: that becomes a failed trial, and the search goes on.
+
+        The traceback goes into `.whet/failures.log`.
+        """
+        return Attempt(partial(self._failed, stage, decision, parent))
+
+    def _failed(self, stage: str, decision: Decision, parent: int | None, error: Exception) -> None:
+        trial = Trial(
+            self.study.next_number, "failed", decision, quality=math.nan, drop=math.nan, speedup=math.nan,
+            parent=parent, note=reason(error), attempted=stage, spent_seconds=self.run.budget.spent_seconds,
+            device=self.device.id,
+        )  # fmt: skip
+        self.study.add(trial)
+        with (self.folder.own / "failures.log").open("a", encoding="utf-8") as log:
+            log.write(f"trial {trial.number}: {decision!r}\n{''.join(traceback.format_exception(error))}\n")
+        left = self.run.budget.left_seconds
+        self.run.progress({"stage": f"trial {trial.number} failed: {trial.note}", "seconds_left": left})
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the conclusion and the report, once."""
+        sentence = f"{text[:1].upper()}{text[1:].rstrip('.')}."
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def feasible(self, trial: Trial) -> bool:
         return self.job.max_drop is None or trial.drop <= self.job.max_drop

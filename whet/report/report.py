@@ -45,6 +45,7 @@ class ReportData:
     budget_seconds: float
     spent_seconds: float
     versions: dict[str, str] = field(default_factory=dict)
+    outside: dict[str, str] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
 
 

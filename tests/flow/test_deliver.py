@@ -1,0 +1,151 @@
+"""What is delivered: nothing that loses against the uncompressed network, whatever else happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from quick import Falling, latency, search, untimed
+
+from whet.core.errors import TargetError, TaskError
+from whet.core.space import Decision
+from whet.core.study import Trial
+from whet.flow import deliver
+from whet.flow.deliver import Delivery, on_the_front
+from whet.flow.original import Original, scored
+from whet.report.report import ReportData
+from whet.verify.manifest import check_files
+
+
+@pytest.mark.parametrize(
+    ("ratio", "spread", "drop", "stays"),
+    [
+        (0.92, 0.01, 0.005, False),  # slower and worse
+        (0.92, 0.01, 0.001, False),  # slower and as good
+        (0.92, 0.01, -0.01, True),  # slower, but better
+        (1.01, 0.02, 0.005, False),  # no faster than the noise, and worse
+        (1.01, 0.02, -0.01, True),
+        (1.30, 0.02, 0.005, True),
+    ],
+)
+def test_what_loses_against_the_uncompressed_network_is_not_on_the_front(
+    ratio: float, spread: float, drop: float, stays: bool
+) -> None:
+    trial = Trial(4, "full", Decision({"a": 1}), quality=0.9, drop=drop, speedup=2.0)
+    assert on_the_front([trial], {"4": latency("4", ratio, spread)}, 0.001) == [trial][: int(stays)]
+
+
+def test_where_everything_is_slower_the_uncompressed_network_is_delivered(tmp_path: Path) -> None:
+    with untimed(speedup=0.7):
+        front = search(tmp_path / "r", passes=("quantize",))
+    best = front.fastest()
+    assert best is not None and (best.number, best.speedup, best.decision) == (-1, 1.0, {})
+    assert [m.number for m in front.members] == [-1] and not front.met
+    assert front.conclusion.startswith("Nothing helps")
+    saved = best.save(tmp_path / "model")
+    manifest = check_files(saved.parent)
+    assert manifest["uncompressed"] and manifest["figures"]["speedup"]["value"] == 1.0
+    assert saved.read_bytes() == (tmp_path / "r/uncompressed/model.onnx").read_bytes()
+
+
+def test_a_faster_file_comes_first_and_the_original_stays_if_it_is_better(tmp_path: Path) -> None:
+    with untimed():
+        front = search(tmp_path / "r", Falling(0.1), passes=("quantize",))
+    assert front.met and front.members[0].number >= 0 and front.members[-1].number == -1
+    assert front.conclusion.startswith("x1.50 faster")
+    assert [check_files(front.folder / "front" / str(i))["uncompressed"] for i in range(2)] == [False, True]
+
+
+def test_where_no_candidate_is_within_the_limit_the_nearest_is_named_and_the_original_delivered(tmp_path: Path) -> None:
+    with untimed():
+        front = search(tmp_path / "r", Falling(0.4), passes=("quantize",))
+    assert not front.met and [m.number for m in front.members] == [-1]
+    assert front.nearest is not None and front.nearest.drop == pytest.approx(0.4) and not front.nearest.delivered
+    assert "within a drop of 30%" in front.conclusion and "Nothing helps" in front.conclusion
+
+
+SETTINGS = [
+    {"runtime": runtime, "precision": precision, "threads": threads}
+    for runtime, precision in (("openvino", "bf16"), ("openvino", "f32"), ("onnxruntime", "f32"))
+    for threads in (2, 1)
+]
+TIMES = {f"{s['runtime']}/{s['precision']}/{s['threads']}": float(i + 1) for i, s in enumerate(SETTINGS)}
+TARGET: Any = SimpleNamespace(name="paper", all_settings=lambda: SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("limit", "bars"), [(None, 6), (0.05, 6), (0.01, 4), (0.0, 4)]
+)  # bf16 drops 0.02 here
+def test_a_setting_that_breaks_the_limit_is_no_bar(limit: float | None, bars: int) -> None:
+    qualities = {"openvino/bf16": 0.88, "openvino/f32": 0.9, "onnxruntime/f32": 0.9}
+    original = Original(Path("model.onnx"), TIMES, qualities, "openvino/f32", {})
+    assert len(original.bars(TARGET, lambda quality: 0.9 - quality, limit)) == bars
+
+
+@pytest.mark.parametrize(
+    ("broken", "reference"),
+    [((), "openvino/f32"), (("openvino",), "onnxruntime/f32"), (("f32",), "openvino/bf16")],
+)
+def test_the_reference_is_a_setting_that_runs(broken: tuple[str, ...], reference: str) -> None:
+    def score(artifact: Any) -> float:
+        if any(word in artifact.settings.values() for word in broken):
+            raise TargetError("no kernel")
+        return 0.9
+
+    found = scored(Path("model.onnx"), TARGET, TIMES, {}, score)
+    assert found.reference == reference and found.quality == 0.9
+    assert all(found.unfit[name] == "no kernel" for name in {"openvino/f32"} - set(found.qualities))
+
+
+def test_a_network_that_cannot_be_scored_anywhere_is_an_error_and_names_why() -> None:
+    def nan(artifact: Any) -> float:
+        raise TaskError("metric 'accuracy' returned nan.")
+
+    with pytest.raises(TaskError, match="returned nan"):
+        scored(Path("model.onnx"), TARGET, TIMES, {}, nan)
+    with pytest.raises(TargetError, match="'paper' cannot run the network: no FFT"):
+        scored(Path("model.onnx"), TARGET, {}, dict.fromkeys(TIMES, "no FFT"), nan)
+
+
+@pytest.mark.parametrize("place", ["race", "_measured", "test"])
+def test_ctrl_c_during_delivery_keeps_what_is_there(tmp_path: Path, place: str) -> None:
+    pressed: list[int] = []
+
+    def interrupt(*args: Any, **options: Any) -> Any:
+        pressed.append(1)
+        raise KeyboardInterrupt
+
+    with untimed() as patch:
+        kept = getattr(deliver if place == "race" else Delivery, place)
+
+        def first(*args: Any, **options: Any) -> Any:
+            return kept(*args, **options) if pressed else interrupt()
+
+        patch.setattr(deliver if place == "race" else Delivery, place, first)
+        front = search(tmp_path / "r", passes=("quantize",))
+        assert pressed and front.report.exists() and "interrupted" in front.conclusion
+        for rank, member in enumerate(front.members):
+            figures = check_files(front.folder / "front" / str(rank))["figures"]
+            assert figures["speedup"]["value"] == member.speedup >= 1.0
+        again = search(tmp_path / "r", passes=("quantize",))
+        assert all(m.test is not None and m.top1_agreement is not None for m in again.members)
+    with untimed() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Delivery, "run", interrupt)
+        search(tmp_path / "r", passes=("quantize",))
+
+
+def test_the_table_of_settings_is_of_the_race_that_chose_the_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ReportData] = []
+    monkeypatch.setattr("whet.flow.reporting.render", lambda data, path: seen.append(data) or path)
+    with untimed(raced={0: 1.7}):
+        front = search(tmp_path / "r", passes=("quantize",))
+    [data] = seen
+    own = {name: ms for name, ms in data.settings.items() if name not in data.outside}
+    assert front.bar == data.bar == min(own, key=own.__getitem__)
+    assert all(name.startswith("openvino") for name in data.outside)
+    raced = next(t for t in data.trials if t["number"] == 0)
+    assert (raced["speedup"], raced["speedup_then"]) == (1.7, 1.5)
