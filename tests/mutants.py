@@ -109,7 +109,8 @@ def run(folder: Path, tests: Collection[str], timeout: float) -> tuple[int | Non
     if any("hypothesis" in (folder / test).read_text(encoding="utf-8") for test in tests):
         words.append("--hypothesis-seed=0")
     # No bytecode is kept: a mutation of equal length within a second would be taken for the file before it.
-    extra = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    extra = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     start = time.monotonic()
     try:
         done = subprocess.run(

@@ -39,6 +39,27 @@ def test_measuring_everything_covers_the_whole_area() -> None:
     assert len(shares) == size(found.space) + 5
 
 
+def test_an_area_begins_at_the_untouched_speed_and_ends_at_the_worst_drop() -> None:
+    found = table(SPACES["four points"])
+    fast, faster = (next(d for d in found.figures if len(d) == moved) for moved in (1, 2))
+    assert found.area([Decision()], 1.0) == 0.0
+    assert found.area([fast], 0.5) == pytest.approx(1.0 * 0.49)
+    assert found.area([fast, faster], 0.5) == pytest.approx(1.0 * 0.49 + 1.0 * 0.46)
+
+
+def test_a_curve_is_what_the_strategy_holds_and_was_told() -> None:
+    found = table(SPACES["conditional"])
+    strategy = strategies.get("random", found.space, 0)
+    assert isinstance(strategy, LedgerStrategy)
+    shares = found.curve(strategy, 7, worst=1.0)
+    told = strategy.ledger.measured()
+    assert [(o.values[0], o.values[1]) for o in told] == [found.figures[o.decision] for o in told] and len(told) == 7
+    held = [
+        found.area([o.decision for o in told[: i + 1]], 1.0) / found.area(list(found.figures), 1.0) for i in range(7)
+    ]
+    assert shares == pytest.approx(held)
+
+
 def test_strategies_are_told_the_operations() -> None:
     found = table(SPACES["conditional"])
     strategy = strategies.get("improvement", found.space, 0)

@@ -65,6 +65,31 @@ def test_where_nothing_was_probed_every_third_early_proposal_is_for_speed_alone(
         assert useless == 0 < useful
 
 
+def test_the_improvement_is_expected_over_what_the_processes_do_not_know() -> None:
+    """A mean that is dominated gains where it may turn out to be better, and more where less is known of it."""
+    strategy = Improvement(SMALL, 0)
+    measured, mean = np.array([[-0.5, 0.01]] * EXPLORED), np.array([[-0.4, 0.02]] * 3)
+    deviation = np.array([[0.0, 0.0], [0.1, 0.005], [0.3, 0.02]])
+    known, unsure, surer = strategy._gains(mean, deviation, measured, np.random.default_rng(0))[[0, 2, 1]]
+    assert known == 0 < surer < unsure
+
+
+def test_the_processes_learn_what_the_sums_do_not_explain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured is forecast as it was measured, however wrong the probes were."""
+    strategy = Improvement(SMALL, 0)
+    strategy.believe({c.name: -0.5 for c in SMALL}, {c.name: 0.03 for c in SMALL})
+    drawn = [point(SMALL, rank) for rank in range(0, size(SMALL), 6)]
+    strategy.tell([Observation(d, figures(d)) for d in drawn])
+    forecast: list[np.ndarray] = []
+    monkeypatch.setattr(Improvement, "_gains", lambda self, mean, *given: forecast.append(mean) or np.zeros(len(mean)))
+    next(strategy.candidates())
+    (mean,), pool = forecast, strategy._pool(strategy.genes.rows(drawn), np.random.default_rng(0))
+    places = [int(np.flatnonzero((pool == row).all(1))[0]) for row in strategy.genes.rows(drawn)]
+    error = np.abs(mean[places] - strategy.points()).mean(0)
+    assert error[0] < 0.1 and error[1] < 0.005
+    assert np.abs(strategy._sums(strategy.genes.rows(drawn)) - strategy.points()).mean(0)[0] > 2 * error[0]
+
+
 def test_known_operations_are_a_feature() -> None:
     strategy = Improvement(SMALL, 0)
     plain = strategy.genes.features(strategy.genes.random(4, np.random.default_rng(0)))

@@ -11,9 +11,10 @@ from engines import NETWORK, areas
 
 from whet.core.errors import UnknownNameError
 from whet.core.mixtures import MIXINGS
+from whet.core.space import Choice, Space
 from whet.search import strategies
-from whet.search.strategies.one_shot import OneShot
-from whet.testing.strategies import SPACES, check
+from whet.search.strategies.one_shot import Landscape, OneShot
+from whet.testing.strategies import SPACES, WIDTHS, check
 
 
 def test_conforms() -> None:
@@ -34,6 +35,27 @@ def test_one_hot_mixtures_have_the_features_of_their_decision() -> None:
         one_hot = [torch.nn.functional.one_hot(torch.tensor(v), int(n)).float()
                    for v, n in zip(row, strategy.genes.lengths, strict=True)]  # fmt: skip
         assert torch.allclose(strategy._features(one_hot), torch.tensor(features, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_each_weighting_leads_to_its_own_end_of_the_front(mixing: str) -> None:
+    """One objective is the sum of the features, the other its opposite: the descent ends at one end or the other."""
+    space = Space([Choice(f"layer{i}:width", WIDTHS, 1.0) for i in range(4)])
+    strategy, opposed = OneShot(space, mixing=mixing), torch.tensor([1.0, -1.0])
+    for weights, end in (([1.0, 0.0], 0), ([0.0, 1.0], 3)):
+        source = torch.Generator().manual_seed(0)
+        found = strategy._descended(lambda f: f.sum() * opposed, torch.tensor(weights), source)  # type: ignore[arg-type]
+        (row,) = strategy.genes.rows([found])
+        assert abs(row - end).mean() <= 0.75, row
+
+
+def test_the_landscape_is_the_regression_of_the_standardised_objectives() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.random((60, 3))
+    values = np.stack([features @ [3.0, -1.0, 0.5], 5.0 + features[:, 1] ** 2], axis=1)
+    landscape = Landscape(features, values, seed=0)
+    found = np.stack([landscape(torch.tensor(f, dtype=torch.float32)).numpy() for f in features])
+    assert np.abs(found - (values - values.mean(0)) / values.std(0)).mean() < 0.15
 
 
 def test_misspelt_mixing() -> None:

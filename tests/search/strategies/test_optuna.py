@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from whet.core.errors import DecisionError, UnknownNameError
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy
 from whet.search import strategies
 from whet.search.genes import ordered
-from whet.search.strategies.optuna import OptunaStrategy
+from whet.search.strategies.optuna import OptunaStrategy, distribution
 from whet.testing.strategies import SPACES, WIDTHS, check
 
 NETWORK = Space(
@@ -93,6 +94,19 @@ def test_limits_reach_the_sampler() -> None:
     assert feasible(True) > 1.5 * feasible(False)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_each_trial_that_a_sampler_sees_has_its_values_and_its_constraint(sampler: str) -> None:
+    strategy = strategies.get(sampler, NETWORK, 0)
+    assert isinstance(strategy, OptunaStrategy)
+    for _ in range(10):
+        (decision,) = strategy.ask()
+        strategy.tell([Observation(decision, cost(decision), cost(decision)[1] - 1.0)])
+    for trial, seen in zip(strategy._replay().trials, strategy.ledger.measured(), strict=True):
+        assert tuple(trial.values) == seen.values
+        assert trial.constraints == {"violation": pytest.approx(seen.violation)}
+        assert trial.params == strategy._parameters(seen.decision)
+
+
 def test_cma_es_refuses_what_it_cannot_search() -> None:
     categorical = Space([Choice("a:keep", (True, False), True), Choice("b:method", ("x", "y"), "x")])
     with pytest.raises(DecisionError, match=r"ordered numbers.*a:keep, b:method"):
@@ -151,6 +165,8 @@ def test_cma_es_conforms_and_descends() -> None:
 
 def test_order_is_seen_only_where_there_is_one() -> None:
     assert ordered(Choice("a:width", WIDTHS, 1.0))
+    assert distribution(Choice("a:width", WIDTHS, 1.0)) == IntDistribution(0, 3)
+    assert distribution(Choice("a:name", ("x", "y"), "x")) == CategoricalDistribution(("x", "y"))
     assert ordered(Choice("a:bits", (32, 8, 4), 32))
     assert not ordered(Choice("a:keep", (True, False), True))
     assert not ordered(Choice("a:threads", (2, 1, 4), 1))

@@ -38,6 +38,40 @@ def test_programme_is_optimal(budget: float) -> None:
     assert truth(LATENCY, found) == pytest.approx(best, abs=1e-9)
 
 
+def test_a_choice_of_negative_damage_is_harmless_and_pays_for_no_other() -> None:
+    space = Space([Choice(f"b{i}:keep", (True, False), True) for i in range(2)])
+    strategy = Sensitivity(space)
+    strategy.believe({c.name: -0.1 for c in space}, {c.name: 0.001 for c in space})
+    found = strategy.solve(np.array([-0.1, -0.3]), np.array([-0.05, 0.04]), 0.01)
+    assert found == Decision({"b0:keep": False})
+
+
+def test_proposals_are_solutions_for_draws_of_the_effects() -> None:
+    """Thompson's: where blocks are believed to be alike, seeds draw others; what is sure is proposed by all."""
+
+    def first(seed: int, sure: bool) -> Decision:
+        strategy = Sensitivity(SPACE, seed, budgets=(0.011, 0.0111))
+        strategy.believe({c.name: -0.1 for c in SPACE}, {c.name: 0.01 for c in SPACE})
+        if sure:
+            for forecast, effects in ((strategy.latency, LATENCY), (strategy.damage, DAMAGE)):
+                forecast.draw = lambda generator, effects=effects: effects  # type: ignore[method-assign, misc]
+        return strategy.ask(1)[0]
+
+    assert len({first(seed, sure=False) for seed in range(12)}) >= 4
+    assert len({first(seed, sure=True) for seed in range(4)}) == 1
+
+
+def test_damage_budgets_are_drawn_log_uniformly() -> None:
+    asked: list[float] = []
+    for seed in range(60):
+        strategy = Sensitivity(SPACE, seed, budgets=(0.001, 0.1))
+        strategy.solve = lambda latency, damage, budget: asked.append(budget) or Decision()  # type: ignore
+        strategy.propose()
+    assert min(asked) >= 0.001 and max(asked) <= 0.1
+    decades = [sum(low <= b < 10 * low for b in asked) for low in (0.001, 0.01)]
+    assert min(decades) > 18  # 30 each are expected, 3.9 is the standard deviation
+
+
 def test_measurements_teach_the_effects() -> None:
     strategy = Sensitivity(SPACE, seed=1)
     for _ in range(40):
