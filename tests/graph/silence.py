@@ -21,7 +21,7 @@ CONTRACTIONS = (
     *(f"conv{n}d" for n in (1, 2, 3)),
     *(f"conv_transpose{n}d" for n in (1, 2, 3)),
     *("linear", "matmul", "bmm", "mm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
-    *("sum", "linalg_vector_norm", "lstm", "gru", "rnn_tanh", "rnn_relu"),
+    *("sum", "linalg_vector_norm", "norm", "lstm", "gru", "rnn_tanh", "rnn_relu"),
     *("_weight_norm", "grouped_mm_fallback"),
 )
 
@@ -78,6 +78,9 @@ class Silenced(fx.Interpreter):
         if name in ("layer_norm", "group_norm"):
             args = [self.env[a] if isinstance(a, fx.Node) else a for a in n.args]
             return getattr(self, name)(args[0], dims, *args[1:5])
+        if name == "instance_norm":
+            weight, bias = (self.env[a] if isinstance(a, fx.Node) else a for a in n.args[1:3])
+            return affine(self.standard(self.env[x], dims, list(range(2, self.env[x].ndim)), n.args[7]), weight, bias)
         return super().run_node(n)
 
     def average(self, n: fx.Node, name: str, x: Tensor, dims: list[Any]) -> Tensor:
@@ -107,19 +110,41 @@ class Silenced(fx.Interpreter):
         return module(x)
 
     def layer_norm(self, x: Tensor, dims: list[Any], shape: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
-        mean, square, count = self.moments(x, dims, list(range(x.ndim - len(shape), x.ndim)))
-        out = (x - mean) / (square / count + eps).sqrt()
+        out = self.standard(x, dims, list(range(x.ndim - len(shape), x.ndim)), eps)
         out = out if weight is None else out * weight
         return out if bias is None else out + bias
 
     def group_norm(self, x: Tensor, dims: list[Any], groups: int, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
-        mask, outs = self.masks(dims)[1], []
-        for part, kept in zip(x.chunk(groups, 1), mask.chunk(groups, 1), strict=True):
-            over = list(range(1, x.ndim))
-            count = max(1, int(kept.sum())) * math.prod(x.shape[2:])
-            zero = torch.zeros((), dtype=x.dtype)
-            mean = torch.where(kept, part, zero).sum(over, keepdim=True) / count
-            square = torch.where(kept, (part - mean) ** 2, zero).sum(over, keepdim=True)
-            outs.append((part - mean) / (square / count + eps).sqrt())
-        out, shape = torch.cat(outs, 1), [-1] + [1] * (x.ndim - 2)
-        return out if weight is None else out * weight.reshape(shape) + bias.reshape(shape)
+        outs, size = [], x.shape[1] // groups
+        for g in range(groups):
+            part = [dims[0], dims[1][g * size : (g + 1) * size], *dims[2:]]
+            inside = x[:, g * size : (g + 1) * size]
+            gone = not self.masks(part)[1].any()
+            outs.append(inside if gone else self.standard(inside, part, list(range(1, x.ndim)), eps))
+        return affine(torch.cat(outs, 1), weight, bias)
+
+    def standard(self, x: Tensor, dims: list[Any], over: list[int], eps: float) -> Tensor:
+        mean, square, count = self.moments(x, dims, over)
+        return (x - mean) / (square / count + eps).sqrt()
+
+
+def affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """One factor and one summand a channel, in dimension 1."""
+    shape = [-1] + [1] * (x.ndim - 2)
+    return x if weight is None or bias is None else x * weight.reshape(shape) + bias.reshape(shape)
+
+
+def in_double(net: Net) -> Net:
+    """Return a copy in float64, dtypes that the graph names included."""
+    net = net.copy()
+    for node in net.graph.nodes:
+        if node.op == "call_function":
+            node.args, node.kwargs = torch.fx.node.map_aggregate((node.args, dict(node.kwargs)), _doubled)
+    net.module.recompile()
+    net.module.double()
+    net.example = tuple(x.double() if x.is_floating_point() else x for x in net.example)
+    return net
+
+
+def _doubled(value: object) -> object:
+    return torch.float64 if value is torch.float32 else value

@@ -118,7 +118,8 @@ SHARES = {"hf_t5_encoder": 0.8}
 def test_most_parameters_can_be_cut(name: str) -> None:
     axes = prepared(name)[1]
     assert axes.cuttable_share >= SHARES.get(name, 0.95)
-    assert not axes.skipped
+    without_rule = [reason for reason in axes.skipped.values() if "nothing would be left" not in reason]
+    assert not without_rule
 
 
 def test_the_table_in_the_documentation_is_current() -> None:
@@ -155,20 +156,20 @@ def test_what_must_be_offered_is() -> None:
 
 
 class Foreign(nn.Module):
-    """The spectrum mixes all channels of its input by an operator that has no row."""
+    """All channels of a row are scaled by its norm, by an operator that has no row in the table."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b, self.c = nn.Linear(5, 8), nn.Linear(8, 6), nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c(torch.relu(self.b(torch.fft.fft(self.a(x)).real)))
+        return self.c(torch.relu(self.b(self.a(x).renorm(2, 0, 1.0))))
 
 
 def test_an_operator_without_a_row_freezes_and_is_named() -> None:
     axes = analyze(whet.lift(Foreign().eval(), (torch.randn(2, 5),)))
     assert list(axes.groups) == ["b"]
-    assert any("fft" in reason for reason in axes.skipped.values())
+    assert any("renorm" in reason for reason in axes.skipped.values())
 
 
 def test_analysis_leaves_the_net_as_it_was() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from models import MODELS, tiny
+from silence import in_double
 from structures import STRUCTURES, Sample, build
 
 import whet
@@ -33,22 +34,6 @@ SOURCES: dict[str, Callable[[str], Sample]] = {
     **dict.fromkeys((f"suite_{name}" for name in SUITE), from_suite),
 }
 """Every network by name, with what builds it: small structures, architectures, more models, a few of the suites'."""
-
-
-def in_double(net: Net) -> Net:
-    """Return a copy in float64, dtypes that the graph names included."""
-    net = net.copy()
-    for node in net.graph.nodes:
-        if node.op == "call_function":
-            node.args, node.kwargs = torch.fx.node.map_aggregate((node.args, dict(node.kwargs)), _doubled)
-    net.module.recompile()
-    net.module.double()
-    net.example = tuple(x.double() if x.is_floating_point() else x for x in net.example)
-    return net
-
-
-def _doubled(value: object) -> object:
-    return torch.float64 if value is torch.float32 else value
 
 
 def disturb(net: Net) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from whet.core.net import Net
 from whet.graph.labels import Dim, Labels
 from whet.graph.operators import ROWS, row_of
-from whet.graph.rows import Call, Dims, Value, bind, frozen_like, is_dims, operator_name
+from whet.graph.rows import Call, Dims, Value, bind, each_dims, frozen_like, is_dims, operator_name
 
 AFFINE = ("weight", "bias")
 STATISTICS = (*AFFINE, "running_mean", "running_var")
@@ -90,7 +90,8 @@ def analyze(net: Net) -> Axes:
     """Return the axes of `net`, from one run of its example inputs in eval mode."""
     walk = _Walk(net)
     with net.evaluating(), torch.no_grad():
-        walk.run(*net.example)
+        walk.run(*net.example, enable_io_processing=False)
+    walk.keep_what_is_alone()
     return _Grouping(walk).axes()
 
 
@@ -132,10 +133,11 @@ class _Walk(fx.Interpreter):
             return self.tensor(out, str(node.target)) if isinstance(out, Tensor) else None
         if node.op == "call_module":
             return self._module(node, out)
-        call = Call(node, bind(node), self.values, self.labels, operator_name(node.target), out)
         if node.op == "output":
-            call.freeze_all()
+            for dims in (dims for result in node.all_input_nodes for dims in each_dims(self.values[result.name])):
+                self.labels.freeze(*dims)
             return None
+        call = Call(node, bind(node), self.values, self.labels, operator_name(node.target), out)
         row = row_of(node.target)
         value = self._finish(call, row.rule(call) if row else self._without_row(call))
         weight = call.get(WEIGHTS.get(call.name, ""))
@@ -144,6 +146,30 @@ class _Walk(fx.Interpreter):
             name = str(weight.target)
             self._produce(name.rpartition(".")[0] or name, call.name, value)
         return value
+
+    def every_dim(self) -> Iterable[tuple[str, Dim]]:
+        """Yield each dimension of each tensor with the name of its node or parameter, equal ones once."""
+        seen: set[bytes] = set()
+        named = [(self.names[key][0], dims) for key, dims in self.dims_of.items()]
+        for name, dims in named + [(name, dims) for name, v in self.values.items() for dims in each_dims(v)]:
+            for dim in dims:
+                roots = self.labels.roots(dim)
+                if roots.all() and len(roots) and (key := roots.tobytes()) not in seen:
+                    seen.add(key)
+                    yield name, dim
+
+    def keep_what_is_alone(self) -> None:
+        """Freeze each leaf that all elements of some dimension hold: cut, it would leave nothing of the dimension.
+
+        A dimension of one element is the common case. No rule need carry its label on, then: a squeeze, a reshape
+        and a broadcast may drop it.
+        """
+        for name, dim in list(self.every_dim()):
+            alone = self.labels.common(dim)
+            if alone:
+                self.labels.freeze(np.array(sorted(alone)))
+                what = "has one element" if len(dim) == 1 else "goes or stays as one"
+                self.skipped[name] = f"a dimension of it {what}, which stays: nothing would be left."
 
     def _without_row(self, call: Call) -> Value:
         touches = next(call.tensors(), None) is not None
@@ -241,7 +267,7 @@ class _Grouping:
             if leaf in self.signatures:
                 sets.setdefault((self.signatures[leaf], self.kind.get(leaf)), []).append(leaf)
         taken: set[str] = set()
-        for (signature, _), leaves in sets.items():
+        for (signature, *_), leaves in self._divided(sets).items():
             if len(leaves) < 2 or not any(name in self.walk.parameters for name, _, _ in signature):
                 continue
             marked = self.kind.get(leaves[0])
@@ -251,6 +277,25 @@ class _Grouping:
             site = base if base not in taken else next(s for s in numbered if s not in taken)
             taken.add(site)
             yield site, marked or kind, leaves
+
+    def _divided(self, sets: dict[Any, list[int]]) -> dict[Any, list[int]]:
+        """Divide sets where a dimension holds a part of one and nothing else: keeping one of each leaves some of it."""
+        of = np.full(self.labels.count, -1, np.int64)
+        for number, leaves in enumerate(sets.values()):
+            of[leaves] = number
+        parts: dict[int, list[int]] = {}
+        for position, (_, dim) in enumerate(self.walk.every_dim()):
+            columns = self.labels.columns(dim)
+            for number in np.unique(of[columns]).tolist():
+                held = of[columns] == number
+                if number >= 0 and held.any(1).all():
+                    for leaf in np.unique(columns[held]).tolist():
+                        parts.setdefault(leaf, []).append(position)
+        divided: dict[Any, list[int]] = {}
+        for key, leaves in sets.items():
+            for leaf in leaves:
+                divided.setdefault((*key, *parts.get(leaf, ())), []).append(leaf)
+        return divided
 
     def axes(self) -> Axes:
         groups: dict[str, AtomGroup] = {}

@@ -14,7 +14,7 @@ from whet.core.errors import AxesError, unknown
 from whet.core.net import Net
 from whet.graph.axes import Axes, analyze
 from whet.graph.operators import row_of
-from whet.graph.rows import Dims, Edit, Value, bind, is_dims
+from whet.graph.rows import Dims, Edit, Value, bind, each_dims, is_dims
 
 Mask = NDArray[np.bool_]
 
@@ -53,8 +53,8 @@ def removal(axes: Axes, keep: Mapping[str, Sequence[int]]) -> Mask:
         atoms = _checked(axes, site, kept)
         gone[np.delete(axes.leaves[site], atoms)] = True
     removed = axes.labels.spread(gone)
-    for name, dims in axes.tensors.items():
-        for i, dim in enumerate(dims):
+    for name, value in (axes.tensors | axes.values).items():
+        for i, dim in ((i, dim) for dims in each_dims(value) for i, dim in enumerate(dims)):
             if len(dim) and removed[dim].all():
                 sites = ", ".join(f"'{site}'" for site in keep)
                 raise AxesError(f"cutting {sites} leaves nothing of dimension {i} of '{name}'; keep more.")

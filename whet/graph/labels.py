@@ -91,6 +91,16 @@ class Labels:
                 for leaf in self.leaves(int(root)):
                     self._parent[leaf] = FROZEN
 
+    def common(self, dim: Dim) -> set[int]:
+        """Return the leaves that every element of `dim` holds: one of them cut would empty it."""
+        shared: set[int] | None = None
+        for root in np.unique(self.roots(dim)):
+            leaves = set(self.leaves(int(root)))
+            shared = leaves if shared is None else shared & leaves
+            if not shared:
+                break
+        return shared or set()
+
     def spread(self, gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return for each label whether any of its leaves is `gone`."""
         gone = gone.copy()

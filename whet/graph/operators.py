@@ -1,8 +1,9 @@
 """The operator table: how the labels of an operator's output follow from those of its inputs.
 
 One row an operator. A rule is `rule(call) -> labels of the output`; it unifies and freezes as it needs. A row
-may add a rewrite, which adapts the node's literal arguments after a cut. Rows of operators that move or pick
-elements are in `operators_shape.py` and `operators_index.py`.
+may add a rewrite, which adapts the node's literal arguments after a cut. Rows of operators that move, pick or write
+elements, and of those that transform signals, are in `operators_shape.py`, `operators_index.py`, `operators_write.py`
+and `operators_signal.py`; recurrent layers are in `operators_recurrent.py`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from whet.graph.labels import Dim
 from whet.graph.operators_index import INDEX_ROWS
+from whet.graph.operators_recurrent import RECURRENT_ROWS
 from whet.graph.operators_shape import SHAPE_ROWS
+from whet.graph.operators_signal import SIGNAL_ROWS
+from whet.graph.operators_write import WRITE_ROWS
 from whet.graph.rows import Call, Dims, Edit, Row, Value, operator_name
 
 
@@ -196,7 +199,8 @@ def reduce(freezes: bool) -> Callable[[Call], Value]:
 
 def vector_norm(call: Call) -> Value:
     """A sum of powers, in which zeros count for nothing; other orders freeze what they read."""
-    order = call["ord"]
+    order = call.get("ord", call.get("p"))
+    order = 2 if order is None else order
     return reduce(not (isinstance(order, (int, float)) and 0 < order < float("inf")))(call)
 
 
@@ -238,7 +242,7 @@ def along(call: Call) -> Value:
 
 def embedding(call: Call) -> Value:
     weight = call.dims("weight")
-    call.labels.freeze(weight[0])
+    call.labels.freeze(weight[0], *(call.maybe("indices") or call.maybe("input") or []))
     return [*call.opaque(0, call.shape[:-1]), weight[1]]
 
 
@@ -247,32 +251,6 @@ def prelu(call: Call) -> Value:
     if len(weight[0]) > 1:
         call.labels.unify(x[1], weight[0])
     return x
-
-
-def recurrent(gates: int) -> Callable[[Call], Value]:
-    """LSTM, GRU, plain RNN: gates x hidden rows of each weight, whose gates are frozen."""
-
-    def rule(call: Call) -> Value:
-        labels, x = call.labels, call.dims("input")
-        state = call.list_dims("hx") if gates == 4 else [call.dims("hx")]
-        params, directions = call.list_dims("params"), 2 if call["bidirectional"] else 1
-        per_cell = 4 if call["has_biases"] else 2
-        entry, hidden = x[-1], state[0][-1]
-        if any(len(p[0]) != gates * len(hidden) for p in params):
-            return call.unknown("recurrent projections have no rule")
-        outputs: list[Dim] = []
-        for cell in range(len(params) // per_cell):
-            w_ih, w_hh, *biases = params[cell * per_cell : (cell + 1) * per_cell]
-            if cell and cell % directions == 0:
-                entry, outputs = np.concatenate(outputs), []
-            unit = w_hh[1]
-            labels.unify(w_ih[1], entry)
-            labels.unify(np.concatenate([unit] * gates), w_ih[0], w_hh[0], *[b[0] for b in biases])
-            labels.unify(unit, *[s[-1] for s in state])
-            outputs.append(unit)
-        return ([*x[:-1], np.concatenate(outputs)], *state)
-
-    return rule
 
 
 def same(call: Call) -> Value:
@@ -338,23 +316,21 @@ ROWS: dict[str, Row] = {
         " _upsample_nearest_exact2d reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
     ),
     **_rows(reduce(False), "mean sum var std var_mean std_mean"),
-    **_rows(vector_norm, "linalg_vector_norm"),
+    **_rows(vector_norm, "linalg_vector_norm norm"),
     **_rows(weight_norm, "_weight_norm"),
     **_rows(gated, "glu"),
     **_rows(grouped_matmul, "_grouped_mm grouped_mm grouped_mm_fallback"),
-    **_rows(pointwise, "where copy copy_ min.other max.other __and__ __or__ __xor__ floor_divide masked_fill"),
-    **_rows(reduce(True), "amax amin max min argmax argmin prod logsumexp any all median norm"),
+    **_rows(pointwise, "where copy expand_as min.other max.other __and__ __or__ __xor__ floor_divide masked_fill"),
+    **_rows(reduce(True), "amax amin max min argmax argmin prod logsumexp any all median"),
     **_rows(along, "cumsum cumprod logcumsumexp sort argsort topk roll diff"),
     **_rows(embedding, "embedding"),
     **_rows(prelu, "prelu"),
-    **_rows(recurrent(4), "lstm"),
-    **_rows(recurrent(3), "gru"),
-    **_rows(recurrent(1), "rnn_tanh rnn_relu"),
     **_rows(
         same,
         " softmax _softmax log_softmax _log_softmax"
         " clone contiguous detach alias dropout feature_dropout alpha_dropout to _to_copy lift_fresh_copy"
         " lift_fresh type_as hardswish hardsigmoid relu6 selu softplus log_sigmoid logsigmoid mish"
+        " fill zero real imag conj _conj resolve_conj resolve_neg conj_physical"
         " zeros_like ones_like full_like rand_like randn_like empty_like bernoulli",
     ),
     **_rows(nothing, "_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range_for_size"),
@@ -362,6 +338,9 @@ ROWS: dict[str, Row] = {
     **_rows(by_value, "arange linspace eye scalar_tensor nonzero item _local_scalar_dense one_hot"),
     **SHAPE_ROWS,
     **INDEX_ROWS,
+    **WRITE_ROWS,
+    **SIGNAL_ROWS,
+    **RECURRENT_ROWS,
 }
 
 

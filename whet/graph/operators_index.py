@@ -1,4 +1,4 @@
-"""Rows of the operators that pick elements: slices, selections, indexing by tensors, and their inverses."""
+"""Rows of the operators that pick elements: slices, selections, indexing by tensors."""
 
 from __future__ import annotations
 
@@ -157,39 +157,6 @@ def gather(call: Call) -> Value:
     return index
 
 
-def slice_scatter(call: Call) -> Value:
-    out, source, axis = list(call.dims("self")), call.dims("src"), call["dim"]
-    if call["step"] != 1 or not all(v is None or isinstance(v, int) for v in (call["start"], call["end"])):
-        call.labels.freeze(out[axis], source[axis])
-        return out
-    for i, (a, b) in enumerate(zip(out, source, strict=True)):
-        call.labels.unify(a[bounds(call)] if i == axis % len(out) else a, b)
-    return out
-
-
-def set_slice_scatter(edit: Edit) -> None:
-    dim = edit.dims("self")[edit["dim"]]
-    if edit.changed(dim):
-        first, last, _ = bounds(edit).indices(len(dim))
-        edit.set("start", edit.kept(dim[:first]))
-        edit.set("end", edit.kept(dim[:last]))
-
-
-def select_scatter(call: Call) -> Value:
-    out, source = list(call.dims("self")), list(call.dims("src"))
-    axis = call["dim"] % len(out)
-    call.labels.freeze(out[axis][call["index"] : call["index"] + 1 or None])
-    for a, b in zip(out[:axis] + out[axis + 1 :], source, strict=True):
-        call.labels.unify(a, b)
-    return out
-
-
-def set_select_scatter(edit: Edit) -> None:
-    dim = edit.dims("self")[edit["dim"]]
-    if edit.changed(dim):
-        edit.set("index", edit.kept(dim[: edit["index"] % len(dim)]))
-
-
 INDEX_ROWS: dict[str, Row] = {
     "slice": Row(slice_, set_slice),
     "narrow": Row(narrow, set_narrow),
@@ -197,6 +164,4 @@ INDEX_ROWS: dict[str, Row] = {
     "index_select": Row(index_select, set_index_select),
     "index": Row(index, set_index),
     "gather": Row(gather),
-    "slice_scatter": Row(slice_scatter, set_slice_scatter),
-    "select_scatter": Row(select_scatter, set_select_scatter),
 }

@@ -20,6 +20,12 @@ def reshape(call: Call) -> Value:
     return out
 
 
+def reshape_like(call: Call) -> Value:
+    """A reshape to the shape of another tensor, which is to lose what this one loses."""
+    out = call.labels.reshape(call.first, call.shape)
+    return [call.labels.unify(a, b) for a, b in zip(out, call.dims("other"), strict=True)]
+
+
 def unflatten(call: Call) -> Value:
     return call.labels.reshape(call.first, call.shape)
 
@@ -199,6 +205,13 @@ def triangle(call: Call) -> Value:
     return call.first
 
 
+def pixel_unshuffle(call: Call) -> Value:
+    """Every channel becomes factor^2 in a row."""
+    x, factor = call.first, call["downscale_factor"] ** 2
+    call.labels.freeze(*x[-2:])
+    return [*x[:-3], np.repeat(x[-3], factor), *call.opaque(len(x) - 2)]
+
+
 def pixel_shuffle(call: Call) -> Value:
     x, factor = call.first, call["upscale_factor"] ** 2
     channel, inner = call.labels.reshape([x[-3]], (len(x[-3]) // factor, factor))
@@ -212,9 +225,14 @@ def channel_shuffle(call: Call) -> Value:
     return [x[0], *call.labels.reshape([inner, group], (len(x[1]),)), *x[2:]]
 
 
+def set_shuffled(edit: Edit) -> None:
+    edit.set("groups", edit.kept_groups(edit.first[1], edit["groups"]))
+
+
 SHAPE_ROWS: dict[str, Row] = {
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "_reshape_alias"), Row(reshape, set_size)),
-    **dict.fromkeys(("flatten", "view_as", "reshape_as"), Row(reshape)),
+    "flatten": Row(reshape),
+    **dict.fromkeys(("view_as", "reshape_as"), Row(reshape_like)),
     "unflatten": Row(unflatten, set_unflattened),
     "permute": Row(permute),
     **dict.fromkeys(("transpose", "t", "numpy_T", "mT", "swapaxes"), Row(transpose)),
@@ -238,5 +256,6 @@ SHAPE_ROWS: dict[str, Row] = {
     ),
     **dict.fromkeys(("tril", "triu"), Row(triangle)),
     "pixel_shuffle": Row(pixel_shuffle),
-    "channel_shuffle": Row(channel_shuffle),
+    "pixel_unshuffle": Row(pixel_unshuffle),
+    "channel_shuffle": Row(channel_shuffle, set_shuffled),
 }

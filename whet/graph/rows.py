@@ -186,6 +186,15 @@ def is_dims(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, np.ndarray) for item in value)
 
 
+def each_dims(value: Value) -> Iterator[Dims]:
+    """Yield the labels of every tensor in a nest of values."""
+    if is_dims(value):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from each_dims(item)
+
+
 def frozen_like(out: Any) -> Value:
     """Return frozen labels for a tensor or a nest of tensors."""
     if isinstance(out, Tensor):
