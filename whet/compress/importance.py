@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from whet.core.batches import rows_of
+from whet.core.bind import Original
 from whet.core.errors import CalibrationError
+from whet.core.kinds import saliency
 from whet.core.net import Net
 from whet.core.run import Run
+from whet.core.structure import Tree, first_rows
 from whet.core.task import Task, split
 from whet.graph.axes import AtomGroup, Member, analyze
 
@@ -26,7 +30,7 @@ MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.C
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], Tree]]:
     """Yield the first `samples` samples of the calibration batches, or of the training batches without them.
 
     Raises: CalibrationError if both are missing or empty.
@@ -34,8 +38,9 @@ def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], 
     left = samples
     for batch in task.calibration if task.calibration is not None else task.train or ():
         inputs, targets = split(batch)
-        yield tuple(i[:left] for i in inputs), targets[:left]
-        left -= len(inputs[0])
+        rows = rows_of(inputs)
+        yield tuple(i[:left] for i in inputs), first_rows(targets, left, rows)
+        left -= rows
         if left <= 0:
             return
     if left == samples:
@@ -124,15 +129,19 @@ def loss_change(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -
     """Return the first-order change of the loss if an atom is taken away: -sum_r <W_r[a], dL/dW_r[a]>.
 
     The sum runs over the weights that read the atom (that write it, if none do): scaling these by 1 - t is
-    scaling the atom itself. The gradient is that of the mean loss over `samples` samples, in eval mode.
+    scaling the atom itself. The gradient is that of the mean loss over `samples` samples, in eval mode. Without labels
+    it is that of `saliency`: the distance to the original has none at the original.
     Raises: CalibrationError if the task has no data to take a gradient on.
     """
     copy = net.copy().eval()
     seen = 0
     copy.module.zero_grad()
     for inputs, targets in calibration(run.task, samples):
-        (run.task.loss(copy(*inputs), targets) * len(targets)).backward()  # type: ignore[no-untyped-call]
-        seen += len(targets)
+        outputs, rows = copy(*inputs), rows_of(inputs)
+        unlabelled = isinstance(targets, Original)
+        loss = saliency(outputs, run.task.kinds) if unlabelled else run.task.loss(outputs, targets)
+        (loss * rows).backward()  # type: ignore[no-untyped-call]
+        seen += rows
     found: Scores = {}
     for group in groups:
         reading = [m for m in group.members if reads(net, m)] or [m for m in group.members if writes(net, m)]

@@ -16,7 +16,7 @@ from whet.core.errors import TaskError
 from whet.core.kinds import Kind, apart, kinds_of, likeness
 from whet.core.memory import TeacherMemory
 from whet.core.net import Net
-from whet.core.structure import Rows, Tree, mapped_by_path, tensors
+from whet.core.structure import Tree, by_length, has_rows, mapped_by_path, tensors
 from whet.core.task import COLLECTIONS, DROPPED, Batches, Loss, Metric, Task, check_collection, no_loss, no_metric
 
 
@@ -249,10 +249,10 @@ class BoundMetric:
 
     def __call__(self, outputs: Tree, targets: Tree) -> Any:
         wanted = targets.outputs if isinstance(targets, Original) else targets
-        if not any(isinstance(leaf, Rows) for leaf in _parts(outputs)):
+        if not has_rows(outputs):
             return self._one(outputs, wanted)
         groups = by_length(outputs, wanted)
-        weights = [sum(t.numel() for t in tensors(some)) for some, _ in groups]
+        weights = [sum(t.numel() for t in tensors(group[0])) for group in groups]
         values = [self._one(*group) for group in groups]
         if isinstance(values[0], dict):
             return {key: _mean([v[key] for v in values], weights) for key in values[0]}
@@ -260,43 +260,6 @@ class BoundMetric:
 
     def _one(self, outputs: Tree, targets: Tree) -> Any:
         return self.metric(self.canonical.outputs_outside(outputs), self.canonical.targets_outside(targets))
-
-
-def by_length(outputs: Tree, targets: Tree) -> list[tuple[Tree, Tree]]:
-    """Return outputs and targets of the rows of each length, stacked, where joining left lists of rows.
-
-    >>> rows = Rows([torch.ones(3), torch.ones(5), torch.ones(3)])
-    >>> [(tuple(o.shape), y.tolist()) for o, y in by_length(rows, torch.tensor([0, 1, 2]))]
-    [((2, 3), [0, 2]), ((1, 5), [1])]
-    """
-    count = max(len(leaf) for leaf in _parts(outputs) if isinstance(leaf, Rows))
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for row in range(count):
-        key = tuple(tuple(leaf[row].shape) for leaf in (*_parts(outputs), *_parts(targets)) if _stackable(leaf))
-        groups.setdefault(key, []).append(row)
-    return [(_picked(outputs, rows), _picked(targets, rows)) for rows in groups.values()]
-
-
-def _picked(tree: Tree, rows: list[int]) -> Tree:
-    def pick(path: str, leaf: Any) -> Any:
-        if isinstance(leaf, Tensor):
-            return leaf[rows]
-        if not isinstance(leaf, Rows):
-            return leaf
-        some = [leaf[row] for row in rows]
-        return torch.stack(some) if _stackable(leaf) else Rows(some)
-
-    return mapped_by_path(pick, tree)
-
-
-def _parts(tree: Tree) -> list[Any]:
-    found: list[Any] = []
-    mapped_by_path(lambda path, leaf: found.append(leaf), tree)
-    return found
-
-
-def _stackable(leaf: Any) -> bool:
-    return isinstance(leaf, Rows) and all(isinstance(row, Tensor) for row in leaf)
 
 
 def _mean(values: list[Any], weights: list[int]) -> float:

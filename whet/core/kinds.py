@@ -214,6 +214,22 @@ def apart(
     return torch.stack(found).mean() if found else torch.zeros(())
 
 
+def saliency(outputs: Tree, kinds: Sequence[Kind]) -> Tensor:
+    """Return what stands for a loss without labels where a gradient must say what the outputs depend on.
+
+    The cross-entropy to the own first choice for logits, half the mean square for all else, the mean over outputs.
+    """
+    found: list[Tensor] = []
+    for value, kind in zip(tensors(outputs), kinds, strict=True):
+        if kind.name in ("logits", "probabilities"):
+            rows = value.float().movedim(-1 if kind.class_axis is None else kind.class_axis, -1).flatten(0, -2)
+            rows = rows.clamp_min(1e-7).log() if kind.name == "probabilities" else rows
+            found.append(functional.cross_entropy(rows, rows.argmax(-1)))
+        elif kind.name != "integers":
+            found.append(value.float().square().mean() / 2)
+    return torch.stack(found).mean() if found else torch.zeros(())
+
+
 # -- agreement -----------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +263,26 @@ LIKENESS: dict[str, tuple[str, Callable[[Tensor, Tensor, Kind], float], str]] = 
     "integers": ("equal_share", same_integer, "max"),
 }
 """By kind: what agreement with a reference is called, how it is computed, and which direction is better."""
+
+
+def likened(kind: Kind, outputs: Tensor, reference: Tensor) -> dict[str, float]:
+    """Return all figures of agreement that suit a kind, by name.
+
+    >>> likened(Kind("regression"), torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [2.0]])).keys()
+    dict_keys(['relative_error', 'correlation'])
+    """
+    name, compute, _ = LIKENESS[kind.name]
+    figures = {name: compute(outputs, reference, kind)}
+    if kind.name == "regression":
+        figures["correlation"] = correlation(outputs, reference)
+    return figures
+
+
+def correlation(outputs: Tensor, reference: Tensor) -> float:
+    """Return Pearson's correlation over all values; of constants, 1 where both are equal, otherwise 0."""
+    a, b = (x.double().flatten() - x.double().mean() for x in (outputs, reference))
+    spread = float(a.norm() * b.norm())
+    return float(a @ b) / spread if spread > 0 else float(torch.equal(outputs, reference))
 
 
 def likenesses(outputs: Tree, reference: Tree, kinds: Sequence[Kind]) -> list[tuple[str, float, str]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
+from whet.core.batches import rows_of
 from whet.core.errors import SpecError
 from whet.core.space import Choice, Decision, Space, Value
+from whet.core.structure import Tree, joined
 from whet.elastic.supernet import Supernet
 
 
@@ -72,15 +73,14 @@ class MultiSampled(nn.Module):
         super().__init__()
         self.supernet, self.parts = supernet, parts
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tree:
         if not self.training:
-            whole: Tensor = self.supernet(*inputs)
-            return whole
-        count = min(self.parts, len(inputs[0]))
+            return self.supernet(*inputs)
+        count = min(self.parts, rows_of(inputs))
         pieces = zip(*(x.tensor_split(count) for x in inputs), strict=True)
-        outputs: list[Tensor] = [self.supernet(*piece) for piece in pieces]
+        outputs = [self.supernet(*piece) for piece in pieces]
         self.supernet.step += self.parts - count
-        return torch.cat(outputs)
+        return joined(outputs)
 
 
 def _check(parts: int) -> None:

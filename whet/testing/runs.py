@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from whet.core.net import Net
 from whet.core.run import Run
+from whet.core.structure import Tree, tensors
 from whet.core.task import Task, accuracy
 
 
@@ -22,9 +23,9 @@ class AlignedTarget:
 
 
 def classification(net: Net, batches: int = 4, batch: int = 8, seed: int = 0) -> Task:
-    """Return a task of random inputs, shaped as the net's example, with random labels for its outputs."""
+    """Return a task of random inputs, shaped as the net's example, with random labels for its first output."""
     generator = torch.Generator().manual_seed(seed)
-    classes = net(*net.example).shape[-1]
+    classes = tensors(net(*net.example))[0].shape[-1]
 
     def sample(example: Tensor) -> Tensor:
         shape = (batch, *example.shape[1:])
@@ -36,7 +37,17 @@ def classification(net: Net, batches: int = 4, batch: int = 8, seed: int = 0) ->
         (tuple(map(sample, net.example)), torch.randint(0, classes, (batch,), generator=generator))
         for _ in range(batches)
     ]
-    return Task("made up", train=data, val=data, loss=F.cross_entropy, metric=accuracy, calibration=data)
+    return Task("made up", train=data, val=data, loss=_loss, metric=_accuracy, calibration=data)
+
+
+def _loss(outputs: Tree, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of the first output; the others count by their size, so that all have a gradient."""
+    first, *others = tensors(outputs)
+    return F.cross_entropy(first, targets) + sum((0.01 * x.square().mean() for x in others), torch.zeros(()))
+
+
+def _accuracy(outputs: Tree, targets: Tensor) -> float:
+    return accuracy(tensors(outputs)[0], targets)
 
 
 def planning_run(net: Net, alignment: int = 16, seed: int = 0) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from whet.core.batches import rows_of
 from whet.core.net import Net
 from whet.core.task import Batches, first_inputs
 from whet.train.state import module_of
@@ -32,7 +33,7 @@ def recalibrate(net: Net | nn.Module, batches: Batches, samples: int = 512) -> i
     seen = 0
     for inputs in first_inputs(batches, samples):
         module(*inputs)
-        seen += len(inputs[0])
+        seen += rows_of(inputs)
     for m, momentum in zip(norms, before, strict=True):
         m.momentum = momentum
     module.eval()

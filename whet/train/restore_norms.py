@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
+from whet.core.batches import rows_of
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.task import Batches, first_inputs
@@ -101,7 +102,7 @@ def _statistics(net: Net, layers: list[Convolution], batches: Batches, samples: 
     try:
         for inputs in first_inputs(batches, samples):
             net(*inputs)
-            seen += len(inputs[0])
+            seen += rows_of(inputs)
     finally:
         for hook in hooks:
             hook.remove()

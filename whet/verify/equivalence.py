@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from whet.core.errors import ArtifactError, TaskError
+from whet.core.kinds import Kind, kinds_of, likened
+from whet.core.structure import Tree, by_length, has_rows, tensors
 from whet.core.target import Session
 from whet.core.task import Batches, split
 
@@ -18,29 +20,58 @@ from whet.core.task import Batches, split
 class Agreement:
     """How two sets of outputs agree.
 
-    `top1_agreement` is the share of rows with the same largest entry, None where the last dimension is one
-    (regression). `relative_difference` is `|a - b| / |b|` in the Euclidean norm.
+    `figures` holds what each output's kind is compared by: `top1_agreement` for logits, `cosine_similarity` for
+    embeddings, `relative_error` and `correlation` for other numbers; with several outputs as `name.figure`.
+    `relative_difference` is `|a - b| / |b|` in the Euclidean norm over all outputs.
     """
 
-    top1_agreement: float | None
+    figures: dict[str, float]
     max_abs_difference: float
     mean_abs_difference: float
     relative_difference: float
 
+    @property
+    def top1_agreement(self) -> float | None:
+        """The share of rows with the same first choice, None where the outputs are no logits."""
+        return self.figures.get("top1_agreement")
 
-def agreement(outputs: Tensor, reference: Tensor) -> Agreement:
-    """Compare `outputs` with `reference`, of the same shape.
+
+def agreement(outputs: Tree, reference: Tree, kinds: Sequence[Kind] = (), names: Sequence[str] = ()) -> Agreement:
+    """Compare `outputs` with `reference`, of the same structure and shapes.
+
+    `kinds` say what each output means (a bound task's), by default told from the reference alone; `names` what each is
+    called.
 
     >>> agreement(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 2.0]])).max_abs_difference
     1.0
     """
-    if outputs.shape != reference.shape:
-        raise ArtifactError(f"outputs have shape {tuple(outputs.shape)}; expected {tuple(reference.shape)}.")
-    apart = (outputs - reference).abs()
-    top1 = float((outputs.argmax(-1) == reference.argmax(-1)).float().mean()) if outputs.shape[-1] > 1 else None
-    norm = float(reference.norm())
-    relative = float((outputs - reference).norm()) / norm if norm > 0 else float(apart.max() > 0)
-    return Agreement(top1, float(apart.max()), float(apart.mean()), relative)
+    groups = by_length(outputs, reference) if has_rows(reference) else [(outputs, reference)]
+    pairs = [list(zip(tensors(a), tensors(b), strict=False)) for a, b in groups]
+    for (a, b), each in zip(groups, pairs, strict=True):
+        shapes = [[tuple(t.shape) for t in tensors(tree)] for tree in (a, b)]
+        if shapes[0] != shapes[1]:
+            got, wanted = (", ".join(map(str, s)) for s in shapes)
+            raise ArtifactError(f"outputs have shape {got}; expected {wanted}.")
+        if not each:
+            raise ArtifactError("there are no outputs to compare.")
+    kinds = tuple(kinds) or kinds_of(groups[0][1])
+    called = list(names) if len(names) == len(kinds) else [str(i) for i in range(len(kinds))]
+    figures: dict[str, float] = {}
+    for index, kind in enumerate(kinds):
+        found = [(likened(kind, *each[index]), each[index][0].numel()) for each in pairs]
+        total = sum(count for _, count in found)
+        for name in found[0][0]:
+            key = name if len(kinds) == 1 else f"{called[index]}.{name}"
+            figures[key] = sum(figure[name] * count for figure, count in found) / max(total, 1)
+    return Agreement(figures, *_differences([pair for each in pairs for pair in each]))
+
+
+def _differences(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float, float]:
+    """Return the largest and the mean absolute difference, and the relative one, over all pairs."""
+    apart = torch.cat([(a.double() - b.double()).flatten() for a, b in pairs])
+    norm = float(torch.cat([b.double().flatten() for _, b in pairs]).norm())
+    relative = float(apart.norm()) / norm if norm > 0 else float(apart.abs().max() > 0)
+    return float(apart.abs().max()), float(apart.abs().mean()), relative
 
 
 def evaluate(open_session: Callable[[int], Session], batches: Batches, batch: int) -> tuple[Tensor, Tensor]:

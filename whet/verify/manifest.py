@@ -25,6 +25,24 @@ def number(value: float | None, unit: str, protocol: str, device: str, measured:
     return {"value": value, "unit": unit, "protocol": protocol, "device": device, "how": how}
 
 
+UNITS = {
+    "top1_agreement": "share of rows",
+    "equal_share": "share of values",
+    "cosine_similarity": "mean cosine of rows",
+    "relative_error": "|a - b| / |b|",
+    "correlation": "Pearson's r",
+}
+
+
+def unit_of(figure: str) -> str:
+    """Return the unit of a figure of agreement, of one output (`loc.relative_error`) or of all.
+
+    >>> unit_of("loc.relative_error")
+    '|a - b| / |b|'
+    """
+    return UNITS[figure.rpartition(".")[2]]
+
+
 def write_manifest(folder: Path, **values: Any) -> Path:
     """Write `values` and the size and SHA-256 of every other file of `folder`, whole or not at all."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != NAME)

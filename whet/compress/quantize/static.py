@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from whet.compress.quantize.observers import OBSERVERS, Seen, asymmetric, symmetric
+from whet.core.batches import rows_of
 from whet.core.errors import CalibrationError, unknown
 from whet.core.net import Net
 from whet.core.passes import Result
@@ -141,7 +142,7 @@ def _observe(net: Net, sites: set[str], run: Run, samples: int) -> dict[str, See
         for batch in islice(batches, 1 + samples):
             inputs, _ = split(batch)
             Observer(net.module).run(*inputs)
-            count += len(inputs[0])
+            count += rows_of(inputs)
             if count >= samples:
                 break
     if not count:
