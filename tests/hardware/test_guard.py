@@ -66,7 +66,7 @@ def test_orderly_failures_are_those_of_the_target(guarded, tmp_path):
 
 def test_a_file_is_tried_once_for_a_setting_and_batch(guarded, saved, monkeypatch):
     tried = []
-    monkeypatch.setattr(guard.Guarded, "_crash", lambda self, artifact, batch: tried.append(batch))
+    monkeypatch.setattr(guard.Guarded, "_crash", lambda self, order: tried.append(order["batch"]))
     for batch in (1, 1, 2):
         guarded.open(Artifact(saved, SETTINGS), batch)
     assert tried == [1, 2]
@@ -74,6 +74,6 @@ def test_a_file_is_tried_once_for_a_setting_and_batch(guarded, saved, monkeypatc
 
 def test_the_child_answers_each_order_and_ends_with_its_parent():
     answers = io.StringIO()
-    order = json.dumps({"path": "/absent.onnx", "settings": SETTINGS, "batch": 1}) + "\n"
+    order = json.dumps({"path": "/absent.onnx", "settings": SETTINGS, "batch": 1, "shapes": None}) + "\n"
     guard.serve(io.StringIO(order * 2), answers)
     assert answers.getvalue() == "tried\ntried\n"

@@ -59,11 +59,6 @@ class Tokens(nn.Module):
         return self.head((self.embedding(tokens) * weights.unsqueeze(-1)).sum(1))
 
 
-class Twice(nn.Module):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x + 1, x * 2
-
-
 def to_onnx(module: nn.Module, example: tuple[Tensor, ...], path: Path, dynamic: bool = True) -> Path:
     names = [f"input{i}" for i in range(len(example))]
     axes = {name: {0: "batch"} for name in names} if dynamic else None
@@ -316,20 +311,6 @@ def test_unsupported_operators_are_named(tmp_path: Path, settings: dict[str, Any
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("settings", ONNX_RUNTIMES, ids=setting_name)
-def test_two_outputs_and_dynamic_axes_are_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
-    path = to_onnx(Twice(), (torch.randn(2, 4),), tmp_path / "two.onnx")
-    with pytest.raises(TargetError, match="has 2 outputs"):
-        targets.get("cpu").open(Artifact(path, settings), 1)
-    names = ["x"]
-    axes = {"x": {0: "batch", 1: "length"}}
-    path = tmp_path / "free.onnx"
-    example = (torch.randn(2, 4),)
-    torch.onnx.export(nn.ReLU(), example, str(path), dynamo=False, input_names=names, dynamic_axes=axes)
-    with pytest.raises(TargetError, match=r"input 'x' has shape .* only dimension 0"):
-        targets.get("cpu").open(Artifact(path, settings), 1)
-
-
 def test_onnxruntime_names_what_it_cannot_do(tmp_path: Path) -> None:
     path = to_onnx(nn.ReLU(), (torch.randn(2, 4),), tmp_path / "static.onnx", dynamic=False)
     settings = {"runtime": "onnxruntime", "precision": "f32", "threads": 1}
@@ -367,7 +348,7 @@ def test_the_bar_is_the_best_of_any_runtime(tmp_path: Path, name: str) -> None:
 def test_a_setting_that_cannot_run_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from whet.hardware.onnxruntime import OnnxRuntime
 
-    def refuse(self: Any, path: Path, settings: Any, batch: int) -> Any:
+    def refuse(self: Any, path: Path, settings: Any, batch: int, shapes: Any) -> Any:
         raise TargetError("no kernel for Frobnicate")
 
     monkeypatch.setattr(OnnxRuntime, "open", refuse)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +14,11 @@ from whet.core.net import Net
 from whet.core.space import Decision, Space
 
 Array = NDArray[np.generic]
-Session = Callable[..., Array]
-"""A loaded artifact: `session(*inputs) -> output`, numpy in and numpy out, for the batch it was opened with."""
+Session = Callable[..., Any]
+"""A loaded artifact, for the sizes it was opened with: `session(*inputs)`, arrays in the file's order and layout.
+
+It returns the file's output as an array, several as a tuple of arrays in the file's order.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Target(Protocol):
     `space` holds its own knobs as choices named `runtime:KIND` (`runtime:name`, `runtime:precision`,
     `runtime:threads`); `settings` turns a decision into an artifact's settings. `alignment` is the number of
     channels that layers should be a multiple of. `save` writes the model file (slow: seconds), `open` loads it
-    with a static batch (fast: tenths of a second).
+    for a static batch (fast: tenths of a second); `shapes` gives sizes by the input's name, in the file's layout, where
+    they are to be others than those of the example that the file was written with.
     """
 
     @property
@@ -57,4 +61,6 @@ class Target(Protocol):
 
     def save(self, net: Net, folder: Path) -> Path: ...
 
-    def open(self, artifact: Artifact, batch: int) -> Session: ...
+    def open(
+        self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> Session: ...

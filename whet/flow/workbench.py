@@ -209,7 +209,8 @@ class Workbench:
     def outputs_of(self, artifact: Artifact, batches: Any) -> tuple[Tensor, Tensor]:
         """Run a saved file over `batches` in its runtime."""
         with self.clock("evaluate"):
-            return evaluate(lambda n: self.job.target.open(artifact, n), batches, batch=EVALUATION_BATCH)
+            opened = partial(self.job.target.open, artifact)
+            return evaluate(opened, batches, EVALUATION_BATCH, self.job.net)
 
     def score_file(self, artifact: Artifact, batches: Any) -> float:
         return self.job.task.score(*self.outputs_of(artifact, batches))

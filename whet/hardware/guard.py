@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,24 +53,29 @@ class Guarded:
     def save(self, net: Net, folder: Path) -> Path:
         return self.inner.save(net, folder)
 
-    def open(self, artifact: Artifact, batch: int) -> Session:
+    def open(
+        self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> Session:
         """Return the session, or raise what `inner.open` does, and TargetError where the runtime crashes."""
         if artifact.path.exists():
             stat = artifact.path.stat()
-            key = (artifact.path, stat.st_mtime_ns, stat.st_size, json.dumps(artifact.settings), batch)
+            order = {
+                "path": str(artifact.path.resolve()), "settings": artifact.settings, "batch": batch,
+                "shapes": {name: list(sizes) for name, sizes in shapes.items()} if shapes is not None else None,
+            }  # fmt: skip
+            key = (stat.st_mtime_ns, stat.st_size, json.dumps(order))
             if key not in self._tried:
-                self._tried[key] = self._crash(artifact, batch)
+                self._tried[key] = self._crash(order)
             if self._tried[key]:
                 raise TargetError(f"'{artifact.path}' under {artifact.settings}: {self._tried[key]}.")
-        return self.inner.open(artifact, batch)
+        return self.inner.open(artifact, batch, shapes)
 
-    def _crash(self, artifact: Artifact, batch: int) -> str | None:
+    def _crash(self, order: Mapping[str, Any]) -> str | None:
         """Return how the child died of a file, or None."""
         if self._child is None or self._child.poll() is not None:
             self._child = _start()
         child = self._child
         assert child.stdin is not None and child.stdout is not None
-        order = {"path": str(artifact.path.resolve()), "settings": artifact.settings, "batch": batch}
         try:
             child.stdin.write(json.dumps(order) + "\n")
             child.stdin.flush()
@@ -111,7 +117,7 @@ def serve(orders: IO[str], answers: IO[str]) -> None:
     for line in orders:
         order = json.loads(line)
         try:
-            session = target.open(Artifact(Path(order["path"]), order["settings"]), order["batch"])
+            session = target.open(Artifact(Path(order["path"]), order["settings"]), order["batch"], order["shapes"])
             session(*(np.zeros_like(buffer) for buffer in getattr(session, "bound", ())))
         except WhetError:
             pass

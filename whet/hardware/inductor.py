@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,27 @@ from torch import Tensor, nn
 
 from whet.core.errors import ArtifactError, TargetError
 from whet.core.net import Net
-from whet.hardware.cpu import BoundSession, refusing, require
+from whet.core.structure import tensors
+from whet.graph.outside import unwrap
+from whet.hardware.cpu import BoundSession, Results, refusing, require
+from whet.hardware.inputs import BATCH
+from whet.hardware.free_axes import example_sizes, free_axes, outside_example
 
 KEY = "whet"
 
 
 class _Served(nn.Module):
-    """A network's forward pass as it is served: under autocast for bf16, its output in f32."""
+    """A network's forward pass as it is served: under autocast for bf16, its outputs in f32."""
 
     def __init__(self, net: Net, precision: str) -> None:
         super().__init__()
-        self.net = net.copy().eval().module
+        self.net = unwrap(net).eval()
         self.bf16 = precision == "bf16"
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
-            output = self.net(*inputs)
-        if not isinstance(output, Tensor):
-            raise TargetError(f"the network returns a {type(output).__name__}; it must return a tensor.")
-        return output.float()
+            outputs = tensors(self.net(*inputs))
+        return tuple(x.float() if x.is_floating_point() else x for x in outputs)
 
 
 class Inductor:
@@ -51,13 +53,16 @@ class Inductor:
         precision = settings["precision"]
         path = folder / f"model.{precision}.pt2"
         unfinished = folder / f".unfinished.{os.getpid()}.pt2"
-        inputs = [[list(x.shape[1:]), str(x.dtype).removeprefix("torch.")] for x in net.example]
+        inputs = [
+            [port.name, str(x.dtype).removeprefix("torch."), example_sizes(port, x)]
+            for port, x in zip(net.inputs, net.example, strict=True)
+        ]
         about = json.dumps({"precision": precision, "inputs": inputs})
-        batch = ({0: torch.export.Dim.DYNAMIC},) * len(net.example)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with refusing(TargetError, f"inductor cannot compile '{net.name}'"), torch.no_grad():
-                program = torch.export.export(_Served(net, precision), net.example, dynamic_shapes=(batch,))
+                served, example = _Served(net, precision), outside_example(net)
+                program = torch.export.export(served, example, dynamic_shapes=(free_axes(net),), strict=False)
                 torch._inductor.aoti_compile_and_package(
                     program,
                     package_path=str(unfinished),
@@ -69,8 +74,10 @@ class Inductor:
             unfinished.unlink(missing_ok=True)
         return path
 
-    def open(self, path: Path, settings: Mapping[str, Any], batch: int) -> BoundSession:
-        """Load a package for a batch of that size.
+    def open(
+        self, path: Path, settings: Mapping[str, Any], batch: int, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> BoundSession:
+        """Load a package for static sizes.
 
         Raises: ArtifactError for a missing or damaged file, or one compiled for another precision.
         """
@@ -85,20 +92,23 @@ class Inductor:
         if about["precision"] != settings["precision"]:
             made, asked = about["precision"], settings["precision"]
             raise ArtifactError(f"'{path}' was compiled for {made}; its settings ask for {asked}.")
-        tensors = [torch.zeros(batch, *shape, dtype=getattr(torch, kind)) for shape, kind in about["inputs"]]
+        given = []
+        for name, kind, written in about["inputs"]:
+            sizes = [batch if size == BATCH else size for size in (shapes or {}).get(name, written)]
+            given.append(torch.zeros(sizes, dtype=getattr(torch, kind)))
         threads = settings["threads"]
 
-        def infer() -> Any:
+        def infer() -> Results:
             before = torch.get_num_threads()
             torch.set_num_threads(threads)
             try:
-                return model(*tensors).numpy()
+                return [x.numpy() for x in tensors(model(*given))]
             finally:
                 torch.set_num_threads(before)
 
-        with refusing(TargetError, f"inductor cannot run '{path}' with a batch of {batch}"):
+        with refusing(TargetError, f"inductor cannot run '{path}' with inputs of {[list(x.shape) for x in given]}"):
             infer()
-        return BoundSession([tensor.numpy() for tensor in tensors], infer)
+        return BoundSession([x.numpy() for x in given], infer)
 
 
 def refuse_quantized(net: Net) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,17 +16,19 @@ import onnx
 import onnx_ir
 import torch
 from onnxscript import opset20 as op
-from torch.export import Dim
 
 from whet.core.errors import TargetError
 from whet.core.files import whole
 from whet.core.net import Net
 from whet.graph import fake_quantize
 from whet.graph.fold import fold_batch_norms
+from whet.graph.outside import unwrap
+from whet.hardware.cpu import SHAPES
+from whet.hardware.inputs import BATCH
 from whet.hardware.onnx_integers import store_integers
+from whet.hardware.free_axes import example_sizes, free_axes, outside_example
 
 OPSET = 20
-BATCH = "batch"
 INLINE_BYTES = 1_900_000_000
 """A protobuf holds two gigabytes; larger networks keep their weights in a side file."""
 
@@ -42,17 +46,17 @@ TRANSLATIONS: dict[Any, Any] = {fake_quantize.fake_quantize._opoverload: _quanti
 def export_onnx(net: Net, path: Path) -> Path:
     """Write `net` in eval mode to `path` and return it.
 
-    Batch norms are folded, the batch (dimension 0 of each input) is named `batch` and dynamic, weights that are
+    The file is a drop-in for the net's source: it has the names, the layout and the free axes of `net.inputs` and
+    `net.outputs`, and all outputs. Batch norms are folded, the batch is named `batch` and dynamic, weights that are
     quantized are stored as int8. The file appears whole or not at all, in a folder that is made where it is missing.
 
     Raises: TargetError naming the operation that ONNX cannot express.
     """
     folded = fold_batch_norms(net).eval()
-    batch = Dim(BATCH, min=1, max=65536)
     try:
         with _quiet(), torch.no_grad():
             program = torch.export.export(
-                folded.module, net.example, dynamic_shapes=tuple({0: batch} for _ in net.example), strict=False
+                unwrap(folded), outside_example(net), dynamic_shapes=free_axes(net), strict=False
             )
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET, custom_translation_table=TRANSLATIONS, verbose=False
@@ -62,6 +66,8 @@ def export_onnx(net: Net, path: Path) -> Path:
     assert exported is not None
     store_integers(exported.model.graph)
     _strip(exported.model)
+    _name_dimensions(exported.model, net)
+    _name_ports(exported.model.graph, net)
     size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
     side = f"{path.stem}.data" if size > INLINE_BYTES else None
     with whole(path) as part:
@@ -76,19 +82,83 @@ def _reason(error: BaseException) -> str:
 
 
 def _strip(model: Any) -> None:
-    """Take out the exporter's notes on each node, which tell where the file was made, and name the batch."""
+    """Take out the exporter's notes on each node, which tell where the file was made."""
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
-    values = [*model.graph.inputs, *model.graph.initializers.values()]
     for node in model.graph:
         node.metadata_props.clear()
         node.doc_string = None
-        values.extend(node.outputs)
-    given = model.graph.inputs[0].shape[0]
-    for value in values:
+    for value in _values(model.graph):
         value.metadata_props.clear()
+
+
+def _values(graph: Any) -> list[Any]:
+    return [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+
+
+def _name_dimensions(model: Any, net: Net) -> None:
+    """Call the batch `batch` and the other free axes what the ports do, wherever they stand; note the example's sizes.
+
+    An axis that an operator fixes to the example's size stays fixed.
+    """
+    names: dict[str, str] = {}
+    for value, port in zip(model.graph.inputs, net.inputs, strict=True):
+        axes = dict(port.free)
+        if port.batch_axis is not None:
+            axes = {port.batch_axis: BATCH} | {i: name for i, name in axes.items() if name != BATCH}
+        for axis, name in axes.items():
+            names.setdefault(str(value.shape[axis]), name)
+    symbol = re.compile(r"[A-Za-z_]\w*")
+    for value in _values(model.graph):
         if value.shape is not None:
-            value.shape = onnx_ir.Shape([BATCH if dim == given else dim for dim in value.shape])
+            dims = [
+                dim if isinstance(dim, int) else symbol.sub(lambda found: names.get(found[0], found[0]), str(dim))
+                for dim in value.shape
+            ]
+            value.shape = onnx_ir.Shape(dims)
+    if any(port.free for port in net.inputs):
+        sizes = {port.name: example_sizes(port, x) for port, x in zip(net.inputs, net.example, strict=True)}
+        model.metadata_props[SHAPES] = json.dumps(sizes)
+
+
+def _name_ports(graph: Any, net: Net) -> None:
+    """Give inputs and outputs the names of the ports; what goes by such a name within the graph gets another."""
+    for position, value in enumerate(graph.outputs):
+        # A name needs a value of its own: an input or a constant that is given back, or one value given twice.
+        if value in graph.outputs[:position] or value.producer() is None:
+            node = onnx_ir.node("Identity", [value])
+            graph.append(node)
+            node.outputs[0].shape, node.outputs[0].dtype = value.shape, value.dtype
+            graph.outputs[position] = node.outputs[0]
+    ports = [*zip(graph.inputs, net.inputs, strict=True), *zip(graph.outputs, net.outputs, strict=True)]
+    taken = {value.name for value in _values(graph)} | {port.name for _, port in ports}
+    named: dict[str, Any] = {}
+    for value, port in ports:
+        named[port.name if port.name not in named else _other(port.name, taken)] = value
+    ours = set(map(id, named.values()))
+    for value in _values(graph):
+        if id(value) in ours or value.name in named:
+            _rename(graph, value, _other(value.name, taken))
+    for name, value in named.items():
+        value.name = name
+
+
+def _other(name: str, taken: set[str]) -> str:
+    """Return a name that is not taken, and take it."""
+    count = 1
+    while f"{name}_{count}" in taken:
+        count += 1
+    taken.add(f"{name}_{count}")
+    return f"{name}_{count}"
+
+
+def _rename(graph: Any, value: Any, name: str) -> None:
+    if value.is_initializer():
+        del graph.initializers[value.name]
+        value.name = value.const_value.name = name
+        graph.register_initializer(value)
+    else:
+        value.name = name
 
 
 @contextlib.contextmanager

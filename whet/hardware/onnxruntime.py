@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 
 from whet.core.errors import TargetError
 from whet.core.net import Net
-from whet.hardware.cpu import BoundSession, read_onnx, refusing, static_shape
+from whet.core.target import Array
+from whet.hardware.cpu import BoundSession, Results, inputs_of_model, read_onnx, recorded_shapes, refusing
+from whet.hardware.inputs import fixed_batch, named_sizes, static_shapes
 from whet.hardware.onnx_export import export_onnx
 
 ONLY_ERRORS = 3
@@ -28,8 +29,10 @@ class OnnxRuntime:
     def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path:
         return export_onnx(net, folder / "model.onnx")
 
-    def open(self, path: Path, settings: Mapping[str, Any], batch: int) -> BoundSession:
-        """Load the file for a static batch.
+    def open(
+        self, path: Path, settings: Mapping[str, Any], batch: int, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> BoundSession:
+        """Load the file for static sizes.
 
         Raises: ArtifactError for a missing or damaged file, TargetError for a network ONNX Runtime cannot
         run.
@@ -37,41 +40,53 @@ class OnnxRuntime:
         if settings["precision"] != "f32":
             raise TargetError(f"ONNX Runtime runs f32 only on a CPU; got '{settings['precision']}'.")
         model = read_onnx(path)
-        if len(model.graph.output) != 1:
-            raise TargetError(f"'{path}' has {len(model.graph.output)} outputs; it must have one.")
-        stored = {tensor.name for tensor in model.graph.initializer}
-        inputs = [value for value in model.graph.input if value.name not in stored]
+        inputs = inputs_of_model(model, f"'{path}'")
+        sizes = static_shapes(inputs, batch, shapes, recorded_shapes(model), f"'{path}'")
+        if shapes is None and (only := fixed_batch(inputs)) not in (None, batch):
+            raise TargetError(f"input '{inputs[0].name}' was exported for a batch of {only}; asked for {batch}.")
         options = ort.SessionOptions()
         options.intra_op_num_threads = settings["threads"]
         options.inter_op_num_threads = 1
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = ONLY_ERRORS
-        bound = [_buffer(value, batch, options) for value in inputs]
+        for name, size in named_sizes(inputs, sizes).items():
+            options.add_free_dimension_override_by_name(name, size)
         with refusing(TargetError, f"ONNX Runtime cannot load '{path}'"):
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        with refusing(TargetError, f"ONNX Runtime cannot run '{path}' with a batch of {batch}"):
-            # One plain run tells the output's shape, which the file may give by name only.
-            output = session.run(None, {v.name: b for v, b in zip(inputs, bound)})[0].copy()
-            binding = session.io_binding()
-            for value, buffer in zip(inputs, bound):
-                binding.bind_input(value.name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
-            name = model.graph.output[0].name
-            binding.bind_output(name, "cpu", 0, output.dtype, output.shape, output.ctypes.data)
-
-        def infer() -> Any:
-            session.run_with_iobinding(binding)
-            return output
-
-        return BoundSession(bound, infer)
+        feeds = {port.name: np.zeros(sizes[port.name], port.dtype) for port in inputs}
+        return BoundSession(list(feeds.values()), _InPlace(session, feeds))
 
 
-def _buffer(value: Any, batch: int, options: Any) -> Any:
-    """Return zeros of the input's type and static shape; tell `options` the length of its batch dimension."""
-    kind = value.type.tensor_type
-    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
-    shape = static_shape(dims, batch, value.name)
-    if dims[0] not in (None, batch):
-        raise TargetError(f"input '{value.name}' was exported for a batch of {dims[0]}; asked for {batch}.")
-    if kind.shape.dim[0].dim_param:
-        options.add_free_dimension_override_by_name(kind.shape.dim[0].dim_param, batch)
-    return np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+class _InPlace:
+    """Runs a session on arrays that it reads and writes in place, once a first call has told the outputs' sizes.
+
+    Where these depend on the data (detections), and where an output is no tensor (a map for each sample), the runtime
+    makes new ones in each call.
+    """
+
+    def __init__(self, session: Any, feeds: Mapping[str, Array]) -> None:
+        self.session, self.feeds = session, dict(feeds)
+        self.binding: Any = None
+        self.outputs: list[Any] = []
+        self.sizes_stay = True
+
+    def __call__(self) -> Results:
+        if self.binding is not None:
+            try:
+                self.session.run_with_iobinding(self.binding)
+                return self.outputs
+            except RuntimeError:
+                self.binding, self.sizes_stay = None, False
+        outputs: list[Any] = self.session.run(None, self.feeds)
+        arrays = [*self.feeds.values(), *outputs]
+        if self.sizes_stay and all(isinstance(a, np.ndarray) and a.dtype != object for a in arrays):
+            self._bind(outputs)
+        return outputs
+
+    def _bind(self, outputs: list[Any]) -> None:
+        self.outputs = [np.array(value) for value in outputs]
+        self.binding = self.session.io_binding()
+        for name, buffer in self.feeds.items():
+            self.binding.bind_input(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
+        for value, buffer in zip(self.session.get_outputs(), self.outputs):
+            self.binding.bind_output(value.name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)

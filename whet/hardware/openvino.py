@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 
 from whet.core.errors import TargetError
 from whet.core.net import Net
-from whet.hardware.cpu import BoundSession, read_onnx, refusing, require, static_shape
+from whet.hardware.cpu import BoundSession, Results, inputs_of_model, read_onnx, recorded_shapes, refusing, require
+from whet.hardware.inputs import FileInput, fixed_batch, static_shapes
 from whet.hardware.onnx_export import export_onnx
 
 # Importing OpenVINO reports the import to a server, unless this package is absent: then it uses its own stub.
@@ -35,28 +36,19 @@ class OpenVINO:
     def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path:
         return export_onnx(net, folder / "model.onnx")
 
-    def open(self, path: Path, settings: Mapping[str, Any], batch: int) -> BoundSession:
-        """Compile the file for a static batch.
+    def open(
+        self, path: Path, settings: Mapping[str, Any], batch: int, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> BoundSession:
+        """Compile the file for static sizes.
 
         Raises: ArtifactError for a missing or damaged file, TargetError for a network OpenVINO cannot run.
         """
-        if path.suffix == ".xml":  # OpenVINO's own format, which other tools write
-            require(path)
-            require(path.with_suffix(".bin"))
-        else:
-            read_onnx(path)
+        inputs, recorded = inputs_of_file(path)
         with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
             model = _core().read_model(str(path))
-        if len(model.outputs) != 1:
-            raise TargetError(f"'{path}' has {len(model.outputs)} outputs; it must have one.")
-        shapes = {
-            port: static_shape(
-                [d.get_length() if d.is_static else None for d in port.get_partial_shape()],
-                batch,
-                port.get_any_name(),
-            )
-            for port in model.inputs
-        }
+        sizes = static_shapes(inputs, batch, shapes, recorded, f"'{path}'")
+        if shapes is None and fixed_batch(inputs) not in (None, batch):
+            sizes = {name: (batch, *size[1:]) for name, size in sizes.items()}
         options = {
             "INFERENCE_PRECISION_HINT": settings["precision"],
             "INFERENCE_NUM_THREADS": settings["threads"],
@@ -66,22 +58,52 @@ class OpenVINO:
         if settings["precision"] == "f32" and settings["threads"] == 1 and _joins_matrices(model):
             # OpenVINO 2026.4.1 dies of a segmentation fault on residual blocks of linear layers over matrices.
             options["SNIPPETS_MODE"] = "DISABLE"
-        with refusing(TargetError, f"OpenVINO cannot compile '{path}' for a batch of {batch}"):
-            model.reshape(shapes)
+        with refusing(TargetError, f"OpenVINO cannot compile '{path}' for inputs of {list(sizes.values())}"):
+            ports = {name: port for port in model.inputs for name in port.get_names()}
+            # An input that nothing reads may be gone.
+            model.reshape({ports[name]: size for name, size in sizes.items() if name in ports})
             request = _core().compile_model(model, "CPU", options).create_infer_request()
-            bound = []
-            for port in request.model_inputs:
-                buffer = np.zeros(tuple(port.shape), port.element_type.to_dtype())
-                request.set_tensor(port, ov.Tensor(buffer, shared_memory=True))
-                bound.append(buffer)
-            request.infer()
-            output = request.get_output_tensor().data
+        bound = [np.zeros(sizes[port.name], port.dtype) for port in inputs]
+        with refusing(TargetError, f"OpenVINO cannot run '{path}' with inputs of {list(sizes.values())}"):
+            compiled = {name: port for port in request.model_inputs for name in port.get_names()}
+            for port, buffer in zip(inputs, bound):
+                if port.name in compiled:
+                    request.set_tensor(compiled[port.name], ov.Tensor(buffer, shared_memory=True))
+            return BoundSession(bound, _call(request))
 
-        def infer() -> Any:
-            request.infer()
-            return output
 
-        return BoundSession(bound, infer)
+def _call(request: Any) -> Callable[[], Results]:
+    """Return a call that runs the network and gives its outputs, where the runtime keeps them."""
+    fixed = all(port.get_partial_shape().is_static for port in request.model_outputs)
+    kept: list[Any] = []
+
+    def infer() -> Results:
+        request.infer()
+        if not (kept and fixed):
+            kept[:] = [request.get_output_tensor(i).data for i in range(len(request.model_outputs))]
+        return kept
+
+    return infer
+
+
+def inputs_of_file(path: Path) -> tuple[list[FileInput], Mapping[str, Any]]:
+    """Return the inputs of an ONNX file or of OpenVINO's own format, and the sizes that whet put on record.
+
+    Raises: ArtifactError for a missing or damaged file, TargetError for inputs that are no tensors.
+    """
+    if path.suffix != ".xml":
+        model = read_onnx(path)
+        return inputs_of_model(model, f"'{path}'"), recorded_shapes(model)
+    require(path)
+    require(path.with_suffix(".bin"))
+    with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
+        ports = _core().read_model(str(path)).inputs
+        return [_input(port) for port in ports], {}
+
+
+def _input(port: Any) -> FileInput:
+    dims = tuple(dim.get_length() if dim.is_static else None for dim in port.get_partial_shape())
+    return FileInput(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()), dims)
 
 
 def _joins_matrices(model: Any) -> bool:

@@ -14,6 +14,7 @@ from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Array, Artifact, Session, Target
 from whet.hardware.device import Device, fingerprint
+from whet.hardware.inputs import example_arrays, static_shapes
 from whet.hardware.measure import Latency, measure, measure_artifacts
 
 Settings = dict[str, Any]
@@ -25,7 +26,9 @@ class Runtime(Protocol):
 
     def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path: ...
 
-    def open(self, path: Path, settings: Mapping[str, Any], batch: int) -> Session: ...
+    def open(
+        self, path: Path, settings: Mapping[str, Any], batch: int, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> Session: ...
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,13 @@ class CpuTarget:
         chosen = settings or self.settings(Decision())
         return _runtime(chosen["runtime"]).save(net, folder, chosen)
 
-    def open(self, artifact: Artifact, batch: int) -> Session:
+    def open(
+        self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> Session:
         """Load an artifact of any runtime for a static batch; see `BoundSession` for what a session does.
+
+        `shapes` gives sizes by the input's name, in the file's layout, where they are not those that the file was
+        written with; then a batch that the file fixes is whatever they say.
 
         Raises: ArtifactError if its file or settings are not whole, TargetError if the runtime cannot run it.
         """
@@ -138,7 +146,7 @@ class CpuTarget:
             raise ArtifactError(f"the settings of '{artifact.path}' lack {', '.join(missing)}.")
         if not isinstance(settings["threads"], int) or settings["threads"] < 1:
             raise ArtifactError(f"'{artifact.path}': threads must be 1 or more; got {settings['threads']!r}.")
-        return _runtime(settings["runtime"]).open(artifact.path, settings, batch)
+        return _runtime(settings["runtime"]).open(artifact.path, settings, batch, shapes)
 
 
 def get(name: str) -> CpuTarget:
@@ -201,8 +209,8 @@ class Bar:
 
 
 def inputs_of(net: Net) -> tuple[Array, ...]:
-    """Return the first sample of the net's example as a runtime takes it."""
-    return tuple(x[:1].contiguous().numpy() for x in net.example)
+    """Return the first sample of the net's example as a runtime takes it, in the file's order and layout."""
+    return tuple(port.outside(x[:1]).contiguous().numpy() for port, x in zip(net.inputs, net.example, strict=True))
 
 
 def baselines(
@@ -210,39 +218,55 @@ def baselines(
 ) -> Bar:
     """Save the uncompressed net, measure it in every setting of any runtime, return the fastest: the bar.
 
-    `example` is the batch that will be served, by default the first sample of the net's own. The bar is
-    over all of `every_setting`, whatever runtime `target` is, because the promise is; inductor's settings
-    join where it is the target (it compiles once a precision). `options` go to `measure`.
+    `example` is the batch that will be served, in the file's layout, by default the first sample of the net's own. The
+    bar is over all of `every_setting`, whatever runtime `target` is, because the promise is; inductor's settings
+    join where it is the target (it compiles once a precision). A setting that cannot run the network is in `unfit`.
+    `options` go to `measure`.
 
     Raises: TargetError if no setting runs the network.
     """
     inputs = inputs_of(net) if example is None else tuple(example)
-    return _timed(target, *_saved(net, target, folder), inputs, f"'{net.name}'", options)
+    named = {port.name: array for port, array in zip(net.inputs, inputs, strict=True)}
+    return _timed(target, *_saved(net, target, folder), named, f"'{net.name}'", options)
 
 
-def measure_file(path: Path, target: Target, example: Sequence[Array], **options: Any) -> Bar:
-    """Measure an ONNX file as it is in every setting of the target that reads such files; nothing is lifted.
+def measure_file(
+    path: Path, target: Target, shapes: Mapping[str, Sequence[int]] | None = None,
+    fixed: Mapping[str, float] | None = None, **options: Any,
+) -> Bar:  # fmt: skip
+    """Measure a file as it is in every setting of the target that reads such files; nothing is lifted.
 
-    `example` holds its inputs; `options` go to `measure`. Raises: TargetError if no setting runs it.
+    `shapes` gives the sizes of inputs that the file leaves free, by name, `fixed` the value of inputs that steer the
+    network (a sampling rate); the others get random numbers. `options` go to `measure`.
+
+    Raises: TargetError if no setting runs it, or where a free size is not given: its message says how.
     """
-    settings = [each for each in target.all_settings() if each["runtime"] != "inductor"]
+    # Imported here: whoever looks up a target does not wait for a runtime.
+    reader = import_module("whet.hardware.openvino")
+    inputs, recorded = reader.inputs_of_file(path)
+    sizes = static_shapes(inputs, 1, shapes, recorded, f"'{path}'")
+    arrays = example_arrays(inputs, sizes, fixed, f"'{path}'")
+    reads = ("openvino",) if path.suffix == ".xml" else TARGETS["cpu"]
+    settings = [each for each in target.all_settings() if each["runtime"] in reads]
     artifacts = {setting_name(each): Artifact(path, each) for each in settings}
-    return _timed(target, artifacts, {}, example, f"'{path}'", options)
+    return _timed(target, artifacts, {}, arrays, f"'{path}'", options)
 
 
 def _timed(
-    target: Target, artifacts: Mapping[str, Artifact], unfit: dict[str, str], inputs: Sequence[Array], what: str,
+    target: Target, artifacts: Mapping[str, Artifact], unfit: dict[str, str], inputs: Mapping[str, Array], what: str,
     options: Mapping[str, Any],
 ) -> Bar:  # fmt: skip
-    sessions: dict[str, Session] = {}
+    calls: dict[str, partial[Any]] = {}
+    shapes = {name: array.shape for name, array in inputs.items()}
     for name, artifact in artifacts.items():
         try:
-            sessions[name] = target.open(artifact, len(inputs[0]))
+            call = partial(target.open(artifact, 1, shapes), *inputs.values())
+            call()
+            calls[name] = call
         except TargetError as error:
             unfit[name] = str(error)
-    if not sessions:
+    if not calls:
         raise TargetError(f"no setting runs {what}: {'; '.join(sorted(set(unfit.values())))}")
-    calls = {name: partial(session, *inputs) for name, session in sessions.items()}
     latencies = measure(calls, next(iter(calls)), **options)
     best = max(latencies.values(), key=lambda latency: latency.ratio).name
     return Bar(best, artifacts[best], latencies, unfit)

@@ -75,7 +75,8 @@ class Judge:
     def __init__(self, work: Work, cores: int, seconds_each: float = SECONDS_EACH) -> None:
         self.work, self.cores, self.seconds_each = work, cores, seconds_each
         self.target = Guarded(get("cpu"))
-        self.inputs = inputs_of(work.net())
+        self.net = work.net()
+        self.inputs = inputs_of(self.net)
 
     def judge(self, delivered: Mapping[str, list[Delivered]]) -> Verdict:
         """Time and score all files.
@@ -119,7 +120,8 @@ class Judge:
             return None
         task = self.work.bundle.task
         artifact = Artifact(Path(item.path), setting)
-        return task.score(*evaluate(lambda n: self.target.open(artifact, n), task.val, batch=64))
+        # Each tool calls the inputs as it likes, and all put the batch first.
+        return task.score(*evaluate(lambda n, shapes: self.target.open(artifact, n), task.val, 64, self.net))
 
     def _row(
         self, peer: str, item: Delivered, setting: dict[str, Any], own: Latency, f32: Mapping[str, Latency],

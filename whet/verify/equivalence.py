@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from whet.core import structure
 from whet.core.errors import ArtifactError, TaskError
 from whet.core.kinds import Kind, kinds_of, likened
+from whet.core.net import Net
 from whet.core.structure import Tree, by_length, has_rows, tensors
 from whet.core.target import Session
 from whet.core.task import Batches, split
@@ -74,24 +77,43 @@ def _differences(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float, 
     return float(apart.abs().max()), float(apart.abs().mean()), relative
 
 
-def evaluate(open_session: Callable[[int], Session], batches: Batches, batch: int) -> tuple[Tensor, Tensor]:
-    """Return outputs and targets of a file over `batches`, run `batch` samples at a time.
+OpenSession = Callable[[int, Mapping[str, Sequence[int]]], Session]
+MOST_OPEN = 4
+"""How many lengths of a batch are kept open at a time."""
 
-    `open_session(n)` loads the file for a static batch of n. The last samples of each batch are padded by repeating
-    the first, and the padding's outputs dropped.
+
+def evaluate(open_session: OpenSession, batches: Batches, batch: int, net: Net) -> tuple[Tree, Tree]:
+    """Return outputs and targets of a net's file over the batches of a bound task, run `batch` samples at a time.
+
+    `open_session(n, shapes)` loads the file for a static batch of n and inputs of those shapes, by name; it is asked
+    again where the lengths of a batch are others than before. The last samples of each batch are padded by repeating
+    the first, and the padding's outputs dropped. Outputs come in the net's structure, batch first.
     """
-    session = open_session(batch)
-    outputs: list[Tensor] = []
-    targets: list[Tensor] = []
+    opened: dict[tuple[Any, ...], Session] = {}
+    outputs: list[Tree] = []
+    targets: list[Tree] = []
     for item in batches:
         inputs, target = split(item)
         for start in range(0, len(inputs[0]), batch):
-            chunk = [x[start : start + batch].contiguous().numpy() for x in inputs]
+            chunk = [x[start : start + batch] for x in inputs]
             count = len(chunk[0])
-            if count < batch:
-                chunk = [np.concatenate([x, np.repeat(x[:1], batch - count, axis=0)]) for x in chunk]
-            outputs.append(torch.from_numpy(np.array(session(*chunk)[:count], dtype=np.float32)))
+            padded = [torch.cat([x, x[:1].expand(batch - count, *x.shape[1:])]) if count < batch else x for x in chunk]
+            arrays = [p.outside(x).contiguous().numpy() for p, x in zip(net.inputs, padded, strict=True)]
+            key = tuple(array.shape for array in arrays)
+            if key not in opened:
+                if len(opened) == MOST_OPEN:
+                    del opened[next(iter(opened))]
+                opened[key] = open_session(batch, {p.name: array.shape for p, array in zip(net.inputs, arrays)})
+            outputs.append(_inside(opened[key](*arrays), net, batch, count))
         targets.append(target)
     if not outputs:
         raise TaskError("there are no batches to evaluate on.")
-    return torch.cat(outputs), torch.cat(targets)
+    return structure.joined(outputs), structure.joined(targets)
+
+
+def _inside(found: Any, net: Net, rows: int, count: int) -> Tree:
+    """Return a session's outputs as the net gives them, the first `count` rows; floats as f32."""
+    arrays = found if isinstance(found, tuple) else (found,)
+    values = [torch.from_numpy(np.array(array)) for array in arrays]
+    values = [port.inside(x, rows)[:count] for port, x in zip(net.outputs, values, strict=True)]
+    return net.structured(tuple(x.float() if x.is_floating_point() else x for x in values))
