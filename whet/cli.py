@@ -15,7 +15,7 @@ from rich.table import Table
 
 from whet import catalogue, references
 from whet.cli_bench import bench
-from whet.cli_shared import Data, Json, NetworkArgument, network_of
+from whet.cli_shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, shapes_of, values_of
 from whet.core.errors import WhetError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -38,6 +38,8 @@ def optimize(
     out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),
     seed: int = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
+    shape: Shapes = None,
+    fix: Fixed = None,
     as_json: Json = False,
 ) -> None:
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
@@ -48,7 +50,7 @@ def optimize(
     named = tuple(p for p in passes.split(",") if p)
     check_words(target, max_drop, budget, strategy, named)
     with LiveProgress(quiet=as_json) as progress:
-        net, bundle = network_of(task, network, data, progress)
+        net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
         front = run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=named, seed=seed, restart=restart,
@@ -71,6 +73,8 @@ def measure(
     data: Data = None,
     target: str = "cpu",
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 10.0,
+    shape: Shapes = None,
+    fix: Fixed = None,
     as_json: Json = False,
 ) -> None:
     """Time a network, uncompressed, in every setting of a target, interleaved; an ONNX file as it is."""
@@ -78,18 +82,17 @@ def measure(
     from whet.hardware.device import fingerprint
 
     chosen = targets.get(target)
-    if network is not None and network.endswith(".onnx"):
-        from whet.onnx_reader import example_of
-
-        inputs = [x.numpy() for x in example_of(network)]
-        found = targets.measure_file(Path(network), chosen, inputs, seconds=seconds).latencies
+    shapes, fixed = shapes_of(shape), values_of(fix)
+    if network is not None and network.endswith((".onnx", ".xml")):
+        bar = targets.measure_file(Path(network), chosen, shapes, fixed, seconds=seconds)
     else:
-        net, _ = network_of(task, network, data, lambda event: None)
+        net, _ = network_of(task, network, data, lambda event: None, shapes, fixed)
         with tempfile.TemporaryDirectory() as folder:
-            found = targets.baselines(net.eval(), chosen, Path(folder), seconds=seconds).latencies
+            bar = targets.baselines(net.eval(), chosen, Path(folder), seconds=seconds)
+    found = bar.latencies
     rows = sorted(found.values(), key=lambda x: x.latency_ms)
     if as_json:
-        print(json.dumps({"device": fingerprint().to_dict(), "settings": [vars(r) for r in rows]}))
+        print(json.dumps({"device": fingerprint().to_dict(), "settings": [vars(r) for r in rows], "unfit": bar.unfit}))
         return
     ratio = f"ratio to {next(iter(found))}"
     table = Table("setting", "median ms", ratio, "quartiles", title=fingerprint().describe())
@@ -97,6 +100,8 @@ def measure(
         spread = f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"
         table.add_row(row.name, f"{row.latency_ms:.4f}", f"x{row.ratio:.2f}", spread)
     Console().print(table)
+    for name, reason in bar.unfit.items():
+        print(f"{name} is not there: {reason}")
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whet.cli_shared import Data, Json, NetworkArgument, network_of
+from whet.cli_shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, shapes_of, values_of
 
 bench = typer.Typer(no_args_is_help=True, help=__doc__)
 Task = Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")]
@@ -36,6 +36,8 @@ def searches(
     target: Target = "cpu",
     out: Out = RUNS,
     results: Results = RESULTS,
+    shape: Shapes = None,
+    fix: Fixed = None,
     as_json: Json = False,
 ) -> None:
     """Let every row of the suite that the command names search, and print the table."""
@@ -43,7 +45,7 @@ def searches(
     from whet.report.console import LiveProgress
 
     with LiveProgress(quiet=as_json) as progress:
-        net, bundle = network_of(task, network, data, progress)
+        net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
         suite = str(context.info_name)
         table = techniques.run(net, bundle, budget, max_drop, target, out, results, progress, suite)
     print(json.dumps(table) if as_json else techniques.markdown(table))
@@ -58,6 +60,8 @@ def latency(
     target: Target = "cpu",
     out: Out = RUNS,
     results: Results = RESULTS,
+    shape: Shapes = None,
+    fix: Fixed = None,
     as_json: Json = False,
 ) -> None:
     """Measure how well the latency of sub-networks can be forecast."""
@@ -67,7 +71,7 @@ def latency(
     from whet.report.console import LiveProgress
 
     with LiveProgress(quiet=as_json) as progress:
-        net, bundle = network_of(task, network, data, progress)
+        net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
         record = suite.run(net, bundle.task, seconds(budget), target, out, progress)
     write_result(results / f"latency-{bundle.task.name}-{net.name}", record, suite.markdown(record))
     print(json.dumps(record) if as_json else suite.markdown(record))

@@ -2,26 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from whet.core.errors import TargetError
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
 Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", help="Sizes that an input's file leaves free, e.g. input=1x3x224x224; once an input."),
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option("--fix", help="The value of an input that is the same in every call, e.g. sr=16000; once an input."),
+]
 NetworkArgument = Annotated[
     str | None,
     typer.Argument(help="A network of the task, FILE.pt2, FILE.onnx or FILE.py:FUNCTION. Default: the task's own."),
 ]
 
 
-def network_of(task: str, network: str | None, data: Path | None, progress: Any) -> tuple[Any, Any]:
-    """Return the trained network as a `Net`, and its task."""
+def network_of(
+    task: str, network: str | None, data: Path | None, progress: Any,
+    shapes: Mapping[str, tuple[int, ...]] | None = None, fixed: Mapping[str, float] | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Return the trained network as a `Net`, and its task.
+
+    `shapes` are the sizes of inputs that an ONNX file leaves free, `fixed` the values of inputs that never change.
+    """
     from whet import tasks
     from whet.graph.lift import lift
 
     bundle = tasks.get(task, data)
+    file = network is not None and network.endswith(".onnx")
+    if (shapes or fixed) and not file:
+        raise TargetError(f"--shape and --fix are for the inputs of an ONNX file; got '{network or task}'.")
     if network is None or network in bundle.networks:
         module, example = bundle.trained(network, progress=progress)
         return lift(module, example, name=network or bundle.networks[0]), bundle
+    if shapes or fixed:
+        from whet.onnx_reader import read
+
+        module, example = read(network, shapes=shapes, fixed=fixed)
+        return lift(module, example, name=Path(network).stem), bundle
     return lift(network, bundle.example), bundle
+
+
+def shapes_of(words: list[str] | None) -> dict[str, tuple[int, ...]]:
+    """Return what `--shape` gives, by the input's name.
+
+    >>> shapes_of(["input:0=1x3x224x224", "rate="])
+    {'input:0': (1, 3, 224, 224), 'rate': ()}
+    """
+    found = {}
+    for name, value in _pairs("--shape", words, "input=1x3x224x224"):
+        sizes = [part.strip() for part in value.lower().split("x")] if value else []
+        if not all(part.isdecimal() and int(part) > 0 for part in sizes):
+            raise TargetError(f"--shape '{name}={value}': sizes are whole numbers above 0, e.g. {name}=1x3x224x224.")
+        found[name] = tuple(map(int, sizes))
+    return found
+
+
+def values_of(words: list[str] | None) -> dict[str, float]:
+    """Return what `--fix` gives, by the input's name.
+
+    >>> values_of(["sr=16000", "gain=0.5"])
+    {'sr': 16000, 'gain': 0.5}
+    """
+    found: dict[str, float] = {}
+    for name, value in _pairs("--fix", words, "sr=16000"):
+        try:
+            found[name] = int(value) if value.lstrip("+-").isdecimal() else float(value)
+        except ValueError:
+            raise TargetError(f"--fix '{name}={value}': the value must be a number, e.g. {name}=16000.") from None
+    return found
+
+
+def _pairs(option: str, words: list[str] | None, like: str) -> list[tuple[str, str]]:
+    pairs = [word.rpartition("=") for word in words or ()]
+    for (name, _, _value), word in zip(pairs, words or ()):
+        if not name:
+            raise TargetError(f"{option} '{word}' is no NAME=VALUE, e.g. {like}.")
+    return [(name, value) for name, _, value in pairs]

@@ -115,15 +115,17 @@ def test_an_input_that_nothing_reads_and_one_that_is_a_weight(tmp_path: Path) ->
 
 
 def test_what_one_runtime_cannot_read_is_timed_in_the_others(tmp_path: Path) -> None:
-    yes = helper.make_graph([helper.make_node("Relu", ["x"], ["t"])], "yes", [], [helper.make_empty_tensor_value_info("t")])
-    no = helper.make_graph([helper.make_node("Neg", ["x"], ["n"])], "no", [], [helper.make_empty_tensor_value_info("n")])
+    empty = helper.make_empty_tensor_value_info
+    yes = helper.make_graph([helper.make_node("Relu", ["x"], ["t"])], "yes", [], [empty("t")])
+    no = helper.make_graph([helper.make_node("Neg", ["x"], ["n"])], "no", [], [empty("n")])
     nodes = [
         helper.make_node("Equal", ["rate", "known"], ["is"]),
         helper.make_node("If", ["is"], ["chosen"], then_branch=yes, else_branch=no),
         helper.make_node("Inverse", ["chosen"], ["y"], domain="com.microsoft"),
     ]
     weights = {"known": np.array(16000, np.int64)}
-    model = model_of(nodes, {"x": ["batch", 3, 3], "rate": []}, ["y"], weights, kinds={"rate": INT}, domains=("com.microsoft",))
+    kinds, domains = {"rate": INT}, ("com.microsoft",)
+    model = model_of(nodes, {"x": ["batch", 3, 3], "rate": []}, ["y"], weights, kinds=kinds, domains=domains)
     bar = targets.measure_file(
         saved(model, tmp_path / "if.onnx"), targets.get("cpu"), None, {"rate": 16000}, seconds=0.1, rounds=5
     )
@@ -143,7 +145,18 @@ def test_maps_strings_and_constants_are_given_and_taken(tmp_path: Path) -> None:
     assert bar.best.startswith("onnxruntime")
 
 
+def test_openvino_s_own_format_is_timed_in_openvino(tmp_path: Path) -> None:
+    from whet.hardware.openvino import ov  # without its telemetry
+
+    path = tmp_path / "step.xml"
+    ov.save_model(ov.Core().read_model(str(saved(streaming(), tmp_path / "step.onnx"))), str(path))
+    with pytest.raises(TargetError, match="dimension 1 of input 'state' is free; give --shape 'state=2xSIZEx3'"):
+        targets.measure_file(path, targets.get("cpu"), seconds=0.1, rounds=5)
+    bar = targets.measure_file(path, targets.get("cpu"), {"state": (2, 1, 3)}, seconds=0.1, rounds=5)
+    assert {name.split("/")[0] for name in bar.latencies} == {"openvino"} and not bar.unfit
+
+
 def test_fixed_values_have_names(tmp_path: Path) -> None:
     path = saved(streaming(), tmp_path / "step.onnx")
-    with pytest.raises(UnknownNameError, match="unknown input of .* 'gian'; did you mean 'gain'"):
+    with pytest.raises(UnknownNameError, match=r"unknown input of .* 'gian'; did you mean 'gain'"):
         targets.measure_file(path, targets.get("cpu"), None, {"gian": 1})

@@ -122,7 +122,7 @@ def test_examples_are_checked_against_the_file(tmp_path: Path) -> None:
 
 def test_free_dimensions_but_the_batch_need_an_example(tmp_path: Path) -> None:
     path = written(tmp_path, one("Relu"), shape=["batch", "length"])
-    with pytest.raises(LiftError, match=r"dimension 1 of input 'x' is free \('length'\); give an example"):
+    with pytest.raises(LiftError, match=r"dimension 1 \('length'\) of input 'x' is free; give --shape 'x=1xSIZE'"):
         read(path)
     assert whet.lift(path, torch.randn(2, 5))(torch.randn(3, 5)).shape == (3, 5)
 

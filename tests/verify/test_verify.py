@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
+import whet
 from whet.core.errors import ArtifactError
-from whet.verify.equivalence import agreement, evaluate
+from whet.core.net import Net, Port
+from whet.core.target import Session
+from whet.verify.equivalence import OpenSession, agreement, evaluate
 from whet.verify.manifest import NAME, check_files, read_manifest, write_manifest
 
 
@@ -22,24 +28,55 @@ def test_agreement_counts_rows_and_differences() -> None:
         agreement(torch.ones(2, 2), torch.ones(3, 2))
 
 
-def test_evaluation_pads_the_last_batch_and_drops_the_padding() -> None:
-    opened: list[int] = []
+class Step(nn.Module):
+    """A network with a state in another layout, outputs in a dictionary and a length that is free."""
 
-    def open_session(batch: int):  # type: ignore[no-untyped-def]
-        opened.append(batch)
+    def forward(self, x: Tensor, state: Tensor) -> dict[str, Tensor]:
+        return {"y": x * 2 + state.sum(-1, keepdim=True), "state": state + 1, "label": x.argmax(-1)}
 
-        def session(x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            assert x.shape == (batch, 2)
-            return x * 2
+
+def step_net() -> Net:
+    net = whet.lift(Step(), (torch.randn(2, 5), torch.randn(2, 3)))
+    state = Port("state", batch_axis=1)
+    return replace(net, inputs=(Port("x", 0, ((1, "length"),)), state), outputs=(Port("y"), state, Port("label")))
+
+
+def recorded(opened: list[Any]) -> OpenSession:
+    """Return what opens a session that computes what `Step` does, in the layout of a file."""
+
+    def open_session(batch: int, shapes: Mapping[str, Sequence[int]]) -> Session:
+        opened.append((batch, dict(shapes)))
+
+        def session(x: Any, state: Any) -> Any:
+            assert x.shape == tuple(shapes["x"]) and state.shape == tuple(shapes["state"]) and len(x) == batch
+            return x * 2 + state.sum(0)[:, None], state + 1, x.argmax(-1)
 
         return session
 
-    x = torch.randn(23, 2)
-    batches = [(x[:10], torch.arange(10)), (x[10:], torch.arange(10, 23))]
-    outputs, targets = evaluate(open_session, batches, 4)
-    assert opened == [4]
-    torch.testing.assert_close(outputs, x * 2)
-    assert torch.equal(targets, torch.arange(23))
+    return open_session
+
+
+def test_evaluation_moves_pads_and_names_what_files_take_and_give() -> None:
+    opened: list[Any] = []
+    inputs = [(torch.randn(10, 5), torch.randn(10, 3)), (torch.randn(13, 5), torch.randn(13, 3))]
+    batches = [(x, torch.arange(len(x[0]))) for x in inputs]
+    outputs, targets = evaluate(recorded(opened), batches, 4, step_net())
+    assert opened == [(4, {"x": (4, 5), "state": (3, 4)})]
+    wanted = Step()(*(torch.cat(column) for column in zip(*inputs)))
+    assert set(outputs) == set(wanted) and outputs["label"].dtype == torch.int64
+    for name in wanted:
+        torch.testing.assert_close(outputs[name], wanted[name])
+    assert torch.equal(targets, torch.cat([torch.arange(10), torch.arange(13)]))
+
+
+def test_evaluation_opens_a_file_anew_for_each_length_and_keeps_a_few() -> None:
+    opened: list[Any] = []
+    lengths = [5, 7, 5, 9, 11, 13, 5]
+    batches = [((torch.randn(2, n), torch.randn(2, 3)), torch.zeros(2)) for n in lengths]
+    outputs, _ = evaluate(recorded(opened), batches, 2, step_net())
+    assert [shapes["x"][1] for _, shapes in opened] == [5, 7, 9, 11, 13, 5], "the oldest of five was let go"
+    assert [len(row) for row in outputs["y"]] == [n for n in lengths for _ in range(2)]
+    assert outputs["state"].shape == (14, 3)
 
 
 def delivered(folder: Path) -> Path:

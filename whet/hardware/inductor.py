@@ -17,8 +17,8 @@ from whet.core.net import Net
 from whet.core.structure import tensors
 from whet.graph.outside import unwrap
 from whet.hardware.cpu import BoundSession, Results, refusing, require
-from whet.hardware.inputs import BATCH
 from whet.hardware.free_axes import example_sizes, free_axes, outside_example
+from whet.hardware.inputs import BATCH
 
 KEY = "whet"
 

@@ -24,9 +24,9 @@ from whet.graph import fake_quantize
 from whet.graph.fold import fold_batch_norms
 from whet.graph.outside import unwrap
 from whet.hardware.cpu import SHAPES
+from whet.hardware.free_axes import example_sizes, free_axes, outside_example
 from whet.hardware.inputs import BATCH
 from whet.hardware.onnx_integers import store_integers
-from whet.hardware.free_axes import example_sizes, free_axes, outside_example
 
 OPSET = 20
 INLINE_BYTES = 1_900_000_000
@@ -106,16 +106,13 @@ def _name_dimensions(model: Any, net: Net) -> None:
         axes = dict(port.free)
         if port.batch_axis is not None:
             axes = {port.batch_axis: BATCH} | {i: name for i, name in axes.items() if name != BATCH}
-        for axis, name in axes.items():
-            names.setdefault(str(value.shape[axis]), name)
+        # A dimension that an operator fixes is a name made of digits.
+        names.update((d, name) for axis, name in axes.items() if not (d := str(value.shape[axis])).isdigit())
     symbol = re.compile(r"[A-Za-z_]\w*")
     for value in _values(model.graph):
         if value.shape is not None:
-            dims = [
-                dim if isinstance(dim, int) else symbol.sub(lambda found: names.get(found[0], found[0]), str(dim))
-                for dim in value.shape
-            ]
-            value.shape = onnx_ir.Shape(dims)
+            texts = [symbol.sub(lambda found: names.get(found[0], found[0]), str(dim)) for dim in value.shape]
+            value.shape = onnx_ir.Shape([int(text) if text.isdigit() else text for text in texts])
     if any(port.free for port in net.inputs):
         sizes = {port.name: example_sizes(port, x) for port, x in zip(net.inputs, net.example, strict=True)}
         model.metadata_props[SHAPES] = json.dumps(sizes)

@@ -16,6 +16,7 @@ from onnx import defs
 
 from whet.core.errors import LiftError
 from whet.onnx_reader.load import array_of, sparse_array_of
+from whet.onnx_reader.order import in_order
 from whet.onnx_reader.values import Array, NotRead, Value
 
 OLDEST, NEWEST = 7, 28
@@ -146,8 +147,10 @@ def _port(info: Any) -> Port:
         return Port(info.name, kind.elem_type, None)
     dims: list[int | str | None] = []
     for dim in kind.shape.dim:
-        given = dim.WhichOneof("value")
-        dims.append(int(dim.dim_value) if given == "dim_value" else str(dim.dim_param) or None)
+        known = dim.WhichOneof("value") == "dim_value"
+        size = int(dim.dim_value) if known else str(dim.dim_param).strip("?")
+        # A question mark or -1, which some converters write, names nothing: two of them may be different sizes.
+        dims.append(None if size in ("", -1) else size)
     return Port(info.name, kind.elem_type, tuple(dims))
 
 
@@ -179,7 +182,7 @@ class _Reader:
             self.constants[self._define(name, scope, own)] = value
         inputs = [self._define(i.name, scope, own) for i in graph.input if i.name not in own]
         steps: list[Step] = []
-        for node in graph.node:
+        for node in in_order(graph.node, self.where):
             steps.extend(self._node(node, scope, own, versions, given, depth))
         outputs = [self._use(o.name, scope, "the graph's outputs") for o in graph.output]
         return Body(inputs, outputs, steps)
@@ -281,7 +284,7 @@ class _Reader:
         given = {a.name: a for a in [*function.attribute_proto, *attributes]}
         versions, inner_own = _versions(function.opset_import), set(inner)
         steps: list[Step] = []
-        for part in function.node:
+        for part in in_order(function.node, self.where):
             steps.extend(self._node(part, inner, inner_own, versions, given, depth + 1))
         for formal, actual in zip(function.output, node.output):
             if actual:

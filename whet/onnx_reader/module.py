@@ -49,12 +49,16 @@ class OnnxModule(nn.Module):
     (`layer.weight`) and each rounded activation (by its name in the file) the integer type, scales, zero points, axis
     and block size.
 
-    `ports` are the file's inputs. Raises: LiftError, naming the node that cannot run and why.
+    `ports` are the file's inputs, `batch_axes` where the batch lies in each, `output_names` what it calls its outputs,
+    `notes` what had to be done to the file. Raises: LiftError, naming the node that cannot run and why.
     """
 
     program: Program
     ports: tuple[Port, ...]
+    batch_axes: tuple[int | None, ...]
+    output_names: tuple[str, ...]
     quantization: dict[str, Quantization]
+    notes: tuple[str, ...]
 
     def run(self, inputs: Sequence[Value]) -> Any:
         program = self.program
@@ -69,14 +73,23 @@ class OnnxModule(nn.Module):
 
     @property
     def free_axes(self) -> list[tuple[int, ...]]:
-        """The axes of each input that the file leaves free under a name, beside the batch."""
-        dims = [port.dims or () for port in self.ports]
-        return [tuple(i for i, dim in enumerate(each) if i and isinstance(dim, str)) for each in dims]
+        """The axes of each input that the file leaves free, beside the batch."""
+        return [tuple(axes) for axes in self.free_names]
+
+    @property
+    def free_names(self) -> list[dict[int, str]]:
+        """What the file calls the axes of each input that it leaves free, beside the batch."""
+        found: list[dict[int, str]] = []
+        for port, batch in zip(self.ports, self.batch_axes):
+            free = [(i, dim) for i, dim in enumerate(port.dims or ()) if i != batch and not isinstance(dim, int)]
+            found.append({i: dim or f"{port.name}_{i}" for i, dim in free})
+        return found
 
     def _batch(self, inputs: Sequence[Value]) -> int | None:
         """Return the batch that the file fixes, where the real one is another."""
         fixed = self.program.batch
-        sizes = [value.shape[0] for value in inputs if isinstance(value, Tensor) and value.dim()]
+        pairs = [(value, axis) for value, axis in zip(inputs, self.batch_axes) if axis is not None]
+        sizes = [value.shape[axis] for value, axis in pairs if isinstance(value, Tensor) and value.dim()]
         return None if fixed is None or not sizes or (isinstance(sizes[0], int) and sizes[0] == fixed) else fixed
 
     def _tensor(self, place: str) -> Tensor:
@@ -124,7 +137,9 @@ def _identifiers(names: Sequence[str]) -> list[str]:
 # -- building ------------------------------------------------------------------------------------------------------
 
 
-def build(graph: Graph, where: str) -> OnnxModule:
+def build(
+    graph: Graph, where: str, axes: tuple[int | None, ...], outputs: Sequence[str], notes: tuple[str, ...] = ()
+) -> OnnxModule:
     """Return the module of a graph, in eval mode.
 
     Raises: NotRead naming the operators without a row; LiftError for a node that cannot be computed.
@@ -138,7 +153,8 @@ def build(graph: Graph, where: str) -> OnnxModule:
     module = _class_for(graph.body.inputs)()
     module.ports = tuple(graph.ports)
     places, parameters = Places(module), Parameters()
-    module.program = Program(graph.body, batch=_fixed_batch(graph.ports))
+    module.batch_axes, module.output_names, module.notes = axes, tuple(outputs), notes
+    module.program = Program(graph.body, batch=_fixed_batch(graph.ports, axes))
     module.quantization = dict(activations)
     module.quantization.update(make_layers(folded, places, parameters))
     drop_unread(graph)
@@ -152,9 +168,9 @@ def _tidy(folded: Folded) -> None:
     drop_unread(folded.graph)
 
 
-def _fixed_batch(ports: Sequence[Port]) -> int | None:
-    """Return the first size of all inputs where the file fixes it to the same number."""
-    sizes = {port.dims[0] if port.dims else None for port in ports}
+def _fixed_batch(ports: Sequence[Port], axes: Sequence[int | None]) -> int | None:
+    """Return the size of the batch where the file fixes it, to the same number in all inputs that have one."""
+    sizes = {port.dims[axis] if port.dims else None for port, axis in zip(ports, axes) if axis is not None}
     only = sizes.pop() if len(sizes) == 1 else None
     return only if isinstance(only, int) and only > 0 else None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_resnet_keeps_within_a_point_in_its_runtime(resnet: tuple[whet.Net, Any]
     cpu = targets.get("cpu")
     val = list(bundle.task.val)[:3]
     artifact = Artifact(file, {"runtime": runtime, "precision": "f32", "threads": 1})
-    outputs, wanted = evaluate(lambda n: cpu.open(artifact, n), val, 100)
+    outputs, wanted = evaluate(partial(cpu.open, artifact), val, 100, net)
     with torch.no_grad():
         expected = torch.cat([net(x) for x, _ in val])
     assert whet.accuracy(outputs, wanted) >= whet.accuracy(expected, wanted) - 0.01

@@ -19,7 +19,10 @@ MOST_ITERATIONS = 4096
 def known(value: Value, what: str) -> Any:
     """Return a known scalar; data cannot steer a network that is traced."""
     if isinstance(value, Tensor):
-        raise DependsOnData(f"{what} depends on the network's input, so it cannot be lifted; measure the file as it is")
+        raise DependsOnData(
+            f"{what} depends on the network's input, so it cannot be lifted: give an input that is the same in every "
+            "call its value (--fix NAME=VALUE), or measure the file as it is"
+        )
     return scalar(value)
 
 
