@@ -17,6 +17,7 @@ from whet import catalogue, references
 from whet.cli_bench import bench
 from whet.cli_shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, shapes_of, values_of
 from whet.core.errors import WhetError
+from whet.core.folder import check_writable
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bench, name="bench")
@@ -48,7 +49,8 @@ def optimize(
     from whet.report.console import LiveProgress, front_table
 
     named = tuple(p for p in passes.split(",") if p)
-    check_words(target, max_drop, budget, strategy, named)
+    check_words(target, max_drop, budget, strategy, named, trials, epochs, seed)
+    check_writable(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
         front = run(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from quick import search, untimed
+
 from whet.core.errors import StudyError, TargetError, TrainingError
 from whet.core.study import Trial
 from whet.flow.failures import IN_A_ROW, Attempt, reason

@@ -11,6 +11,7 @@ from whet.core.passes import Pass
 from whet.core.space import Space
 from whet.core.target import Target
 from whet.core.task import Task
+from whet.flow.limits import Limit
 from whet.train.recipe import Recipe
 
 
@@ -19,10 +20,11 @@ class Job:
     """What to optimize, by what, within which limits.
 
     `passes` change the structure and are searched; `finishers` (int8) need no training of their own and are tried
-    on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`, `limit` the same as
-    it was given. `trials` ends the exploration after so many candidates; without it the budget alone does. `elastic`
-    trains all candidates at once before that, in place of one by one. `skipped` says of layers of `net` why they were
-    left as they came. `identity` tells other weights, data or code apart (`whet.flow.identity`).
+    on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`; where `limit` is
+    given it is told from that once the original's quality is known. `trials` ends the exploration after so many
+    candidates; without it the budget alone does. `elastic` trains all candidates at once before that, in place of one
+    by one. `skipped` says of layers of `net` why they were left as they came. `identity` tells other weights, data or
+    code apart (`whet.flow.identity`).
     """
 
     net: Net
@@ -33,7 +35,7 @@ class Job:
     budget_seconds: float
     out: Path
     max_drop: float | None = None
-    limit: str | float | None = None
+    limit: Limit | None = None
     trials: int | None = None
     strategy: str = "tpe"
     seed: int = 0
@@ -58,7 +60,7 @@ class Job:
             **self.identity,
             "task": self.task.name,
             "target": self.target.name,
-            "max_drop": self.max_drop,
+            "max_drop": self.max_drop if self.limit is None else str(self.limit),
             "strategy": self.strategy,
             "seed": self.seed,
             "trials": self.trials,

@@ -29,7 +29,7 @@ from whet.flow.finals import Finals
 from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
 from whet.flow.job import Job
-from whet.flow.limits import fraction, seconds
+from whet.flow.limits import parse, positive, seconds, whole
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
 from whet.search import strategies
@@ -72,7 +72,7 @@ def optimize(
 ) -> DeliveredFront:
     """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
 
-    `max_drop` is in points for accuracies (0.01 is one point) and relative for errors, as `task.drop` says.
+    `max_drop` is a share of the metric's scale (`"1%"`), points (`"1pt"`) or a number in the metric's own unit.
     `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
     training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
     data or code it is refused. `restart` removes what whet wrote into `out`, nothing else, and begins anew.
@@ -83,7 +83,8 @@ def optimize(
     from whet.hardware.guard import Guarded
     from whet.train.recipe import Recipe
 
-    check_words(target, max_drop, budget, strategy, passes)
+    check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
+    clock = Budget(seconds(budget) if epochs is None else math.inf)
     about, task = identity(net, task), bind(task, net)
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
@@ -99,10 +100,9 @@ def optimize(
             target=guarded,
             passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
             finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
-            budget_seconds=seconds(budget) if epochs is None else math.inf,
+            budget_seconds=clock.seconds,
             out=Path(out),
-            max_drop=fraction(max_drop),
-            limit=max_drop,
+            limit=parse(max_drop),
             trials=trials,
             strategy=strategy,
             seed=seed,
@@ -114,14 +114,15 @@ def optimize(
         )
         if restart:
             folder.clear()
-        bench, plan = _opened(job, folder, plan, progress)
+        bench, plan = _opened(job, folder, plan, progress, clock)
         _search(bench, plan)
         return deliver(bench)
 
 
 def check_words(
-    target: str, max_drop: str | float | None, budget: str | float, strategy: str, passes: Sequence[str | Pass]
-) -> None:
+    target: str, max_drop: str | float | None, budget: str | float, strategy: str, passes: Sequence[str | Pass],
+    trials: int | None = None, epochs: float | None = None, seed: int = 0,
+) -> None:  # fmt: skip
     """Raise the error of an option that cannot be read or is not known; it takes no network, so it can come first."""
     from whet.hardware import targets
 
@@ -132,7 +133,12 @@ def check_words(
         )
     targets.get(target)
     seconds(budget)
-    fraction(max_drop)
+    parse(max_drop)
+    if trials is not None:
+        whole("trials", trials)
+    if epochs is not None:
+        positive("epochs", epochs)
+    whole("seed", seed, least=0)
     strategies.check(strategy)
     for item in passes:
         load(item)
@@ -142,12 +148,14 @@ def _length(task: Task) -> int:
     return sum(rows_of(split(batch)[0]) for batch in task.training)
 
 
-def _opened(job: Job, folder: Folder, plan: Plan, progress: Progress) -> tuple[Workbench, Plan]:
+def _opened(
+    job: Job, folder: Folder, plan: Plan, progress: Progress, clock: Budget | None = None
+) -> tuple[Workbench, Plan]:
     """Return the workbench of a new or resumed study; an elastic one's passes cut by importances drawn up once."""
     from whet.core.memory import TeacherMemory
     from whet.train.fit import fit
 
-    clock = Budget(job.budget_seconds)
+    clock = clock or Budget(job.budget_seconds)
     job = _with_norms(job, progress)
     space = job.space()
     for item in job.finishers:
@@ -181,9 +189,13 @@ def _search(bench: Workbench, plan: Plan) -> None:
         bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
         bench.prepare()
         explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)
-        for stage in (explorer, Finals(bench, plan, explorer)):
+        stages = [explorer.run, Finals(bench, plan, explorer).run]
+        if bench.job.task.train is None:
+            bench.note("without training data only what needs no training was tried")
+            stages = [explorer.finish_identity]
+        for stage in stages:
             with bench.attempt("search", Decision()):  # whatever fails, what was verified until then is delivered
-                stage.run()
+                stage()
     except KeyboardInterrupt:
         best = bench.best_line()
         bench.run.progress({"stage": "interrupted", "best": best, "seconds_left": bench.run.budget.left_seconds})

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from whet.core.target import Artifact
 from whet.core.task import predict, split
 from whet.flow.failures import Attempt, reason
 from whet.flow.job import Job
+from whet.flow.limits import resolved
 from whet.flow.original import Original, kind, scored, settings_by_name
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
@@ -103,6 +105,8 @@ class Workbench:
             )
             self.study.remember("prepared", self.original.to_dict())
         self.reference, self.unfit = self.original.quality, dict(self.original.unfit)
+        if self.job.limit is not None:
+            self.job = replace(self.job, max_drop=resolved(self.job.limit, self.reference, self.job.task))
         self.bars = self.original.bars(self.job.target, self.drop, self.job.max_drop)
         names = [setting_name(s) for s in self.bars]
         self.bar = min(names, key=self.original.latency_ms.__getitem__)
