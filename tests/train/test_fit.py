@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import whet
+from whet.core.checks import ValueRangeError
 from whet.core.errors import ArtifactError, TaskError, TrainingError
 from whet.core.task import Task
 from whet.tasks.bundle import TensorBatches
@@ -144,3 +145,112 @@ def test_without_data_or_limit_it_says_so() -> None:
         fit(network(), Task("t", train=None, val=data.val, loss=data.loss, metric=data.metric), samples=1)
     with pytest.raises(TrainingError, match="needs a limit"):
         fit(network(), data)
+
+
+# -- outputs of any kind ---------------------------------------------------------------------------------------------
+
+PICTURES = torch.randn(64, 2, 4, 4)
+
+
+class Several(nn.Module):
+    """A detector in small: two outputs by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc, self.conf = nn.Linear(6, 4), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"loc": 100 * self.loc(x), "conf": self.conf(x)}
+
+
+def _pair(make: Any) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(3)
+    teacher = make()
+    torch.manual_seed(4)
+    return make(), teacher
+
+
+KINDS: dict[str, tuple[Any, Tensor, Tensor, Any, str]] = {
+    "a number a row": (
+        lambda: nn.Sequential(nn.Linear(6, 1), nn.Flatten(0)), torch.randn(64, 6), torch.randn(64),
+        functional.mse_loss, "mse"),
+    "a column": (lambda: nn.Linear(6, 1), torch.randn(64, 6), torch.randn(64, 1), functional.mse_loss, "mse"),
+    "segmentation": (
+        lambda: nn.Conv2d(2, 5, 1), PICTURES, (PICTURES[:, 0] * 2).long().clamp(0, 4),
+        functional.cross_entropy, "kl over axis 1"),
+    "an embedding": (
+        lambda: nn.Linear(6, 8), torch.randn(64, 6), torch.randn(64, 1) * 0 + torch.arange(64).unsqueeze(1),
+        lambda o, y: o.square().mean(), "cosine"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_distance_follows_the_kind_of_output(kind: str) -> None:
+    make, x, y, loss, said = KINDS[kind]
+    data = Task("t", train=[(x, y)], val=[(x, y)], loss=loss, metric=lambda o, t: 0.5)
+    student, teacher = _pair(make)
+    recipe = Recipe("adamw", 0.03, distillation=1.0, temperature=1.0, weight_decay=0.0, precision="f32")
+    report = fit(student, data, teacher=teacher, recipe=recipe, epochs=150)
+    assert report.distance == said
+    assert report.losses[-1] < report.losses[0] / 20
+
+
+@pytest.mark.parametrize("distance", ["auto", "relative", "mse"])
+def test_several_outputs_come_to_their_teacher(distance: str) -> None:
+    student, teacher = _pair(Several)
+    x = torch.randn(64, 6)
+    y = {"loc": torch.randn(64, 4), "conf": torch.randint(0, 3, (64,))}
+    loss = lambda o, t: functional.mse_loss(o["loc"], t["loc"]) + functional.cross_entropy(o["conf"], t["conf"])  # noqa: E731
+    data = Task("t", train=[(x, y)], val=[(x, y)], loss=loss, metric=lambda o, t: 0.5)
+    recipe = Recipe("adamw", 0.05, distillation=1.0, weight_decay=0.0, distance=distance, precision="f32")
+    report = fit(student, data, teacher=teacher, recipe=recipe, epochs=200)
+    expected = {"auto": "relative, kl over axis 1", "relative": "relative, relative", "mse": "mse, mse"}
+    assert report.distance == expected[distance]
+    assert report.losses[-1] < report.losses[0] / 10
+
+
+def test_a_chosen_class_axis_is_used() -> None:
+    x, y = torch.randn(16, 2, 5, 5), torch.randint(0, 5, (16, 5, 5))
+    data = Task("t", train=[(x, y)], val=[(x, y)], loss=functional.cross_entropy, metric=lambda o, t: 0.5)
+    student, teacher = _pair(lambda: nn.Conv2d(2, 5, 1))
+    report = fit(student, data, teacher=teacher, recipe=Recipe(class_axis=3, precision="f32"), epochs=1)
+    assert report.distance == "kl over axis 3"
+
+
+def test_divergence_of_one_class_is_refused() -> None:
+    x, y = torch.randn(16, 6), torch.randn(16, 1)
+    data = Task("t", train=[(x, y)], val=[(x, y)], loss=functional.mse_loss, metric=lambda o, t: 0.5)
+    student, teacher = _pair(lambda: nn.Linear(6, 1))
+    with pytest.raises(TrainingError, match=r"shape \(16, 1\) have less than two in axis -1"):
+        fit(student, data, teacher=teacher, recipe=Recipe(distance="kl", precision="f32"), epochs=1)
+
+
+@pytest.mark.parametrize("limit", ["samples", "epochs", "seconds"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "many"])
+def test_limits_are_positive_numbers(limit: str, value: Any) -> None:
+    with pytest.raises(ValueRangeError, match=f"{limit} must be a number above 0; got"):
+        fit(network(), task(), **{limit: value})
+
+
+def test_batches_of_a_loader_train_a_net() -> None:
+    x = torch.randn(64, 6)
+    net = whet.lift(network(), x[:2])
+    before = net.module.get_parameter("0.weight").detach().clone()
+    batches = [{"features": x, "label": (x[:, 0] > 0).int().numpy(), "path": ["a"] * 64}]
+    data = Task("t", train=batches, val=batches, loss=functional.cross_entropy, metric=whet.accuracy)
+    report = fit(net, data, teacher=net.copy(), recipe=F32, epochs=3)
+    assert report.samples == 3 * 64 and report.distance == "kl over axis 1"
+    assert not torch.equal(net.module.get_parameter("0.weight"), before)
+
+
+def test_without_labels_training_is_distillation() -> None:
+    x = torch.randn(64, 6)
+    teacher, student = whet.lift(network(), x[:2]), whet.lift(network(), x[:2])
+    with torch.no_grad():
+        student.module.get_parameter("0.weight").normal_(0, 0.3)
+    data = Task("t", train=[x], val=[x], kinds="logits")
+    recipe = Recipe(learning_rate=0.1, temperature=1.0, weight_decay=0.0, precision="f32")
+    report = fit(student, data, teacher=teacher, recipe=recipe, epochs=100)
+    assert report.losses[-1] < report.losses[0] / 3
+    with pytest.raises(TrainingError, match="no training labels: training needs a teacher"):
+        fit(student, data, recipe=recipe, epochs=1)

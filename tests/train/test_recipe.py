@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from whet.core.checks import ValueRangeError
 from whet.core.errors import UnknownNameError
 from whet.train.recipe import DISTANCES, SCHEDULES, Recipe
 
@@ -39,3 +40,17 @@ def test_divergence_is_hintons() -> None:
 def test_misspelt_values_are_told(field: str) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown {field} 'sgdd'"):
         Recipe(**{field: "sgdd"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", 0.0), ("learning_rate", -0.1), ("temperature", 0), ("weight_decay", -1e-4), ("momentum", 1.5),
+        ("distillation", 1.1), ("distillation", "most"), ("warmup", 1), ("clip_norm", -1),
+        ("hint_weight", float("inf")),
+        ("class_axis", 0), ("momentum", True),
+    ],
+)  # fmt: skip
+def test_values_outside_of_their_range_are_told(field: str, value: object) -> None:
+    with pytest.raises(ValueRangeError, match=field):
+        Recipe(**{field: value})  # type: ignore[arg-type]

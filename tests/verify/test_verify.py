@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 import whet
 from whet.core.errors import ArtifactError
+from whet.core.kinds import Kind
 from whet.core.net import Net, Port
+from whet.core.structure import Rows
 from whet.core.target import Session
 from whet.verify.equivalence import OpenSession, agreement, evaluate
-from whet.verify.manifest import NAME, check_files, read_manifest, write_manifest
+from whet.verify.manifest import NAME, check_files, read_manifest, unit_of, write_manifest
 
 
 def test_agreement_counts_rows_and_differences() -> None:
@@ -26,6 +28,55 @@ def test_agreement_counts_rows_and_differences() -> None:
     assert agreement(torch.ones(3, 1), torch.ones(3, 1)).top1_agreement is None
     with pytest.raises(ArtifactError, match="expected"):
         agreement(torch.ones(2, 2), torch.ones(3, 2))
+
+
+OUTPUTS = {"loc": torch.randn(8, 6, 4), "conf": torch.randn(8, 6, 3)}
+KINDS = (Kind("regression"), Kind("logits", 2))
+
+
+def test_each_of_several_outputs_has_its_own_figure() -> None:
+    same = agreement(OUTPUTS, OUTPUTS, KINDS, ("loc", "conf"))
+    assert same.figures == pytest.approx(
+        {"loc.relative_error": 0.0, "loc.correlation": 1.0, "conf.top1_agreement": 1.0}
+    )
+    assert same.top1_agreement is None and same.max_abs_difference == 0
+    other = agreement({**OUTPUTS, "conf": -OUTPUTS["conf"]}, OUTPUTS, KINDS, ("loc", "conf"))
+    assert other.figures["conf.top1_agreement"] < 0.5 and other.figures["loc.relative_error"] == 0
+    assert other.max_abs_difference == pytest.approx(2 * float(OUTPUTS["conf"].abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "figures"),
+    [
+        (Kind("embedding"), {"cosine_similarity"}),
+        (Kind("regression"), {"relative_error", "correlation"}),
+        (Kind("logits", 1), {"top1_agreement"}),
+    ],
+)
+def test_embeddings_have_no_top1_agreement(kind: Kind, figures: set[str]) -> None:
+    x = torch.randn(8, 16)
+    found = agreement(x + 0.01, x, (kind,))
+    assert set(found.figures) == figures
+    assert (found.top1_agreement is None) == (kind.name != "logits")
+    assert all(unit_of(name) for name in figures)
+
+
+def test_an_embedding_is_known_by_its_length_alone() -> None:
+    unit = torch.nn.functional.normalize(torch.randn(8, 16), dim=1)
+    assert set(agreement(unit, unit).figures) == {"cosine_similarity"}
+
+
+def test_agreement_over_rows_of_different_lengths() -> None:
+    rows = Rows([torch.randn(n, 3) for n in (2, 5, 2)])
+    turned = Rows([row if len(row) == 2 else -row for row in rows])
+    found = agreement(turned, rows, (Kind("logits", 2),))
+    assert 4 / 9 <= found.figures["top1_agreement"] < 1
+
+
+@pytest.mark.parametrize("other", [(torch.randn(8, 4),), (torch.randn(8, 5), torch.randn(8, 1))])
+def test_outputs_of_another_number_or_shape_are_refused(other: tuple[torch.Tensor, ...]) -> None:
+    with pytest.raises(ArtifactError, match="expected"):
+        agreement(other, (torch.randn(8, 4), torch.randn(8, 1)))
 
 
 class Step(nn.Module):

@@ -247,7 +247,7 @@ def _parted(batch: Any, ports: Sequence[Port], error: Any) -> tuple[Tree, list[T
     """Return a batch's inputs, and what may be its targets, the likelier first; [None] without any."""
     if isinstance(batch, Mapping):
         return _parted_by_key(batch, ports)
-    if not isinstance(batch, tuple | list) or _numbers(batch):
+    if not isinstance(batch, tuple | list) or (batch and all(isinstance(x, numbers.Number) for x in batch)):
         return batch, [None]
     if not len(batch):
         raise error("the batch is empty.")
@@ -300,7 +300,9 @@ def tensored(tree: Tree) -> Tree:
     >>> tensored({"y": [1, 2], "weights": np.ones(2), "name": "a"})
     {'y': tensor([1, 2]), 'weights': tensor([1., 1.], dtype=torch.float64), 'name': 'a'}
     """
-    return mapped_by_path(lambda path, leaf: _tensor(leaf), tree, is_leaf=lambda t: _numbers(t) or is_rows(t))
+    return mapped_by_path(
+        lambda path, leaf: _tensor(leaf), tree, is_leaf=lambda t: _numbers(t) or _scalars(t) or is_rows(t)
+    )
 
 
 def _tensor(leaf: Any) -> Any:
@@ -308,6 +310,8 @@ def _tensor(leaf: Any) -> Any:
         return _from_numpy(np.asarray(leaf))
     if isinstance(leaf, numbers.Number):
         return torch.tensor(leaf)
+    if _scalars(leaf):
+        return torch.stack(list(leaf))
     if not _numbers(leaf):
         return Rows(map(tensored, leaf)) if is_rows(leaf) else leaf
     try:
@@ -326,9 +330,14 @@ def _from_numpy(array: np.ndarray[Any, Any]) -> Any:
 
 def _numbers(tree: Any) -> bool:
     """Say whether a list is a table of numbers, not a tree of tensors."""
-    while isinstance(tree, tuple | list) and tree:
-        tree = tree[0]
-    return isinstance(tree, numbers.Number | np.generic)
+    if isinstance(tree, tuple | list):
+        return bool(tree) and all(isinstance(x, numbers.Number | tuple | list) and _numbers(x) for x in tree)
+    return isinstance(tree, numbers.Number)
+
+
+def _scalars(tree: Any) -> bool:
+    """Say whether a list holds one number a row, as tensors."""
+    return isinstance(tree, list) and bool(tree) and all(isinstance(x, Tensor) and x.dim() == 0 for x in tree)
 
 
 def _leaves(tree: Tree) -> Iterator[tuple[str, Any]]:

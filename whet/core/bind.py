@@ -63,7 +63,7 @@ class _Checked:
         self, task: Task, net: Net, canonical: Canonical, samples: dict[str, tuple[Inputs, list[Tree]]]
     ) -> None:
         self.task, self.net, self.canonical, self.samples = task, net, canonical, samples
-        with net.evaluating():
+        with net.evaluating(), torch.no_grad():
             self.outputs = {name: net(*inputs) for name, (inputs, _) in samples.items() if name != "calibration"}
         self.labelled = {name: readings[0] is not None for name, (_, readings) in samples.items()}
         self._needs()

@@ -101,7 +101,9 @@ def _class_axes(outputs: Tensor, targets: Tensor) -> list[int]:
     found = [a for a in axes if tuple(targets.shape) in (shape[:a] + shape[a + 1 :], (*shape[:a], 1, *shape[a + 1 :]))]
     last = outputs.dim() - 1
     if not found and outputs.dim() > 1 and shape[last] > 1 and tuple(targets.shape) != shape:
-        found = [last] if targets.numel() * shape[last] == outputs.numel() or outputs.dim() == 3 else []
+        flattened = targets.numel() * shape[last] == outputs.numel()
+        shorter = targets.dim() == 2 and outputs.dim() == 3 and len(targets) == len(outputs)  # transcripts
+        found = [last] if flattened or shorter else []
     return [a for a in found if most < shape[a] or least == most]
 
 
