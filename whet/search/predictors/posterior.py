@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,14 @@ class Posterior:
     """The posterior of standardised values; `weights` are `(K + noise I)^-1 y`, with the noise of largest evidence.
 
         mean(x) = k(x, X) weights,  variance(x) = k(x, x) - k(x, X) (K + noise I)^-1 k(X, x)
+        evidence = -1/2 y' (K + noise I)^-1 y - 1/2 log det (K + noise I)      less a constant
     """
 
     factor: tuple[Matrix, bool]
     weights: Vector
     mean: float
     scale: float
+    evidence: float = math.nan
 
     @classmethod
     def of(cls, prior: Matrix, values: Vector) -> Posterior:
@@ -38,8 +41,8 @@ class Posterior:
             evidence = -0.5 * float(targets @ weights) - float(np.log(np.diag(factor[0])).sum())
             return factor, weights, evidence
 
-        factor, weights, _ = max(map(solved, NOISES), key=lambda found: found[2])
-        return cls(factor, weights, mean, scale)
+        factor, weights, evidence = max(map(solved, NOISES), key=lambda found: found[2])
+        return cls(factor, weights, mean, scale, evidence)
 
     def predict(self, cross: Matrix, own: Vector | float) -> tuple[Vector, Vector]:
         """Return mean and standard deviation of rows, from their kernel with the known rows and with themselves."""

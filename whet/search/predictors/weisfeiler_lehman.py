@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from whet.core.errors import StudyError
 from whet.core.space import Decision, Space
 from whet.search.genes import Vector
 from whet.search.predictors.posterior import Posterior
+
+ROUNDS = (0, 1, 2, 3)
+"""The heights of motifs among which the one of largest evidence is taken."""
 
 
 @dataclass(frozen=True)
@@ -70,49 +74,52 @@ class WeisfeilerLehman:
 
         k(g, h) = sum_m g_m h_m / sqrt(sum_m g_m^2 sum_m h_m^2)
 
-    The noise is that of the largest evidence. `importance` is the posterior expectation of the forecast's derivative
-    by a motif's count, averaged over the graphs that it was fitted to: motifs that make the value larger are positive.
+    The height of the motifs, `rounds`, is that of the largest evidence among `ROUNDS`, or the one that is given; so is
+    the noise. `importance` is the posterior expectation of the forecast's derivative by a motif's count, averaged over
+    the graphs that it was fitted to: motifs that make the value larger are positive.
 
     Paper: Ru et al. 2021, Interpretable Neural Architecture Search via Bayesian Optimisation with Weisfeiler-Lehman
-    Kernels (P685). Raises: StudyError when asked before it has data.
+    Kernels (P685). Raises: StudyError when asked before it has data, and for a height below 0.
+
+    >>> graphs = [Graph(("a", "b"), ((0, 1),)), Graph(("b", "a"), ((0, 1),)), Graph(("a", "a"), ((0, 1),))]
+    >>> model = WeisfeilerLehman().fit(graphs, np.array([1.0, 0.0, 0.0]))
+    >>> list(model.importance())[0]
+    'a(>b)'
     """
 
-    def __init__(self, rounds: int = 1) -> None:
-        self.rounds = rounds
+    def __init__(self, rounds: int | None = None) -> None:
+        if rounds is not None and rounds < 0:
+            raise StudyError(f"motifs have a height of 0 or more; got {rounds}.")
+        self.heights = ROUNDS if rounds is None else (rounds,)
+        self.rounds = self.heights[0]
         self._names: dict[str, int] = {}
         self._counts: NDArray[np.float64] | None = None
 
     def fit(self, graphs: Sequence[Graph], values: Vector) -> WeisfeilerLehman:
         """Learn from graphs and their values."""
-        counted = [motifs(g, self.rounds) for g in graphs]
-        self._names = {name: i for i, name in enumerate(sorted({m for c in counted for m in c}))}
-        self._counts = self._rows(counted)
-        unit = _unit(self._counts)
-        self._posterior = Posterior.of(unit @ unit.T, values)
+        best = -math.inf
+        for rounds in self.heights:
+            counted = [motifs(g, rounds) for g in graphs]
+            names = {name: i for i, name in enumerate(sorted({m for c in counted for m in c}))}
+            counts = _rows(counted, names)
+            unit = counts / _norms(counted)
+            posterior = Posterior.of(unit @ unit.T, values)
+            if posterior.evidence > best:
+                best, self.rounds, self._names = posterior.evidence, rounds, names
+                self._counts, self._unit, self._posterior = counts, unit, posterior
         return self
-
-    def _rows(self, counted: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:
-        """Return counts of the motifs that were seen in fitting; others have nothing in common with those."""
-        rows = np.zeros((len(counted), len(self._names) + 1))
-        for row, counts in zip(rows, counted, strict=True):
-            for name, count in counts.items():
-                row[self._names.get(name, -1)] += count
-        return rows
 
     def predict(self, graphs: Sequence[Graph]) -> tuple[Vector, Vector]:
         """Return the posterior mean and standard deviation of each graph."""
-        fitted = self._fitted()
-        rows = self._rows([motifs(g, self.rounds) for g in graphs])
-        known = rows.copy()
-        known[:, -1] = 0.0
-        cross = known / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) @ _unit(fitted).T
-        return self._posterior.predict(cross, 1.0)
+        self._fitted()
+        counted = [motifs(g, self.rounds) for g in graphs]
+        return self._posterior.predict(_rows(counted, self._names) / _norms(counted) @ self._unit.T, 1.0)
 
     def importance(self) -> dict[str, float]:
         """Return each motif's mean derivative, the largest first: what helps and what hurts."""
         counts = self._fitted()
         norms = np.linalg.norm(counts, axis=1, keepdims=True)
-        pulled = self._posterior.weights @ _unit(counts)
+        pulled = self._posterior.weights @ self._unit
         along = (counts / norms) @ pulled
         slopes = ((pulled[None] - along[:, None] * counts / norms) / norms).mean(0) * self._posterior.scale
         found = {name: float(slopes[i]) for name, i in self._names.items()}
@@ -124,6 +131,16 @@ class WeisfeilerLehman:
         return self._counts
 
 
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    scaled: NDArray[np.float64] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return scaled
+def _rows(counted: Sequence[Mapping[str, int]], names: Mapping[str, int]) -> NDArray[np.float64]:
+    """Return counts of the motifs that have a column; others have nothing in common with what was fitted."""
+    rows = np.zeros((len(counted), len(names)))
+    for row, counts in zip(rows, counted, strict=True):
+        for name in counts.keys() & names.keys():
+            row[names[name]] = counts[name]
+    return rows
+
+
+def _norms(counted: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:
+    """Return `sqrt(sum_m g_m^2)` over all motifs of each graph, those that fitting never saw among them."""
+    squares = [max(sum(count * count for count in counts.values()), 1e-24) for counts in counted]
+    return np.sqrt(np.array(squares, dtype=np.float64))[:, None]
