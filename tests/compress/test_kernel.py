@@ -59,3 +59,19 @@ def test_what_has_no_centre_to_crop_to_is_no_choice_and_skipped_with_its_reason(
     skipped = Kernel().apply(net, Decision(names), planning_run(net)).skipped
     assert "4x4" in skipped["even"] and "3x5" in skipped["flat"] and "padding (0, 0)" in skipped["bare"]
     assert "no such layer" in skipped["gone"]
+
+
+def test_a_dilated_kernel_needs_as_much_padding_as_its_gaps_are_wide() -> None:
+    """Cropping 3 to 1 at a dilation of 2 takes 2 off the padding: there must be as much."""
+    for padding, values in ((1, ()), (2, (1, 3))):
+        net = whet.lift(nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding, dilation=2)).eval(), (torch.randn(2, 3, 16, 16),))
+        (name,) = net.layers()
+        assert tuple(v for choice in Kernel().space(net, TARGET) for v in choice.values) == values
+        result = Kernel().apply(net, Decision({f"{name}:kernel": 1}), planning_run(net))
+        assert bool(result.changed) == bool(values) and bool(result.skipped) != bool(values)
+
+
+def test_no_kernel_is_smaller_than_the_smallest() -> None:
+    net = whet.lift(nn.Sequential(nn.Conv2d(3, 4, 7, padding=3)).eval(), (torch.randn(2, 3, 16, 16),))
+    offered = {smallest: [c.values for c in Kernel(smallest).space(net, TARGET)] for smallest in (1, 3, 5)}
+    assert offered == {1: [(1, 3, 5, 7)], 3: [(3, 5, 7)], 5: [(5, 7)]}

@@ -192,6 +192,50 @@ def test_conforms() -> None:
     assert len(passes.check(StaticQuantization(), net, run.target, run))
 
 
+def quantizer_of(x: torch.Tensor, scope: str, observer: str = "min_max") -> tuple[ActivationQuantizer, whet.Net]:
+    """Quantise a linear layer whose second output is a thousand times as large; return its input's quantizer."""
+    torch.manual_seed(0)
+    layer = nn.Linear(x.shape[1], 2)
+    with torch.no_grad():
+        layer.weight[1] *= 1000
+    net = whet.lift(nn.Sequential(layer).eval(), x[:2])
+    result = StaticQuantization(observer).apply(net, whet.Decision({NETWORK: scope}), run_on(x, net))
+    (quantizer,) = (m for m in result.net.layers().values() if isinstance(m, ActivationQuantizer))
+    return quantizer, result.net
+
+
+def test_the_asymmetric_grid_uses_all_its_steps_and_the_symmetric_one_needs_no_zero_point() -> None:
+    """Jacob et al. 2018, r = S (q - Z): of a range from -1 to 9, S is a 255th of ten, and Z a tenth of the steps."""
+    x = torch.rand(256, 4) * 10 - 1
+    x[0, :2] = torch.tensor([-1.0, 9.0])
+    whole, half = (quantizer_of(x, scope)[0] for scope in ("asymmetric", "all"))
+    assert float(whole.scale) == pytest.approx(10 / 255) and int(whole.zero_point) == 26
+    assert float(half.scale) == pytest.approx(9 / 127) and int(half.zero_point) == 128
+    positive, _ = quantizer_of(x.clamp(min=0), "all")
+    assert float(positive.scale) == pytest.approx(9 / 255) and int(positive.zero_point) == 0
+
+
+def test_the_observer_that_is_asked_for_gives_the_range() -> None:
+    x = torch.rand(30_000, 4, generator=torch.Generator().manual_seed(0))
+    x[7, 2] = 2.0  # which a sample of values misses and extremes do not
+    scales = {name: float(quantizer_of(x, "all", name)[0].scale) for name in ("min_max", "mean_squared_error")}
+    assert scales["min_max"] == pytest.approx(2 / 255)
+    assert scales["mean_squared_error"] == pytest.approx(1 / 255, rel=0.06)
+
+
+def test_each_output_channel_has_a_scale_of_its_own_and_norms_are_folded_first() -> None:
+    """With one scale for both outputs, the smaller one's weights would all round to nothing."""
+    x = torch.rand(256, 4)
+    _, net = quantizer_of(x, "all")
+    plain = whet.lift(nn.Sequential(nn.Linear(4, 2)).eval(), x[:2])
+    plain.module.load_state_dict({k: v for k, v in net.module.state_dict().items() if k in ("0.weight", "0.bias")})
+    wanted, found = plain(x).detach(), net(x).detach()
+    assert ((found - wanted).norm(dim=0) / wanted.norm(dim=0)).max() < 0.02
+    other, images = small()
+    result = StaticQuantization().apply(other, ALL, run_on(images, other))
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in result.net.layers().values())
+
+
 def test_layers_are_chosen_one_by_one() -> None:
     net, x = small()
     decision = whet.Decision({NETWORK: "per-layer", "0.3:bits": 8, "gone:bits": 8})

@@ -60,6 +60,35 @@ def test_channels_count_in_whole_blocks_and_folded_norms_not_at_all(nets: list[w
     }  # fmt: skip
 
 
+def test_the_sum_of_squared_relative_errors_is_least() -> None:
+    """One coefficient a for latencies 1 and 3: (a - 1)^2 + (a / 3 - 1)^2 is least at 1.2, where absolute errors say 2."""
+    model = LatencyModel()._fit([{"x": 1.0}, {"x": 1.0}], [1.0, 3.0])
+    assert model._predict({"x": 1.0}) == pytest.approx(1.2)
+
+
+def test_no_kind_of_layer_saves_time() -> None:
+    """The larger network was the faster: a least square would make b negative, and a network of b alone nothing."""
+    model = LatencyModel()._fit([{"a": 1.0}, {"a": 1.0, "b": 1.0}], [2.0, 1.0])
+    assert model._predict({"b": 1.0}) == 0.0
+    assert model._predict({"a": 1.0}) == pytest.approx((1 / 2 + 1) / (1 / 4 + 1))
+
+
+def test_what_was_left_out_had_no_part_in_the_fit() -> None:
+    """Convolutions of three sizes are three kinds: known exactly to who saw them, and not at all to who did not."""
+    nets = []
+    for side in (6, 7, 8):
+        module = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3)).eval()
+        nets.append(whet.lift(module, (torch.randn(2, 2, side, side),)))
+    assert len({name for net in nets for name in costs(net)}) == 9
+    assert errors(nets, [1.0, 2.0, 3.0], folds=3).median == pytest.approx(1.0)
+
+
+def test_a_depthwise_convolution_reads_one_channel_for_each_that_it_writes() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(32, 32, 3, groups=32, padding=1)).eval()
+    found = costs(whet.lift(module, (torch.randn(2, 32, 4, 4),)))
+    assert found["depthwise convolution 4x4: work"] == 32 * 9 * 16
+
+
 def test_asked_too_early_or_with_too_little(nets: list[whet.Net]) -> None:
     with pytest.raises(StudyError, match="before it had data"):
         LatencyModel()(nets[0])

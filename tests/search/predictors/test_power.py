@@ -49,6 +49,27 @@ def test_where_damage_grows_with_the_square_a_sum_forecasts_worse() -> None:
     assert errors[0] < 0.7 * errors[1]
 
 
+def test_belief_in_damage_is_believed_of_its_power() -> None:
+    """Before many measurements of a power of a half, the belief of each alone is the forecast of each alone."""
+    decisions, values = measured(0.5, 30)
+    forecast = PowerForecast(SPACE)
+    forecast.believe(EFFECTS)
+    forecast.fit(decisions, values)
+    assert forecast.power == 0.5
+    np.testing.assert_allclose(forecast.linear.prior, np.sqrt([EFFECTS[c.name] for c in SPACE]))
+
+
+def test_powers_are_compared_on_measurements_that_were_left_out() -> None:
+    """Each of 16 blocks is measured alone: whatever the power, they fit, and none forecasts those left out."""
+    forecast = PowerForecast(SPACE)
+    decisions = [Decision({f"b{i}:keep": False}) for i in range(16)]
+    values = [0.004 * (1 + i % 4) for i in range(16)]
+    error = forecast._error(1.0, decisions, values)
+    assert error > 0.3
+    forecast._fit(1.0, decisions, values)
+    assert np.mean([abs(np.log(forecast(d) / v)) for d, v in zip(decisions, values, strict=True)]) < 0.5 * error
+
+
 def test_few_measurements_are_taken_to_add_up() -> None:
     decisions, values = measured(0.5, 4)
     forecast = PowerForecast(SPACE)

@@ -27,6 +27,15 @@ def test_products_of_features_are_learnt_by_ridge_pairs_only() -> None:
     assert errors["ridge-pairs"] < 0.1 * errors["ridge"]
 
 
+def test_what_bends_is_learnt_by_kernels_and_trees_alone() -> None:
+    """A bowl has no linear part, and no sum of steps in single features is a checkerboard, which trees of depth hold."""
+    x, new = (np.random.default_rng(seed).uniform(-1, 1, (150, 2)) for seed in (0, 1))
+    for truth, good in ((lambda r: (r**2).sum(1), {"svr", "boosting"}), (lambda r: r[:, 0] * r[:, 1], {"boosting"})):
+        for kind in ("ridge", *good):
+            error = np.abs(Regression(kind).fit(x, truth(x)).predict(new) - truth(new)).mean()
+            assert (error < 0.35 * truth(new).std()) == (kind != "ridge"), (kind, error / truth(new).std())
+
+
 def test_equal_values_are_forecast_as_they_are() -> None:
     assert Regression("svr").fit(np.ones((3, 2)), np.full(3, 7.0)).predict(np.zeros((2, 2))).tolist() == [7.0, 7.0]
     assert Regression("ridge").fit(np.ones((1, 0)), np.zeros(1)).predict(np.zeros((2, 0))).tolist() == [0.0, 0.0]
