@@ -23,6 +23,18 @@ def test_noise_has_the_variance_of_rounding(bits: int) -> None:
     assert torch.allclose(rounded, noisy, rtol=0.05)
 
 
+@pytest.mark.parametrize("bits", [3, 8])
+def test_noise_is_as_likely_up_as_down_and_within_half_a_step_of_its_channel(bits: int) -> None:
+    """Uniform on [-1/2, 1/2] steps, as rounding's error: its mean is 0, its fourth moment 1/80, its bounds are kept."""
+    source = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 50_000, generator=source, dtype=torch.float64) * torch.tensor([[1.0], [10.0], [0.1]])
+    step = weight.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+    noise = (with_noise(weight, bits, source) - weight) / step
+    assert float(noise.mean(1).abs().max()) < 0.006  # 4.6 deviations of a mean of so many
+    assert float(noise.abs().max()) < 0.5 + 1e-9 and float(noise.abs().amax(1).min()) > 0.499
+    torch.testing.assert_close((noise**4).mean(1), torch.full((3,), 1 / 80).double(), rtol=0.03, atol=0)
+
+
 def test_gradients_pass_unchanged() -> None:
     weight = torch.randn(3, 5, requires_grad=True)
     with_noise(weight, 8).sum().backward()

@@ -19,12 +19,13 @@ from whet.networks.transformer import Encoder as Transformer
 from whet.search.predictors.graph_encoder import (
     Encoder,
     GraphEncoder,
+    _Heads,
     contrastive,
     fuzzy_means,
     memberships,
     positives,
 )
-from whet.search.predictors.graph_features import KINDS, ComputationGraph, encode, spectrum, union
+from whet.search.predictors.graph_features import KINDS, SIZES, ComputationGraph, encode, spectrum, union
 
 FAMILIES = ("plain", "residual")
 Nets = tuple[list[Net], list[str]]
@@ -173,6 +174,39 @@ def test_the_contrastive_loss_is_a_cross_entropy() -> None:
         assert float(contrastive(functional.normalize(z, dim=1), weights)) >= entropy
     three = torch.tensor([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]).double()
     assert float(contrastive(torch.eye(3).double(), three)) == pytest.approx(math.log(2))
+
+
+def test_similarities_are_divided_by_the_temperature_before_they_compete() -> None:
+    """Chen et al. 2020: with cosines 1 and 0 to the other two, the first is taken with odds of exp(1 / t)."""
+    z = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).double()
+    weights = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]).double()
+    for temperature in (0.1, 1.0):
+        expected = (2 * math.log(1 + math.exp(-1 / temperature)) + math.log(2)) / 3
+        assert float(contrastive(z, weights, temperature)) == pytest.approx(expected)
+    assert float(contrastive(z, weights)) == float(contrastive(z, weights, 0.1))
+
+
+@pytest.mark.parametrize("way", ["forwards", "backwards"])
+def test_nodes_hear_of_what_comes_before_them_and_of_what_comes_after(way: str) -> None:
+    """One node tells two and its twin none, or each tells one: whom they are told by is alike, whom they tell is not."""
+    kinds, sizes = torch.tensor([5, 5, 6, 14]), torch.zeros(4, SIZES)
+    torch.manual_seed(0)
+    encoder = Encoder(8, 1)
+    read = []
+    for pairs in ([[0, 0], [2, 3]], [[0, 1], [2, 3]]):
+        edges = torch.tensor(pairs)
+        graph = ComputationGraph(("",) * 4, kinds, sizes, edges.flip(0) if way == "forwards" else edges)
+        read.append(encoder([graph])[0].detach())
+    assert not torch.allclose(*read, atol=1e-4)
+
+
+def test_a_forecast_is_the_mean_of_its_clusters_heads_by_membership() -> None:
+    torch.manual_seed(0)
+    heads, features = _Heads(4, 3), torch.randn(5, 4)
+    alone = torch.stack([heads(features, functional.one_hot(torch.full((5,), k), 3).float()) for k in range(3)], 1)
+    torch.testing.assert_close(alone[:, 1], heads.heads[1](features)[:, 0])
+    shares = torch.rand(5, 3).softmax(1)
+    torch.testing.assert_close(heads(features, shares), (alone * shares).sum(1))
 
 
 def gap(model: GraphEncoder, nets: list[Net]) -> float:
