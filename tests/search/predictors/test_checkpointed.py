@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from whet.core.errors import StudyError
-from whet.search.predictors.checkpointed import Checkpoint, Checkpointed
+from whet.search.predictors.checkpointed import Checkpoint, Checkpointed, DeepKernel
 from whet.search.predictors.metanetwork import Metanetwork, State, stacked
 
 
@@ -66,6 +66,38 @@ def test_architectures_are_mixed_without_mixing_rows(metanetwork: Metanetwork) -
     found = metanetwork(stacked(states))
     alone = torch.cat([metanetwork(stacked([state])) for state in states])
     torch.testing.assert_close(found, alone, atol=1e-9, rtol=0)
+
+
+def test_what_is_minimised_is_the_negative_log_likelihood_of_the_kernels_process() -> None:
+    """log N(y; 0, K + noise) with k(a, b) = scale exp(-|a - b|^2 / (2 width)), less its constant, a row."""
+    torch.manual_seed(0)
+    kernel, phi, targets = DeepKernel(2, weights=False), torch.randn(6, 4).double(), torch.randn(6).double()
+    with torch.no_grad():
+        kernel.log_scale.fill_(0.7)
+        square = (phi[:, None] - phi[None]).square().sum(-1)
+        covariance = np.exp(0.7) * torch.exp(-square / (2 * 4)) + kernel.noise * torch.eye(6).double()
+        normal = torch.distributions.MultivariateNormal(torch.zeros(6).double(), covariance)
+        expected = -(normal.log_prob(targets) + 3 * np.log(2 * np.pi)) / 6
+        torch.testing.assert_close(kernel.surprise(phi, targets), expected)
+        torch.testing.assert_close(kernel.prior(phi), covariance)
+
+
+def test_budgets_and_the_highest_point_of_a_curve_are_read_wherever_it_is() -> None:
+    """Values that are the budget, or a spike at a place by lot: settings tell nothing of either."""
+    generator = np.random.default_rng(0)
+    state = nn.Linear(1, 1).state_dict()
+    rows, values = [], {"budget": list[float](), "spike": list[float]()}
+    for _ in range(90):
+        curve = np.zeros(6)
+        curve[generator.integers(6)] = height = generator.random()
+        rows.append(Checkpoint(generator.random(2), float(generator.random()), curve.tolist(), state))
+        values["budget"].append(rows[-1].budget)
+        values["spike"].append(height)
+    for name, every in values.items():
+        truth = np.array(every)
+        model = Checkpointed(weights=False, steps=120).fit(rows[:60], truth[:60])
+        error = np.abs(model.predict(rows[60:])[0] - truth[60:]).mean()
+        assert error < 0.4 * truth.std(), name
 
 
 def trainings(count: int, seed: int) -> tuple[list[Checkpoint], np.ndarray]:

@@ -186,6 +186,17 @@ def test_similarities_are_divided_by_the_temperature_before_they_compete() -> No
     assert float(contrastive(z, weights)) == float(contrastive(z, weights, 0.1))
 
 
+def test_what_is_read_is_a_mean_over_nodes_and_the_logarithm_of_their_number() -> None:
+    """Two copies of a graph as one are read as one copy is, but for their number."""
+    torch.manual_seed(0)
+    encoder, graph = Encoder(8, 2), encode(build("residual", 1, 8))
+    twice, _ = union([graph, graph])
+    with torch.no_grad():
+        one, two = (encoder([g])[0][0] for g in (graph, twice))
+    torch.testing.assert_close(two[:-1], one[:-1])
+    assert float(two[-1] - one[-1]) == pytest.approx(math.log(2), abs=1e-5)
+
+
 @pytest.mark.parametrize("way", ["forwards", "backwards"])
 def test_nodes_hear_of_what_comes_before_them_and_of_what_comes_after(way: str) -> None:
     """One node tells two and its twin none, or each tells one: whom they are told by is alike, whom they tell is not."""

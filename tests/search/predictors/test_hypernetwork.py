@@ -16,6 +16,7 @@ from whet.core.net import Net
 from whet.graph.fake_quantize import quantize_weight
 from whet.networks.ds_cnn import DSCNN
 from whet.networks.transformer import Encoder as Transformer
+from whet.search.predictors import hypernetwork
 from whet.search.predictors.graph_features import SIZES, ComputationGraph, encode
 from whet.search.predictors.hypernetwork import TILE, GraphHyperNetwork, HyperNetwork, schedule
 from whet.tasks.digits import digits
@@ -185,6 +186,25 @@ def test_a_score_does_not_depend_on_the_weights_that_a_network_had(trained: Hype
     assert scores[0] == scores[1] == scores[2]
     assert all(torch.equal(before[name], tensor) for name, tensor in net.module.state_dict().items())
     assert net.module.get_submodule("1").track_running_stats
+
+
+def test_every_step_draws_networks_anew_from_all_that_are_given(
+    task: whet.Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is an expectation over networks: each is drawn as often as any other, with its own graph."""
+    drawn: list[int] = []
+
+    def recorded(model: GraphHyperNetwork, bodies: list[Net], graphs: list[ComputationGraph], *rest: object) -> Tensor:
+        widths = [int(body.layer("0").weight.shape[0]) for body in bodies]  # type: ignore[union-attr, arg-type]
+        assert [len(graph.kinds) for graph in graphs] == [len(encode(body).kinds) for body in bodies]
+        drawn.extend(widths)
+        return sum((p.square().sum() for p in model.parameters()), torch.zeros(()))
+
+    monkeypatch.setattr(hypernetwork, "_loss", recorded)
+    HyperNetwork(steps=60, networks=4).fit([build(1, width) for width in SEEN], task)
+    assert len(drawn) == 240
+    counts = [drawn.count(width) for width in SEEN]
+    assert 24 < min(counts) and max(counts) < 75
 
 
 def test_training_leaves_networks_as_they_are(task: whet.Task) -> None:
