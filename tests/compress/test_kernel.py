@@ -64,7 +64,8 @@ def test_what_has_no_centre_to_crop_to_is_no_choice_and_skipped_with_its_reason(
 def test_a_dilated_kernel_needs_as_much_padding_as_its_gaps_are_wide() -> None:
     """Cropping 3 to 1 at a dilation of 2 takes 2 off the padding: there must be as much."""
     for padding, values in ((1, ()), (2, (1, 3))):
-        net = whet.lift(nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding, dilation=2)).eval(), (torch.randn(2, 3, 16, 16),))
+        module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding, dilation=2)).eval()
+        net = whet.lift(module, (torch.randn(2, 3, 16, 16),))
         (name,) = net.layers()
         assert tuple(v for choice in Kernel().space(net, TARGET) for v in choice.values) == values
         result = Kernel().apply(net, Decision({f"{name}:kernel": 1}), planning_run(net))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,20 @@ def test_a_training_ends_only_where_rungs_are_left_behind(
     assert explore.legs == [(pytest.approx(share), most) for share, most in legs]
     assert explore.until == pytest.approx(0.4 * legs[-1][0])
     assert explore.finals_seconds() == (300.0 if rivals else 1200.0)
+
+
+def test_of_k_sub_networks_at_once_each_gains_as_if_from_one_by_the_root_of_k_of_the_samples(
+    digits: tuple[whet.Net, Any], tmp_path: Path
+) -> None:
+    """Six, four and three are trained for 0.35, 0.3 and 0.35 of 100 samples; then each may have one full training."""
+    explore = explorer(digits, tmp_path, 6, max_drop=0.01, strategy="improvement")
+    for leg in range(3):
+        explore.study.remember(f"supernet_samples_{leg}", 6000 * (leg + 1))
+    assert explore._own_samples(1) == int(6000 / 6**0.5)
+    assert explore._own_samples(3) == int(6000 / 6**0.5 + 12_000 / 2 + 18_000 / 3**0.5)
+    assert [explore._portion(leg) for leg in range(3)] == pytest.approx([0.35, 0.3, 0.35])
+    explore.plan = replace(explore.plan, elastic_samples=100, full_samples=7)
+    assert explore._samples_to_come(1) == pytest.approx(100 * (0.3 / 2 + 0.35 / 3**0.5) + 7)
 
 
 def test_without_a_limit_all_rungs_are_trained_to_the_end(digits: tuple[whet.Net, Any], tmp_path: Path) -> None:

@@ -115,6 +115,37 @@ def test_a_student_comes_to_its_teacher() -> None:
     assert report.losses[-1] < report.losses[0] / 50
 
 
+def test_the_loss_is_the_tasks_and_the_teachers_by_their_shares_and_the_hints() -> None:
+    """Hinton et al. 2015: (1 - a) CE + a T^2 KL(teacher / T || student / T), and FitNets' hint; by hand, for a step."""
+    torch.manual_seed(3)
+    student, teacher = (nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 3)) for _ in range(2))
+    student[1].p = 0.0
+    data = task(count=32)
+    ((x, y),) = data.val
+    recipe = Recipe(distillation=0.7, temperature=3.0, hints=("0",), hint_weight=0.5, precision="f32", warmup=0.0)
+    with torch.no_grad():
+        own, wanted = student.eval()(x), teacher.eval()(x)
+        p, q = (wanted / 3).softmax(1), (own / 3).softmax(1)
+        divergence = 9 * (p * (p / q).log()).sum(1).mean()
+        hint = (student[0](x) - teacher[0](x)).square().mean() / teacher[0](x).square().mean()
+        expected = 0.3 * functional.cross_entropy(own, y) + 0.7 * divergence + 0.5 * hint
+    report = fit(student, data, teacher=teacher, recipe=recipe, samples=32)
+    assert report.losses == [pytest.approx(float(expected), rel=1e-5)]
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(0.5, 0.5), (0.0, 40.0)])
+def test_gradients_are_clipped_to_a_norm(clip: float, moved: float) -> None:
+    """At a rate of 1 without momentum the first step is the gradient itself, no longer than its bound."""
+    torch.manual_seed(4)
+    module = nn.Linear(6, 3)
+    before = module.weight.detach().clone(), module.bias.detach().clone()
+    recipe = Recipe("sgd", 1.0, 0.0, 0.0, schedule="constant", warmup=0.0, clip_norm=clip, precision="f32")
+    fit(module, task(lambda outputs, targets: 1000 * functional.cross_entropy(outputs, targets), 32), recipe=recipe,
+        samples=32)  # fmt: skip
+    step = sum(float((a - b).square().sum()) for a, b in zip(module.parameters(), before, strict=True)) ** 0.5
+    assert step == pytest.approx(moved, rel=1e-4) if clip else step > moved
+
+
 def test_hints_pull_inner_layers_and_missing_ones_are_skipped() -> None:
     torch.manual_seed(2)
     teacher, student = network(), network()

@@ -25,7 +25,7 @@ class Kernel:
     The output keeps its shape and is what the whole kernel with zeros outside its centre gives. Work falls by
     (s / k)^2. Square kernels of odd size are treated whose padding is at least `dilation * c`.
 
-    Paper: Cai et al. 2020, Once-for-All (P261), whose smaller kernels are also multiplied by a learned matrix; here the
+    Paper: Cai et al. 2020, Once-for-All, whose smaller kernels are also multiplied by a learned matrix; here the
     cropped weights are trained as they are, which keeps a crop a selection, as `whet.elastic.supernet` needs it.
     """
 

@@ -67,7 +67,7 @@ class Gated(nn.Module):
         """Return `sum_c sum_v p_cv (1 - p_cv)`, which is zero where every choice is settled.
 
         As a penalty it polarizes the choices until one sub-network is agreed on, in the one pass that trains it:
-        Learning a Consensus Sub-Network with Polarization Regularization and One Pass Training (P305), whose gates also
+        Learning a Consensus Sub-Network with Polarization Regularization and One Pass Training, whose gates also
         depend on the input until they agree.
         """
         return torch.stack([(p * (1 - p)).sum() for p in self.probabilities]).sum()
@@ -92,7 +92,7 @@ def one_shot(
     `effects` hold, for each choice by name, each value's effect on log latency. The supernet's weights are trained on
     the way, for what was likely. Raises: SpecError where effects are missing or of another length.
 
-    Paper: Cai, Zhu and Han 2019, ProxylessNAS (P259), which updates weights and gates in turn on two halves of the
+    Paper: Cai, Zhu and Han 2019, ProxylessNAS, which updates weights and gates in turn on two halves of the
     data.
     """
     relaxation = Relaxation(supernet)

@@ -29,7 +29,7 @@ def multi_sampling(space: Space, seed: int = 0, parts: int = 4, warm_up: int = 0
 
     Raises: SpecError for fewer than one part.
 
-    Paper: Liao, Karaman and Sze 2021, Searching for Efficient Multi-Stage Vision Transformers (P340), whose values come
+    Paper: Liao, Karaman and Sze 2021, Searching for Efficient Multi-Stage Vision Transformers, whose values come
     in over epochs; passes are counted here, because a schedule knows its step alone.
     """
     _check(parts)
@@ -63,7 +63,7 @@ class MultiSampled(nn.Module):
     Shapes: inputs (N, ...), cut into parts of `N / parts` samples, rounded either way; outputs in the order of inputs.
     A batch of fewer samples than parts is cut into single samples. Raises: SpecError for fewer than one part.
 
-    Paper: Liao, Karaman and Sze 2021 (P340), which masks the channels of the whole network, so that a small sub-network
+    Paper: Liao, Karaman and Sze 2021, which masks the channels of the whole network, so that a small sub-network
     costs what the whole one costs, and deals samples out one by one where parts here are runs of the batch. Batch
     norms, which its transformers do not have, see one part at a time; re-estimate them after the training.
     """

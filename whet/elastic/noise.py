@@ -16,7 +16,7 @@ def with_noise(weight: Tensor, bits: int, generator: torch.Generator | None = No
     The noise has the variance `step^2 / 12` of rounding to that step; rounding itself has no gradient, and its error is
     not independent from one training step to the next.
 
-    Paper: Shvetsov et al. 2022, QuantNAS (P273), which adds noise to activations too. Raises: SpecError for fewer than
+    Paper: Shvetsov et al. 2022, QuantNAS, which adds noise to activations too. Raises: SpecError for fewer than
     two bits.
     """
     if bits < 2:

@@ -49,7 +49,7 @@ class Resolution:
     skipped with the operation that does (`obstacle`).
     Raises: DecisionError for fractions that are no fractions or lack 1, and for a `round_to` below 1.
 
-    Paper: Cai et al. 2020, Once-for-All (P261), which draws an image size for each training batch; its data loader
+    Paper: Cai et al. 2020, Once-for-All, which draws an image size for each training batch; its data loader
     rescales the images, here the network does.
     """
 

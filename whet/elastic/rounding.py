@@ -34,8 +34,8 @@ class Rounding(nn.Module):
 
     `net` is the whole net of the supernet that is given it, `Supernet(rounding=...)`.
 
-    Papers: Wang et al. 2023, SpaceEvo (P046), whose quantized-for-all supernet learns its scales by gradient (LSQ+),
-    where these are moving averages as in Jacob et al. 2018; Wang et al. 2020, APQ (P205). Raises: SpecError for fewer
+    Papers: Wang et al. 2023, SpaceEvo, whose quantized-for-all supernet learns its scales by gradient (LSQ+),
+    where these are moving averages as in Jacob et al. 2018; Wang et al. 2020, APQ. Raises: SpecError for fewer
     bits than two.
     """
 

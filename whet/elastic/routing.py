@@ -85,7 +85,7 @@ class Router(nn.Module):
     Shapes: settings (n,) to logits (n, values), one tensor a choice. Raises: SpecError for savings of another length,
     below 0, or other than 0 for the identity, and where no value saves anything.
 
-    Paper: Cai et al. 2024, Flextron (P635), whose routers see one-hot targets and are taken at their word; here targets
+    Paper: Cai et al. 2024, Flextron, whose routers see one-hot targets and are taken at their word; here targets
     are continuous, weights never negative, and `decision` keeps the budget.
     """
 
@@ -203,7 +203,7 @@ def train_router(router: Router, relaxation: Relaxation, run: Run, plan: Plan | 
     The supernet is only run; its weights stay. The first round measures sub-networks drawn uniformly, the others those
     that the router draws. Raises: TaskError without training batches; TrainingError if no surrogate was good enough.
 
-    Paper: Cai et al. 2024, Flextron (P635), whose surrogate learns from the routers' logits while it guides them; how
+    Paper: Cai et al. 2024, Flextron, whose surrogate learns from the routers' logits while it guides them; how
     cost and loss are weighed here is not the paper's.
     """
     plan, source, errors = plan or Plan(), torch.Generator().manual_seed(run.seed), list[float]()

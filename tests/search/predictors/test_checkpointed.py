@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from whet.core.errors import StudyError
 from whet.search.predictors.checkpointed import Checkpoint, Checkpointed, DeepKernel
-from whet.search.predictors.metanetwork import Metanetwork, State, stacked
+from whet.search.predictors.metanetwork import Metanetwork, Round, State, stacked
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,29 @@ def test_the_order_of_hidden_channels_does_not_matter(metanetwork: Metanetwork) 
     torch.testing.assert_close(other(x), network(x), atol=1e-5, rtol=0)
     both = metanetwork(stacked([network.state_dict(), state]))
     torch.testing.assert_close(both[0], both[1], atol=1e-9, rtol=0)
+
+
+def test_a_round_of_messages_is_its_equations() -> None:
+    """e_uv += silu(A e_uv + B h_u + C h_v), h_v += silu(D h_v + E mean_u e_uv + F mean_w e_vw), one by one."""
+    torch.manual_seed(0)
+    step, silu = Round(3).double(), nn.functional.silu
+    neurons = [torch.randn(1, n, 3).double() for n in (2, 3, 2)]
+    edges = [torch.randn(1, b, a, p, 3).double() for a, b, p in ((2, 3, 4), (3, 2, 1))]
+    with torch.no_grad():
+        found_neurons, found_edges = step(neurons, edges)
+        for k, edge in enumerate(edges):
+            for v, u, p in np.ndindex(*edge.shape[1:4]):
+                own = edge[0, v, u, p]
+                heard = step.edge(own) + step.source(neurons[k][0, u]) + step.sink(neurons[k + 1][0, v])
+                torch.testing.assert_close(found_edges[k][0, v, u, p], own + silu(heard))
+        for k, layer in enumerate(neurons):
+            for v in range(layer.shape[1]):
+                heard = step.neuron(layer[0, v])
+                if k > 0:
+                    heard = heard + step.incoming(found_edges[k - 1][0, v].mean((0, 1)))
+                if k < 2:
+                    heard = heard + step.outgoing(found_edges[k][0, :, v].mean((0, 1)))
+                torch.testing.assert_close(found_neurons[k][0, v], layer[0, v] + silu(heard))
 
 
 def test_every_tensor_and_the_order_of_inputs_and_outputs_matter(metanetwork: Metanetwork) -> None:

@@ -56,7 +56,7 @@ def test_rows_that_are_alike_are_forecast_by_their_mean_and_their_variance(centr
 
 
 def test_noise_is_seen_where_it_is() -> None:
-    """Values of the left half are exact, those of the right half noisy: likelihood tells, a spread of means does not."""
+    """The left half is exact, the right half noisy: likelihood tells, a spread of means does not."""
     generator = np.random.default_rng(0)
     x = generator.random((200, 1))
     noise = np.where(x[:, 0] < 0.5, 0.02, 0.5)
@@ -74,6 +74,17 @@ def test_members_differ_by_their_start_alone_and_most_where_nothing_is_known() -
     assert single.means.shape == (1, 30) and single.variance == pytest.approx(single.variances[0])
     again, other = (Ensemble(seed).fit(x, y).predict(x)[0] for seed in (0, 1))
     assert np.array_equal(again, model.predict(x)[0]) and not np.array_equal(other, again)
+
+
+def test_every_member_begins_with_weights_of_its_own_at_the_scale_of_their_fan_in() -> None:
+    network = Members(5, 8, torch.Generator().manual_seed(0))
+    for tensor in (network.inner, network.outer, network.bias):
+        tensor.requires_grad_(False)
+        assert len({float(member.sum()) for member in tensor}) == 5
+    assert float(network.inner.var()) == pytest.approx(2 / 8, rel=0.15)
+    assert float(network.outer.var()) == pytest.approx(2 / 50, rel=0.15)
+    squares = 8 / 2 * network.inner.square().sum() + 50 / 2 * network.outer.square().sum()
+    assert float(network.prior()) == pytest.approx(float(squares) / 2), "the prior is the distribution of the start"
 
 
 def test_members_read_nothing_of_each_other() -> None:

@@ -199,7 +199,7 @@ def test_what_is_read_is_a_mean_over_nodes_and_the_logarithm_of_their_number() -
 
 @pytest.mark.parametrize("way", ["forwards", "backwards"])
 def test_nodes_hear_of_what_comes_before_them_and_of_what_comes_after(way: str) -> None:
-    """One node tells two and its twin none, or each tells one: whom they are told by is alike, whom they tell is not."""
+    """One node tells two and its twin none, or each tells one: what the told hear is alike, the tellers differ."""
     kinds, sizes = torch.tensor([5, 5, 6, 14]), torch.zeros(4, SIZES)
     torch.manual_seed(0)
     encoder = Encoder(8, 1)

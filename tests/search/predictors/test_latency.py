@@ -61,7 +61,7 @@ def test_channels_count_in_whole_blocks_and_folded_norms_not_at_all(nets: list[w
 
 
 def test_the_sum_of_squared_relative_errors_is_least() -> None:
-    """One coefficient a for latencies 1 and 3: (a - 1)^2 + (a / 3 - 1)^2 is least at 1.2, where absolute errors say 2."""
+    """For latencies 1 and 3, (a - 1)^2 + (a / 3 - 1)^2 is least at 1.2, where absolute errors say 2."""
     model = LatencyModel()._fit([{"x": 1.0}, {"x": 1.0}], [1.0, 3.0])
     assert model._predict({"x": 1.0}) == pytest.approx(1.2)
 

@@ -28,7 +28,7 @@ def test_products_of_features_are_learnt_by_ridge_pairs_only() -> None:
 
 
 def test_what_bends_is_learnt_by_kernels_and_trees_alone() -> None:
-    """A bowl has no linear part, and no sum of steps in single features is a checkerboard, which trees of depth hold."""
+    """A bowl has no linear part; a saddle is no sum of steps in single features, which is what stumps are."""
     x, new = (np.random.default_rng(seed).uniform(-1, 1, (150, 2)) for seed in (0, 1))
     for truth, good in ((lambda r: (r**2).sum(1), {"svr", "boosting"}), (lambda r: r[:, 0] * r[:, 1], {"boosting"})):
         for kind in ("ridge", *good):

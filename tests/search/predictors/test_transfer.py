@@ -63,7 +63,8 @@ def test_the_end_is_stationary_in_loss_and_penalty_together() -> None:
     """No weight moves `mse + penalty |theta - theta_0|^2` at first order."""
     start, data = small()
     end = trained(start, data, 1500, 1e-2, 0.05, anchored=True)
-    own = torch.stack([(a - b.detach()).square().sum() for a, b in zip(end.parameters(), start.parameters(), strict=True)]).sum()
+    pairs = zip(end.parameters(), start.parameters(), strict=True)
+    own = torch.stack([(after - before.detach()).square().sum() for after, before in pairs]).sum()
     loss = torch.nn.functional.mse_loss(end(*data[:2]), data[2])
     slopes = [torch.autograd.grad(part, list(end.parameters())) for part in (loss, 0.05 * own)]
     whole = sum(float((a + b).square().sum()) for a, b in zip(*slopes, strict=True)) ** 0.5

@@ -54,7 +54,7 @@ def sample(
 class BayesianNetwork:
     """A network of one hidden layer of tanh units with a N(0, 1) prior on scaled weights, in `draws` samples.
 
-    Paper: Li et al. 2023, A Study of Bayesian Neural Network Surrogates for Bayesian Optimization (P327), which finds
+    Paper: Li et al. 2023, A Study of Bayesian Neural Network Surrogates for Bayesian Optimization, which finds
     Hamiltonian Monte Carlo the best of the stochastic approximations. Raises: StudyError when asked before it has data.
     """
 

@@ -95,7 +95,7 @@ class Checkpointed:
     All parameters are those of largest marginal likelihood, by `steps` of Adam from a start drawn by `seed`. The
     standard deviation is that of a measurement: it holds the noise. Without `weights` the metanetwork is left out.
 
-    Paper: Mehta et al. 2024, Improving Hyperparameter Optimization with Checkpointed Model Weights (P507): the
+    Paper: Mehta et al. 2024, Improving Hyperparameter Optimization with Checkpointed Model Weights: the
     surrogate of Forecasting Model Search. There, biases are nodes of their own, messages go forwards, edges alone are
     pooled, and residual connections, norms and attention are read too. Here every input of P is standardised over the
     fitted rows, P is linear, and each fit begins anew instead of refining the last one. Which training to go on with is

@@ -50,7 +50,7 @@ class Members(nn.Module):
         return mean, functional.softplus(raw) + LEAST_VARIANCE
 
     def prior(self) -> Tensor:
-        """Return the negative log density of all weights, less a constant, under the distribution that they start from."""
+        """Return the negative log density of all weights, less a constant, by their distribution at the start."""
         squares = [w.square().sum() * (max(w.shape[1], 1) / 2) for w in (self.inner, self.outer)]
         return 0.5 * (squares[0] + squares[1])
 
@@ -104,9 +104,9 @@ class Ensemble:
     The standard deviation is that of a measurement: it holds the noise that the members see.
 
     Paper: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, as
-    a surrogate in Li et al. 2023 (P327). As there, members differ by their start alone, not by their data. Searches give
-    few rows, of which likelihood alone would make far too sure networks: weights keep as prior the distribution that
-    they start from. Raises: StudyError when asked before it has data.
+    a surrogate in Li et al. 2023. As there, members differ by their start alone, not by their data. Searches give few
+    rows, of which likelihood alone would make far too sure networks: weights keep as prior the distribution that they
+    begin with. Raises: StudyError when asked before it has data.
 
     >>> x = np.linspace(0, 1, 12)[:, None]
     >>> mean, deviation = Ensemble().fit(x, 2 * x[:, 0]).predict(np.array([[0.5], [3.0]]))
@@ -130,12 +130,12 @@ class Ensemble:
         for _ in range(self.steps):
             optimizer.zero_grad()
             given = x.clone().requires_grad_()
-            loss = surprise(*network(given), targets).mean(1).sum() + network.prior() / len(targets)
+            loss = _loss(network, given, targets) + network.prior() / len(targets)
             loss.backward()  # type: ignore[no-untyped-call]
             if self.reach:
                 assert given.grad is not None
                 worse = adversarial(x, given.grad, reach)
-                surprise(*network(worse), targets).mean(1).sum().backward()  # type: ignore[no-untyped-call]
+                _loss(network, worse, targets).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             decay.step()
         self._network = network
@@ -156,3 +156,9 @@ class Ensemble:
         """Return the mean and the standard deviation of the mixture for each row."""
         mixture = self.mixture(features)
         return mixture.mean, np.sqrt(np.maximum(mixture.variance, 0.0))
+
+
+def _loss(network: Members, x: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum over members of their mean surprise."""
+    mean, variance = network(x)
+    return surprise(mean, variance, targets).mean(1).sum()

@@ -15,7 +15,7 @@ class GaussianProcess:
     """Gaussian-process regression by scikit-learn: Matern 5/2 plus noise, a scale for each feature, by likelihood.
 
     Paper: Dernoncourt and Lee 2016, Optimizing Neural Network Hyperparameters with Gaussian Processes for Dialog Act
-    Classification (P455). Raises: StudyError when asked before it has data.
+    Classification. Raises: StudyError when asked before it has data.
     """
 
     def __init__(self, seed: int = 0) -> None:

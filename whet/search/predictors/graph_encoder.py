@@ -149,7 +149,7 @@ class GraphEncoder:
     Raises: StudyError when asked before it has data, for fewer than two networks, for values or families of another
     number than the networks, for a fuzziness of one or less, and for no cluster.
 
-    Paper: Mills et al. 2023, GENNAPE: Towards Generalized Neural Architecture Performance Estimators (P222). It
+    Paper: Mills et al. 2023, GENNAPE: Towards Generalized Neural Architecture Performance Estimators. It
     pretrains on NAS-Bench-101; here the networks at hand are all there is. Its released code holds the graphs and a
     plain graph network, no contrast and no clusters: the weights of the positives and all sizes are ours.
     """

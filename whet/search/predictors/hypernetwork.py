@@ -158,7 +158,7 @@ class HyperNetwork:
     for no network, and for one that is quantized or has no convolution or linear layer; TaskError without training
     data; TrainingError where the loss is not finite.
 
-    Paper: Zhang et al. 2019, Graph HyperNetworks for Neural Architecture Search (P688). That nodes carry sizes and that
+    Paper: Zhang et al. 2019, Graph HyperNetworks for Neural Architecture Search. That nodes carry sizes and that
     weights of any shape are put together from pieces is ours. Its sharing between repeated motifs and its anytime
     prediction are left out.
     """

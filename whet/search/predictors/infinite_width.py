@@ -51,7 +51,7 @@ def variances(
 class InfiniteWidth:
     """Exact Bayesian regression with an infinitely wide ReLU network; the noise is that of the largest evidence.
 
-    Paper: Li et al. 2023, A Study of Bayesian Neural Network Surrogates for Bayesian Optimization (P327), which finds
+    Paper: Li et al. 2023, A Study of Bayesian Neural Network Surrogates for Bayesian Optimization, which finds
     it promising where there are many choices. Raises: StudyError when asked before it has data.
     """
 

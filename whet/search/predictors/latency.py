@@ -77,7 +77,7 @@ class LatencyModel:
     fitted to the least sum of squared *relative* errors. It forecasts what it was fitted on: milliseconds, or ratios
     to a reference, which noise of the machine spares. Raises: StudyError when asked before it has data.
 
-    Paper: Cai et al. 2019, ProxylessNAS (P259), which fits a latency model to measured networks of a space.
+    Paper: Cai et al. 2019, ProxylessNAS, which fits a latency model to measured networks of a space.
     """
 
     def __init__(self) -> None:

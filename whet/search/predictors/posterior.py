@@ -19,8 +19,8 @@ NOISES = (1e-3, 1e-2, 1e-1)
 class Posterior:
     """The posterior of standardised values; `weights` are `(K + noise I)^-1 y`, with the noise of largest evidence.
 
-        mean(x) = k(x, X) weights,  variance(x) = k(x, x) - k(x, X) (K + noise I)^-1 k(X, x)
-        evidence = -1/2 y' (K + noise I)^-1 y - 1/2 log det (K + noise I)      less a constant
+    mean(x) = k(x, X) weights,  variance(x) = k(x, x) - k(x, X) (K + noise I)^-1 k(X, x)
+    evidence = -1/2 y' (K + noise I)^-1 y - 1/2 log det (K + noise I)      less a constant
     """
 
     factor: tuple[Matrix, bool]

@@ -73,16 +73,16 @@ def trained(start: Forecast, rows: Rows, steps: int, rate: float, penalty: float
 class Transfer:
     """A network that learns from many cheap measurements in full precision, then from few of quantized networks.
 
-        1. on the cheap rows alone, the structure's weights     2. from there, the policy's weights, zero until then, too
+        1. on the cheap rows, what reads structures        2. from there, what reads the policy as well, zero until then
 
-    `cheap` marks the rows in full precision; the columns in which these are all alike, and others not, are the policy.
-    What is known of structures carries over, and the few rows teach what bits do. In the second phase the weights are
-    held near those of the first and see the few rows alone (`rehearsed` False), or are free and see the cheap rows as
-    well: whichever forecasts few rows better that were left out. The former wins where full precision was measured on
-    another scale (trained less, or on other data), the latter where both lie on one.
+    `cheap` marks the rows in full precision; the columns in which these are all alike are the policy. What is known of
+    structures carries over, and the few rows teach what bits do. In the second phase weights are held near those of
+    the first and see the few rows alone, or are free and see the cheap rows as well (`rehearsed`): whichever forecasts
+    few rows better that were left out. The former wins where full precision was measured on another scale (trained
+    less, or on other data), the latter where both lie on one.
 
-    Paper: Wang et al. 2020, APQ: Joint Search for Network Architecture, Pruning and Quantization Policy (P205), which
-    always tunes on the few alone; penalty and choice are ours. Raises: StudyError when asked before it has data.
+    Paper: Wang et al. 2020, APQ: Joint Search for Network Architecture, Pruning and Quantization Policy, which always
+    tunes on the few alone; penalty and choice are ours. Raises: StudyError when asked before it has data.
 
     >>> x = np.array([[s / 8, b] for b, step in ((1.0, 1), (0.5, 4)) for s in range(0, 9, step)])
     >>> model = Transfer().fit(x, x[:, 0] + x[:, 1], cheap=x[:, 1] == 1.0)

@@ -79,7 +79,7 @@ class WeisfeilerLehman:
     the graphs that it was fitted to: motifs that make the value larger are positive.
 
     Paper: Ru et al. 2021, Interpretable Neural Architecture Search via Bayesian Optimisation with Weisfeiler-Lehman
-    Kernels (P685). Raises: StudyError when asked before it has data, and for a height below 0.
+    Kernels. Raises: StudyError when asked before it has data, and for a height below 0.
 
     >>> graphs = [Graph(("a", "b"), ((0, 1),)), Graph(("b", "a"), ((0, 1),)), Graph(("a", "a"), ((0, 1),))]
     >>> model = WeisfeilerLehman().fit(graphs, np.array([1.0, 0.0, 0.0]))
