@@ -26,6 +26,7 @@ from whet.graph.outside import unwrap
 from whet.hardware.cpu import SHAPES
 from whet.hardware.free_axes import example_sizes, free_axes, outside_example
 from whet.hardware.inputs import BATCH
+from whet.hardware.onnx_fourier import spell_out_transforms
 from whet.hardware.onnx_integers import store_integers
 
 OPSET = 20
@@ -65,6 +66,7 @@ def export_onnx(net: Net, path: Path) -> Path:
         raise TargetError(f"network '{net.name}' cannot be written as ONNX: {_reason(error)}") from error
     assert exported is not None
     store_integers(exported.model.graph)
+    spell_out_transforms(exported.model.graph)
     _strip(exported.model)
     _name_dimensions(exported.model, net)
     _name_ports(exported.model.graph, net)

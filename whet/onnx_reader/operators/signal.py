@@ -30,7 +30,8 @@ def window(call: Call, x: list[Value], a: Attributes) -> Value:
 
 def as_complex(value: Tensor) -> Tensor:
     """Return a tensor whose last dimension is (real) or (real, imaginary) without it."""
-    return value.squeeze(-1) if value.shape[-1] == 1 else torch.view_as_complex(value.contiguous())
+    # Not a view: a traced graph asks for the strides of the day it was traced.
+    return value.squeeze(-1) if value.shape[-1] == 1 else torch.complex(value[..., 0], value[..., 1])
 
 
 def fourier(call: Call, x: list[Value], a: Attributes) -> Value:
