@@ -1,19 +1,45 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from whet import catalogue, references
+from whet.cli import main
 from whet.core.errors import UnknownNameError
 from whet.search.strategies.optuna import SAMPLERS
 
 
 def whet(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "whet", *words], capture_output=True, text=True, timeout=300)
+
+
+def write_networks(folder: Path) -> None:
+    """Write what is no network of the task: two files of Python that fail and a program with another example."""
+    (folder / "raises.py").write_text("def build():\n    raise ValueError('no weights')\n")
+    (folder / "broken.py").write_text("def build(:\n    pass\n")
+    program = torch.export.export(torch.nn.Linear(5, 2).eval(), (torch.randn(2, 5),))
+    torch.export.save(program, folder / "other.pt2")
+
+
+@pytest.mark.parametrize("words", [["measure", "--seconds", "1"], ["optimize", "--budget", "9s", "--out", "r"]])
+def test_an_unexpected_error_is_one_line_a_log_and_exit_code_3(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("whet.tasks.get", lambda *given: 1 / 0)
+    (tmp_path / "r/.whet").mkdir(parents=True)
+    code, told = in_process(words, monkeypatch, capsys)
+    assert code == 3 and "ZeroDivisionError: division by zero" in told and "Traceback" not in told
+    log = Path(re.findall(r"report it with '(.+)'", told)[0])
+    assert "Traceback" in log.read_text(encoding="utf-8") and "lambda" in log.read_text(encoding="utf-8")
+    assert (log.parent.name == ".whet") == (words[0] == "optimize")
+    log.unlink()
 
 
 def test_every_row_of_the_catalogue_loads_and_explains_itself() -> None:
@@ -77,3 +103,42 @@ def test_wrong_use_is_one_clear_line_and_exit_code_2(words: list[str], message: 
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert "left" not in done.stderr, "the network was begun with before the words were read"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimize", "--trials", "0"], "trials must be a whole number of at least 1; got 0"),
+        (["optimize", "--epochs", "-1"], "epochs must be a number above 0; got -1"),
+        (["optimize", "--seed", "-3"], "seed must be a whole number of at least 0; got -3"),
+        (["measure", "--seconds", "0"], "seconds must be a number above 0; got 0"),
+        (["bench", "techniques", "--max-drop", "much"], "max_drop must be a share"),
+        (["optimize", "--out", "/dev/null"], "'/dev/null' is a file"),
+        (["optimize", "--out", "/proc/whet"], "'/proc/whet' cannot be written to"),
+        (["measure", "\udcff.onnx"], "is not UTF-8"),
+        (["optimize", "raises.py:build"], "'raises.py', line 2 raised ValueError: no weights"),
+        (["optimize", "broken.py:build"], "'broken.py', line 1 raised SyntaxError"),
+        (["optimize", "other.pt2"], "exported with inputs of (2, 5), the task's are (2, 1, 8, 8)"),
+    ],
+)
+def test_values_and_files_that_cannot_be_are_told_at_the_edge(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_networks(tmp_path)
+    code, told = in_process(words, monkeypatch, capsys)
+    assert code == 2 and message in told and "Traceback" not in told
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("__")) == NETWORKS
+
+
+NETWORKS = ["broken.py", "other.pt2", "raises.py"]
+
+
+def in_process(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int | str | None, str]:
+    """Return the exit code of a command line and what it wrote to standard error, in one line."""
+    monkeypatch.setattr(sys, "argv", ["whet", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, " ".join(capsys.readouterr().err.split())

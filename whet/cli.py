@@ -1,4 +1,9 @@
-"""The `whet` command. Exit codes: 0 done, 1 nothing met the limits, 2 wrong use."""
+"""The `whet` command.
+
+Exit codes: 0 done; 1 nothing within the limits is faster than the uncompressed network, which is delivered as it is;
+2 wrong use; 3 an unexpected error, whose traceback is in the file that is named; 130 interrupted before there was
+anything.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import inspect
 import json
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +21,21 @@ from rich.table import Table
 
 from whet import catalogue, references
 from whet.cli_bench import bench
-from whet.cli_shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, shapes_of, values_of
+from whet.cli_shared import (
+    Data,
+    Fixed,
+    Json,
+    NetworkArgument,
+    Shapes,
+    crash_log,
+    network_of,
+    out_folder,
+    shapes_of,
+    values_of,
+)  # fmt: skip
+from whet.core.checks import positive
 from whet.core.errors import WhetError
-from whet.core.folder import check_writable
+from whet.flow.failures import reason
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bench, name="bench")
@@ -50,7 +68,7 @@ def optimize(
 
     named = tuple(p for p in passes.split(",") if p)
     check_words(target, max_drop, budget, strategy, named, trials, epochs, seed)
-    check_writable(out)
+    out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
         front = run(
@@ -84,6 +102,7 @@ def measure(
     from whet.hardware.device import fingerprint
 
     chosen = targets.get(target)
+    positive("seconds", seconds)
     shapes, fixed = shapes_of(shape), values_of(fix)
     if network is not None and network.endswith((".onnx", ".xml")):
         bar = targets.measure_file(Path(network), chosen, shapes, fixed, seconds=seconds)
@@ -102,8 +121,8 @@ def measure(
         spread = f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"
         table.add_row(row.name, f"{row.latency_ms:.4f}", f"x{row.ratio:.2f}", spread)
     Console().print(table)
-    for name, reason in bar.unfit.items():
-        print(f"{name} is not there: {reason}")
+    for name, why in bar.unfit.items():
+        print(f"{name} is not there: {why}")
 
 
 @app.command()
@@ -153,10 +172,30 @@ def explain(name: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of the user's are one line and exit code 2."""
+    """Run the command line; errors of the user's are one line and exit code 2, whet's own one line and 3."""
     try:
+        _refuse_unprintable(sys.argv[1:])
         app()
     except WhetError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
         print(error, file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        log = crash_log()
+        log.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+        Console(stderr=True).print("[bold red]error:[/] ", end="")
+        print(f"this should not happen: {reason(error)}. Please report it with '{log}'.", file=sys.stderr)
+        sys.exit(3)
+
+
+def _refuse_unprintable(words: list[str]) -> None:
+    """Raise UsageError for an argument that is not UTF-8: neither a report nor a study could name it."""
+    for word in words:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(f"the argument {word!a} is not UTF-8: rename the file or folder.") from None
+
+
+class UsageError(WhetError):
+    """A command line that cannot be read."""

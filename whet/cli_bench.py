@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whet.cli_shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, shapes_of, values_of
+from whet.cli_shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, out_folder, shapes_of, values_of
 
 bench = typer.Typer(no_args_is_help=True, help=__doc__)
 Task = Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")]
@@ -42,8 +42,11 @@ def searches(
 ) -> None:
     """Let every row of the suite that the command names search, and print the table."""
     from whet.flow import techniques
+    from whet.flow.optimize import check_words
     from whet.report.console import LiveProgress
 
+    check_words(target, max_drop, budget, "improvement", ())
+    out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
         suite = str(context.info_name)
@@ -92,10 +95,13 @@ def peers(
     as_json: Json = False,
 ) -> None:
     """Compare whet with other tools, each in an environment of its own, on the same work."""
+    from whet.flow.limits import parse, seconds
     from whet.peers import bench as suite
     from whet.peers import table as tables
     from whet.report.console import LiveProgress
 
+    seconds(budget), parse(max_drop)
+    out = out_folder(out)
     works: list[tuple[str, str | None]] = list(suite.SUITE) if task == "all" else [(task, network)]
     made: list[Any] = []
     for each, its_network in works:

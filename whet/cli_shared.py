@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from whet.core.errors import TargetError
+from whet.core.errors import LiftError, TargetError, WhetError
+from whet.core.folder import OWN, check_writable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
 Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
@@ -24,6 +28,27 @@ NetworkArgument = Annotated[
     str | None,
     typer.Argument(help="A network of the task, FILE.pt2, FILE.onnx or FILE.py:FUNCTION. Default: the task's own."),
 ]
+
+
+def crash_log() -> Path:
+    """Return where the traceback of an unexpected error goes: the study's folder, if there is one by then."""
+    for folder in out_folders:
+        if (folder / OWN).is_dir():
+            return folder / OWN / "crash.log"
+    handle, name = tempfile.mkstemp(prefix="whet-crash-", suffix=".log")
+    os.close(handle)
+    return Path(name)
+
+
+def out_folder(out: Path) -> Path:
+    """Return `--out` after it was checked; an unexpected error is logged there."""
+    check_writable(out)
+    out_folders[:] = [out]
+    return out
+
+
+out_folders: list[Path] = []
+"""The `--out` of the command that runs."""
 
 
 def network_of(
@@ -49,7 +74,35 @@ def network_of(
 
         module, example = read(network, shapes=shapes, fixed=fixed)
         return lift(module, example, name=Path(network).stem), bundle
-    return lift(network, bundle.example), bundle
+    try:
+        return lift(network, bundle.example), bundle
+    except Exception as error:
+        raise _explained(error, network, task, bundle.example) from error
+
+
+def _explained(error: Exception, network: str, task: str, example: Any) -> Exception:
+    """Return what to tell of a network that does not lift: whose code failed where, or which example it wants."""
+    file = network.partition(".py:")[0] + ".py"
+    if isinstance(error, LiftError) and network.endswith(".pt2"):
+        import torch
+
+        wanted = _shapes(torch.export.load(network).example_inputs[0])
+        given = _shapes(example if isinstance(example, tuple | list) else (example,))
+        if wanted != given:
+            return LiftError(
+                f"'{network}' does not take the example of task '{task}': it was exported with inputs of {wanted}, "
+                f"the task's are {given}. Give the task that it was made for, with the batch dynamic."
+            )
+    if isinstance(error, WhetError) or ".py:" not in network:
+        return error
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(file)]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    where = f", line {line}" if line else ""
+    return LiftError(f"'{file}'{where} raised {type(error).__name__}: {error}")
+
+
+def _shapes(inputs: Any) -> str:
+    return ", ".join(str(tuple(x.shape)) if hasattr(x, "shape") else type(x).__name__ for x in inputs)
 
 
 def shapes_of(words: list[str] | None) -> dict[str, tuple[int, ...]]:

@@ -82,12 +82,22 @@ class Guarded:
             answered = child.stdout.readline() == "tried\n"
         except BrokenPipeError:
             answered = False
+        except BaseException:  # Ctrl-C: its answer, when it came, would be taken for that to the next order
+            self._abandon()
+            raise
         if answered:
             return None
         code = child.wait()
         self._child = None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return f"the runtime crashed ({how}) when it was tried in a child process"
+
+    def _abandon(self) -> None:
+        """Kill the child process in the middle of what it does."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.communicate()
 
     def close(self) -> None:
         """End the child process; the next `open` starts another."""
@@ -121,11 +131,15 @@ def serve(orders: IO[str], answers: IO[str]) -> None:
             session(*(np.zeros_like(buffer) for buffer in getattr(session, "bound", ())))
         except WhetError:
             pass
-        answers.write("tried\n")
-        answers.flush()
+        try:
+            answers.write("tried\n")
+            answers.flush()
+        except BrokenPipeError:  # the parent is gone
+            os._exit(0)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle, also where the whole group gets it
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a runtime prints must not pass for an answer
     serve(sys.stdin, replies)
