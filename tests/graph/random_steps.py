@@ -1,0 +1,394 @@
+"""What a network drawn at random is made of: kinds of steps, each a function of the network and of a tensor's place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from random_graphs import Drawn
+
+Pool = list[Tensor]
+Step = Callable[[Pool], Tensor]
+
+
+def broadcasts(x: Tensor) -> Callable[[Tensor], bool]:
+    def fits(y: Tensor) -> bool:
+        return y.ndim == x.ndim and all(a == b or 1 in (a, b) for a, b in zip(x.shape, y.shape, strict=True))
+
+    return fits
+
+
+def linear(g: Drawn, i: int, wide: bool = False) -> Step:
+    layer = g.layer(nn.Linear(g.pool[i].shape[-1], g.rng.choice([6, 8, 12] if wide else [1, 2, 3, 4, 6, 8, 9])))
+    return lambda p: layer(p[i])
+
+
+def convolution(g: Drawn, i: int, wide: bool = False) -> Step | None:
+    x = g.pool[i]
+    if x.ndim not in (3, 4):
+        return None
+    kinds = {3: (nn.Conv1d, nn.ConvTranspose1d), 4: (nn.Conv2d, nn.ConvTranspose2d)}[x.ndim]
+    kind, kernel = kinds[g.rng.random() < 0.2], g.rng.choice([1, 3])
+    groups = 1 if wide else g.rng.choice([1, 1, g.divisor(x.shape[1]), x.shape[1]])
+    out = g.rng.choice([6, 8, 12]) if wide else groups * g.rng.choice([1, 2, 3] if groups > 1 else [1, 2, 4, 6, 8])
+    layer = g.layer(kind(x.shape[1], out, kernel, padding=kernel // 2, groups=groups))
+    return lambda p: layer(p[i])
+
+
+def depthwise(g: Drawn, i: int) -> Step | None:
+    x = g.pool[i]
+    if x.ndim != 4:
+        return None
+    layer = g.layer(nn.Conv2d(x.shape[1], x.shape[1] * g.rng.choice([1, 2]), 3, padding=1, groups=x.shape[1]))
+    return lambda p: layer(p[i])
+
+
+def statistics(g: Drawn, i: int) -> Step | None:
+    """A batch norm, with a slope a channel."""
+    x = g.pool[i]
+    if x.ndim not in (3, 4):
+        return None
+    layer = g.layer((nn.BatchNorm1d, nn.BatchNorm2d)[x.ndim - 3](x.shape[1]))
+    slope = g.layer(nn.PReLU(g.rng.choice([1, x.shape[1]])))
+    return lambda p: slope(layer(p[i]))
+
+
+def norm(g: Drawn, i: int) -> Step | None:
+    x = g.pool[i]
+    kind, last = g.rng.choice("gilr"), g.rng.choice([1, 1, min(2, x.ndim - 1)])
+    if kind == "i" and x.ndim in (3, 4) and math.prod(x.shape[2:]) > 1:
+        layer = g.layer((nn.InstanceNorm1d, nn.InstanceNorm2d)[x.ndim - 3](x.shape[1], affine=True))
+    elif kind == "g" and x.ndim > 2:
+        layer = g.layer(nn.GroupNorm(g.divisor(x.shape[1]), x.shape[1]))
+    else:
+        layer = g.layer((nn.LayerNorm if kind == "l" else nn.RMSNorm)(x.shape[-last:]))
+    return lambda p: layer(p[i])
+
+
+def recurrent(g: Drawn, i: int) -> Step | None:
+    x = g.pool[i]
+    if x.ndim != 3:
+        return None
+    hidden, both, layers = g.rng.choice([3, 4]), g.rng.random() < 0.3, g.rng.choice([1, 1, 2])
+    kind = g.rng.choice([nn.LSTM, nn.GRU, nn.RNN])
+    more = {"proj_size": 2} if kind is nn.LSTM and g.rng.random() < 0.5 else {}
+    layer = g.layer(kind(x.shape[-1], hidden, layers, batch_first=True, bidirectional=both, **more))
+    return lambda p: layer(p[i])[0]
+
+
+def attention(g: Drawn, i: int) -> Step | None:
+    """Queries, keys and values out of one projection, taken apart in each way that is in use."""
+    x = g.pool[i]
+    if x.ndim != 3:
+        return None
+    heads, features = g.rng.choice([(1, 4), (2, 3), (4, 1), (3, 2), (1, 1)])
+    qkv = g.layer(nn.Linear(x.shape[-1], 3 * heads * features))
+    how, fused = g.rng.choice("abcde"), g.rng.random() < 0.5
+
+    def step(p: Pool) -> Tensor:
+        b, n, _ = p[i].shape
+        y = qkv(p[i]).view(b, n, 3, heads, features).permute(2, 0, 3, 1, 4)
+        ways: dict[str, Callable[[], list[Tensor]]] = {
+            "a": lambda: [y[j : j + 1].squeeze(0) for j in range(3)],
+            "b": lambda: [part.squeeze(0) for part in y.split(1)],
+            "c": lambda: list(y.unbind(0)),
+            "d": lambda: [y[j] for j in range(3)],
+            "e": lambda: [part.reshape(b, heads, n, features) for part in y.chunk(3)],
+        }
+        q, k, v = ways[how]()
+        by_hand = (q @ k.transpose(-2, -1) * 0.7).softmax(-1)
+        out = F.scaled_dot_product_attention(q, k, v) if fused else by_hand @ v
+        return out.transpose(1, 2).reshape(b, n, heads * features)
+
+    return step
+
+
+def excitation(g: Drawn, i: int) -> Step | None:
+    x = g.pool[i]
+    if x.ndim != 4:
+        return None
+    middle = g.rng.choice([1, 2, 3])
+    a, b = g.layer(nn.Conv2d(x.shape[1], middle, 1)), g.layer(nn.Conv2d(middle, g.rng.choice([1, x.shape[1]]), 1))
+    return lambda p: p[i] * b(a(F.adaptive_avg_pool2d(p[i], 1)).relu()).sigmoid()
+
+
+def fusion(g: Drawn, i: int) -> Step | None:
+    """Several tensors weighted by the channels of one softmax (ASFF)."""
+    x, j = g.pool[i], g.another(lambda y: y.shape == g.pool[i].shape)
+    if x.ndim not in (3, 4) or j is None:
+        return None
+    layer = g.layer((nn.Conv1d, nn.Conv2d)[x.ndim - 3](x.shape[1], 2, 1))
+
+    def step(p: Pool) -> Tensor:
+        w = layer(p[i]).softmax(1)
+        return p[i] * w[:, 0:1] + p[j] * w[:, 1:2]
+
+    return step
+
+
+def zero_at_zero(g: Drawn, i: int) -> Step:
+    function = g.rng.choice([F.relu, torch.tanh, F.gelu, F.silu, torch.abs, F.hardswish, torch.square])
+    return lambda p: function(p[i])
+
+
+def activation(g: Drawn, i: int) -> Step:
+    function = g.rng.choice([torch.sigmoid, torch.cos, F.softplus, lambda x: x.clamp(-0.5, 0.5).exp(), lambda x: 1 - x])
+    return lambda p: function(p[i])
+
+
+def combine(g: Drawn, i: int) -> Step | None:
+    j = g.another(broadcasts(g.pool[i]))
+    function = g.rng.choice([torch.add, torch.mul, torch.sub, torch.maximum])
+    return None if j is None else lambda p: function(p[i], p[j])
+
+
+def gate(g: Drawn, i: int) -> Step | None:
+    """The rest of a dimension, gated by one element of it or by as many again."""
+    x, d = g.pool[i], g.axis(g.pool[i])
+    n, function = x.shape[d], g.rng.choice([torch.tanh, F.relu])
+    if n < 2:
+        return None
+    if n % 2 == 0 and g.rng.random() < 0.3:
+        return lambda p: p[i].narrow(d, 0, n // 2) * function(p[i].narrow(d, n // 2, n // 2))
+    first = g.rng.choice([0, n - 1])
+    return lambda p: p[i].narrow(d, 1 - (first > 0), n - 1) * function(p[i].narrow(d, first, 1))
+
+
+def scaled(g: Drawn, i: int) -> Step:
+    """A learned factor an element of one dimension, or one for all."""
+    x, d = g.pool[i], g.axis(g.pool[i])
+    factor = g.number(g.rng.choice([1, x.shape[d]]))
+    return lambda p: p[i] * factor().view([-1 if k == d else 1 for k in range(x.ndim)])
+
+
+def shifted(g: Drawn, i: int) -> Step:
+    x, d = g.pool[i], g.axis(g.pool[i])
+    shift = g.number(*[n if k == d or (k and g.rng.random() < 0.3) else 1 for k, n in enumerate(x.shape)])
+    return lambda p: p[i] + shift()
+
+
+def masked(g: Drawn, i: int) -> Step:
+    j = g.another(lambda y: y.shape == g.pool[i].shape)
+    if j is not None and g.rng.random() < 0.5:
+        return lambda p: torch.where(p[j] > 0, p[i], p[j])
+    return lambda p: p[i].masked_fill(p[i] < 0, 0.0)
+
+
+def halves(g: Drawn, i: int) -> Step | None:
+    x, d = g.pool[i], g.axis(g.pool[i])
+    return (lambda p: F.glu(p[i], d)) if x.shape[d] % 2 == 0 else None
+
+
+def reduced(g: Drawn, i: int) -> Step | None:
+    x, d = g.pool[i], g.axis(g.pool[i])
+    ways: list[Step] = [
+        lambda p: p[i].sum(d, keepdim=True),
+        lambda p: p[i].amax(d, keepdim=True),
+        lambda p: p[i] * p[i].sum(d, keepdim=True),
+        lambda p: p[i] / (p[i].norm(dim=d, keepdim=True) + 0.1).expand_as(p[i]),
+        lambda p: F.normalize(p[i], dim=d, eps=0.1),
+        lambda p: p[i].sum(d) if x.ndim > 2 else p[i],
+        lambda p: p[i].cumsum(d),
+    ]
+    return g.rng.choice(ways)
+
+
+def averaged(g: Drawn, i: int) -> Step | None:
+    x, d = g.pool[i], g.axis(g.pool[i])
+    ways: list[Step] = [
+        lambda p: p[i] - p[i].mean(d, keepdim=True),
+        lambda p: p[i].mean(d, keepdim=True),
+        lambda p: p[i] / (p[i].var(d, correction=0, keepdim=True) + 1).sqrt(),
+        lambda p: p[i].mean(d) if x.ndim > 2 else p[i],
+        lambda p: p[i].softmax(d),
+        lambda p: p[i] * p[i].mean(list(range(1, x.ndim)), keepdim=True),
+    ]
+    return g.rng.choice(ways)
+
+
+def product(g: Drawn, i: int) -> Step | None:
+    """A matrix product with itself, with a parameter, or with one by einsum."""
+    x = g.pool[i]
+    inner, free = x.shape[-1], g.rng.choice([1, 3, 4])
+    if g.rng.random() < 0.4 and x.ndim > 2:
+        return lambda p: p[i] @ (p[i].transpose(-1, -2) @ p[i])
+    letters = "".join("bcdef"[: x.ndim])
+    weight, shared = g.number(inner, free), g.number(x.shape[1], inner, free)
+    ways: list[Step] = [
+        lambda p: p[i] @ weight(),
+        lambda p: torch.einsum(f"{letters},{letters[-1]}z->{letters[:-1]}z", p[i], weight()),
+    ]
+    if x.ndim > 2:
+        ways.append(lambda p: torch.einsum(f"{letters},c{letters[-1]}z->{letters[:-1]}z", p[i], shared()))
+    return g.rng.choice(ways)
+
+
+def sliced(g: Drawn, i: int) -> Step | None:
+    x, d = g.pool[i], g.axis(g.pool[i])
+    n = x.shape[d]
+    start = g.rng.randrange(n)
+    stop, step = g.rng.randint(start + 1, n), g.rng.choice([1, 1, 2])
+    order = g.rng.sample(range(n), g.rng.randint(1, n))
+    ways: list[Step] = [
+        lambda p: p[i].movedim(d, 1)[:, start:stop:step],
+        lambda p: p[i].narrow(d, start, stop - start),
+        lambda p: p[i].select(d, start) if x.ndim > 2 else p[i],
+        lambda p: p[i].narrow(d, start, 1).squeeze(d) if x.ndim > 2 else p[i],
+        lambda p: p[i].flip(d),
+        lambda p: p[i].roll(1, d),
+        lambda p: p[i].movedim(d, 1)[:, order],
+    ]
+    return g.rng.choice(ways)
+
+
+def parted(g: Drawn, i: int) -> Step | None:
+    """Parts of a dimension, joined in another order or added up."""
+    x, d = g.pool[i], g.axis(g.pool[i])
+    n = x.shape[d]
+    cuts = sorted(g.rng.sample(range(1, n), min(n - 1, g.rng.choice([1, 2]))))
+    sizes = [b - a for a, b in zip([0, *cuts], [*cuts, n], strict=True)]
+    equal = g.divisor(n)
+    ways: list[Callable[[Tensor], list[Tensor]]] = [
+        lambda x: list(x.split(sizes, d)),
+        lambda x: list(x.chunk(n // equal, d)),
+        lambda x: list(x.split(1, d)),
+        lambda x: [part.unsqueeze(d) for part in x.unbind(d)],
+    ]
+    way, kept, function = g.rng.choice(ways), g.rng.random(), g.rng.choice([F.relu, torch.tanh, lambda x: x])
+
+    def step(p: Pool) -> Tensor:
+        parts = way(p[i])
+        parts[0] = function(parts[0])
+        if kept < 0.3 and all(part.shape == parts[0].shape for part in parts):
+            return torch.stack(parts, d).sum(d) if kept < 0.15 else torch.stack(parts, 1)
+        return torch.cat(parts[::-1] if kept < 0.8 else parts[:2], d)
+
+    return step
+
+
+def reshaped(g: Drawn, i: int) -> Step:
+    """Dimensions split, merged, exchanged, of one element put in and taken out."""
+    x, d = g.pool[i], g.axis(g.pool[i])
+    part, e = g.divisor(x.shape[d]), g.axis(g.pool[i])
+    shape = list(x.shape[1:])
+    split = [*shape[: d - 1], part, x.shape[d] // part, *shape[d:]]
+    merged = [*shape[: d - 1], math.prod(shape[d - 1 : d + 1]), *shape[d + 1 :]]
+    rest = g.rng.sample(range(1, x.ndim), x.ndim - 1)
+    ways: list[Step] = [
+        lambda p: p[i].reshape(p[i].shape[0], *split),
+        lambda p: p[i].reshape(p[i].shape[0], *merged),
+        lambda p: p[i].unflatten(d, (part, -1)).transpose(d, d + 1).flatten(d, d + 1),
+        lambda p: p[i].transpose(d, e),
+        lambda p: p[i].permute(0, *rest),
+        lambda p: p[i].unsqueeze(d),
+        lambda p: p[i].squeeze(d),
+        lambda p: p[i].flatten(0, 1).tanh().reshape(p[i].shape),
+        lambda p: p[i].reshape(p[i].shape[0], 1, -1),
+        lambda p: p[i].flatten(1).tanh().view_as(p[i]) * p[i],
+        lambda p: p[i].unfold(d, 2, 1) if x.shape[d] > 2 else p[i],
+        lambda p: p[i].unflatten(d, (part, -1)).squeeze(d),
+    ]
+    return g.rng.choice(ways)
+
+
+def joined(g: Drawn, i: int) -> Step:
+    x, d = g.pool[i], g.axis(g.pool[i])
+    j = g.another(lambda y: y.ndim == x.ndim and all(k == d or y.shape[k] == x.shape[k] for k in range(x.ndim)))
+    other = i if j is None else j
+    return lambda p: torch.cat([p[i], p[other]], d)
+
+
+def stretched(g: Drawn, i: int) -> Step:
+    x, d = g.pool[i], g.axis(g.pool[i])
+    times = [2 if k == d else 1 for k in range(x.ndim)]
+    sizes = [3 if k == d else -1 for k in range(x.ndim + 1)]
+    ways: list[Step] = [
+        lambda p: p[i].repeat(*times),
+        lambda p: p[i].repeat_interleave(2, d),
+        lambda p: p[i].unsqueeze(d).expand(sizes),
+        lambda p: p[i].narrow(d, 0, 1).expand_as(p[i]) * p[i],
+        lambda p: F.pad(p[i], (g_low, g_high)),
+        lambda p: F.pad(p[i], (0, 0, g_low, g_high)) if x.ndim > 2 else p[i],
+    ]
+    g_low, g_high = g.rng.choice([-1, 0, 1, 2]) if x.shape[-1] > 2 < x.shape[-2] else 1, g.rng.choice([0, 1])
+    return g.rng.choice(ways)
+
+
+def image(g: Drawn, i: int) -> Step | None:
+    x = g.pool[i]
+    if x.ndim != 4 or x.shape[2] != x.shape[3]:
+        return None
+    size, ways = x.shape[2], [lambda p: F.interpolate(p[i], scale_factor=2), lambda p: F.adaptive_avg_pool2d(p[i], 1)]
+    if size % 2 == 0:
+        ways += [lambda p: F.max_pool2d(p[i], 2), lambda p: F.avg_pool2d(p[i], 2)]
+        ways += [lambda p: F.fold(F.unfold(p[i], 2, stride=2).tanh(), size, 2, stride=2)]
+    if size >= 2:
+        ways += [lambda p: F.unfold(p[i], 2)]
+    if x.shape[1] % 4 == 0:
+        ways += [lambda p: F.pixel_shuffle(p[i], 2), lambda p: F.channel_shuffle(p[i], 2)]
+        ways += [lambda p: F.pixel_unshuffle(F.pixel_shuffle(p[i], 2).relu(), 2)]
+    return g.rng.choice(ways)
+
+
+def transformed(g: Drawn, i: int) -> Step:
+    """A filter in the frequencies of one dimension."""
+    x, d = g.pool[i], g.axis(g.pool[i])
+    n = x.shape[d]
+    ways: list[Step] = [
+        lambda p: torch.fft.rfft(p[i], dim=d).abs(),
+        lambda p: torch.fft.irfft(torch.fft.rfft(p[i], n=2 * n, dim=d) * 0.5, n=2 * n, dim=d).narrow(d, 0, n),
+        lambda p: torch.fft.fft(p[i], dim=d).real,
+        lambda p: torch.view_as_real(torch.fft.rfft(p[i], dim=d)),
+    ]
+    return g.rng.choice(ways)
+
+
+def written(g: Drawn, i: int) -> Step:
+    """A part of a tensor replaced: what a write through a view becomes."""
+    x, d = g.pool[i], g.axis(g.pool[i])
+    n = x.shape[d]
+    j, start, index = g.another(lambda y: y.shape == x.shape), g.rng.randrange(n), g.rng.sample(range(n), (n + 1) // 2)
+    stop, step, other = g.rng.randint(start + 1, n), g.rng.choice([1, 1, 2]), i if j is None else j
+    every = (*[slice(None)] * d, slice(None, None, step))
+
+    def source(p: Pool) -> Tensor:
+        return F.relu(p[other])
+
+    ways: list[Step] = [
+        lambda p: p[i].slice_scatter(source(p).narrow(d, start, stop - start)[every], d, start, stop, step),
+        lambda p: p[i].select_scatter(source(p).select(d, start), d, start),
+        lambda p: torch.zeros_like(p[i]).slice_scatter(source(p).narrow(d, 0, stop - start), d, start, stop),
+        lambda p: p[i].index_copy(d, torch.tensor(index), source(p).narrow(d, 0, len(index))),
+        lambda p: p[i].index_add(d, torch.tensor(index), source(p).narrow(d, 0, len(index))),
+        lambda p: p[i].index_fill(d, torch.tensor(index), 0.0),
+        lambda p: p[i].scatter(d, source(p).argsort(d), source(p)),
+        lambda p: p[i].scatter_add(d, source(p).narrow(d, 0, len(index)).argsort(d), source(p)),
+        lambda p: source(p).gather(d, p[i].argsort(d)),
+        lambda p: torch.ops.aten.copy(p[i], source(p)),
+        lambda p: _put(p[i].transpose(1, d), torch.tensor(index)).transpose(1, d),
+        lambda p: p[i].transpose(0, d).index_put((torch.tensor(index),), p[i].new_zeros(())).transpose(0, d),
+    ]
+    return g.rng.choice(ways)
+
+
+def _put(x: Tensor, index: Tensor) -> Tensor:
+    return torch.ops.aten.index_put(x, [None, index], x.new_zeros(()))
+
+
+EXACT: dict[str, Callable[..., Step | None]] = {
+    **{f.__name__: f for f in (linear, convolution, depthwise, statistics, recurrent, zero_at_zero, combine, gate)},
+    **{f.__name__: f for f in (scaled, masked, reduced, product, sliced, parted, reshaped, joined, stretched)},
+    **{f.__name__: f for f in (image, transformed, written)},
+}
+"""Kinds of steps that give zero for zero, element by element."""
+
+INEXACT: dict[str, Callable[..., Step | None]] = {
+    f.__name__: f for f in (norm, attention, excitation, fusion, activation, shifted, halves, averaged)
+}
+"""Kinds of steps that average over what is cut, or give something for zero."""
