@@ -92,7 +92,13 @@ class Labels:
                     self._parent[leaf] = FROZEN
 
     def common(self, dim: Dim) -> set[int]:
-        """Return the leaves that every element of `dim` holds: one of them cut would empty it."""
+        """Return the leaves that every element of `dim` holds: one of them cut would empty it.
+
+        >>> labels = Labels()
+        >>> heads, features = labels.reshape([width := labels.fresh(6)], (2, 3))
+        >>> labels.common(width[:3]) == {int(heads[0])}, labels.common(width)
+        (True, set())
+        """
         shared: set[int] | None = None
         for root in np.unique(self.roots(dim)):
             leaves = set(self.leaves(int(root)))
