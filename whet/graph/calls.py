@@ -6,6 +6,7 @@ import inspect
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,11 +110,12 @@ def identifiers(names: Iterable[str]) -> list[str]:
     return found
 
 
-def flat_module(module: nn.Module, inputs: Flat) -> nn.Module:
-    """Return a module around `module`, which is its child `net`, that takes and returns flat tensors."""
+def flat_module(module: nn.Module, inputs: Flat, mode: AbstractContextManager[Any]) -> nn.Module:
+    """Return a module around `module`, which is its child `net`, that takes and returns flat tensors, within `mode`."""
 
     def forward(self: nn.Module, *tensors: Tensor) -> tuple[Tensor, ...]:
-        found = inputs.call(self.get_submodule("net"), tensors)
+        with mode:
+            found = inputs.call(self.get_submodule("net"), tensors)
         return tuple(leaf for leaf in _pytree.tree_leaves(found) if isinstance(leaf, Tensor))
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -2,117 +2,187 @@
 
 from __future__ import annotations
 
-import copy
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from whet.core.errors import LiftError
-from whet.core.net import Net, Port
+from whet.core.net import Net
 from whet.core.structure import Tree
-from whet.graph.calls import Flat, flat_module, inputs_of, outputs_of
+from whet.graph.calls import flat_module, inputs_of
+from whet.graph.checks import buffers_of, compare, refuse_state, results_are_tensors, unread
+from whet.graph.float32 import LOW, Float32, as_float32, foreign
+from whet.graph.mutations import functional
+from whet.graph.ports import FreeAxes, free_of, input_ports, known_axes, output_ports
+from whet.graph.probe import Axes, Probe, RowsError, Source, asked, probe, suggestion
 from whet.graph.rebuild import Rebuild
-from whet.graph.sources import Source, resolve
-
-TOLERANCE = 1e-5
+from whet.graph.sources import Given, copied, evaluating, inner, resolve
 
 
-def lift(source: Source, example: Tree = None, *, name: str | None = None, check: bool = True) -> Net:
+def lift(
+    source: Given,
+    example: Tree = None,
+    *,
+    batch_axis: Any = None,
+    free_axes: FreeAxes | None = None,
+    name: str | None = None,
+    check: bool = True,
+) -> Net:
     """Return `source` as a `Net`, numerically identical to it in eval mode.
 
     `source` is a module, the path of a `.pt2` or an `.onnx` file, or `FILE.py:FUNCTION`, whose function returns a
-    module or `(module, example)`. `example` holds example inputs with the batch in dimension 0 of each: a tensor, a
-    tuple or list of positional arguments, or a dictionary of keyword arguments; each may be a tree, None or a number,
-    which is then a constant of the net. A batch of one is doubled, because torch.export would take it for a constant;
-    an ONNX file whose shapes leave only the batch free needs no example. The net gives all outputs of its source, in
-    the same structure; `net.inputs` and `net.outputs` name them. `check` compares with the source at batches of 1, 2
-    and 3.
+    module or `(module, example)`. `example` holds example inputs: a tensor, a tuple or list of positional arguments, or
+    a dictionary of keyword arguments; each may be a tree, None or a number, which is then a constant of the net. An
+    ONNX file whose shapes leave only the batch free needs none.
 
-    Raises: LiftError, naming the operation and the line of the source where the network does not export.
+    `batch_axis` says where the batch lies: a number, one for each input (a sequence, or a dictionary by names), None
+    for an input without batch, or a pair of those of the inputs and those of the outputs. By default it is dimension 0,
+    none of a scalar, and where an ONNX file has it; that of the outputs is found by running. `free_axes` names lengths
+    that are left open: `{"input_ids": {1: "sequence"}}`. The net gives all outputs of its source, in the same
+    structure; `net.inputs` and `net.outputs` name them and say how they lie outside, `net.notes` what had to be done:
+    wrappers taken off, half and double precision turned into float32, parameters that no output depends on.
+
+    `check` compares every output with the source's at batches of 1, 2 and 3, and makes sure that rows are independent.
+
+    Raises: LiftError, naming the operation and the line of the source where the network does not export, the output
+    that differs, the buffer that carries a state, or the axis where the batch seems to lie.
     """
     module, example = resolve(source, example)
-    if isinstance(module, nn.Module) and module.training:
-        module.eval()
-        try:
-            return lift(module, example, name=name, check=check)
-        finally:
-            module.train()
-    original = module.module() if isinstance(module, ExportedProgram) else _private(module.eval())
-    inputs = _inputs(original, example, source)
-    file = not isinstance(source, nn.Module) and Path(source).suffix in {".pt2", ".onnx"}
-    label = name or (Path(str(source)).stem if file else type(module).__name__.lower())
-    result = _run(original, inputs)
-    ports = _input_ports(module, inputs), _output_ports(module, result)
-    if isinstance(module, ExportedProgram):
-        rebuild = Rebuild(module, None)
-    else:
-        rebuild = Rebuild(_export(module, inputs), module, "net.")
-    net = Net(rebuild.run(*ports, result), inputs.tensors, label, *ports).settle().eval()
-    if check:
-        _compare(net, original, inputs)
-    return net
-
-
-def _inputs(module: nn.Module, example: Tree, source: Source) -> Flat:
     if example is None:
         raise LiftError(f"'{source}' needs example inputs: one tensor per input, the batch in dimension 0.")
-    inputs = inputs_of(module, example)
-    for name, value in zip(inputs.names, inputs.tensors, strict=True):
-        if value.dim() == 0:
-            raise LiftError(f"input '{name}' is a scalar; dimension 0 of each input must be the batch.")
-    sizes = {v.shape[0] for v in inputs.tensors}
-    if len(sizes) != 1:
-        raise LiftError(f"all inputs must have the same batch in dimension 0; got {sorted(sizes)}.")
-    return inputs.with_tensors([torch.cat([v, v]) if v.shape[0] == 1 else v.detach() for v in inputs.tensors])
+    if isinstance(module, ExportedProgram):
+        program: ExportedProgram | None = module
+        module = module.module()
+        program = None if foreign(module) else program
+    else:
+        program = None
+    file = not isinstance(source, nn.Module) and Path(source).suffix in {".pt2", ".onnx"}
+    label = name or (Path(str(source)).stem if file else type(inner(module)).__name__.lower())
+    with evaluating(module) if not isinstance(module, torch.fx.GraphModule) else nullcontext():
+        return _Lift(module, program, example, batch_axis, free_axes, check).net(label)
 
 
-def _private(module: nn.Module) -> nn.Module:
-    """Return a copy that shares its parameters: what a run keeps (counters, caches) does not reach the source."""
+class _Lift:
+    """One lift: the source as it is exported, its example, and the notes that come up."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        program: ExportedProgram | None,
+        example: Tree,
+        batch_axis: Any,
+        free_axes: FreeAxes | None,
+        check: bool,
+    ) -> None:
+        self.program, self.check, self.free_axes, self.batch_axis = program, check, free_axes, batch_axis
+        others = foreign(module)
+        self.mode = Float32(LOW | others)
+        self.notes: tuple[str, ...] = ()
+        if inner(module) is not module:
+            self.notes += (f"taken out of its {type(module).__name__}",)
+        self.module = copied(module, share=not others)
+        if others:
+            self.module = self.module.float()
+            told = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in others))
+            self.notes += (f"converted from {told} to float32",)
+        inputs = inputs_of(self.module, example)
+        self.inputs = inputs.with_tensors([as_float32(t.detach()) for t in inputs.tensors])
+
+    def net(self, name: str) -> Net:
+        found, fixed = self._probed()
+        axes = found.inputs
+        self.inputs = self.inputs.with_tensors(
+            [
+                torch.cat([v, v], a) if a is not None and v.shape[a] == 1 else v
+                for v, a in zip(self.inputs.tensors, axes)
+            ]
+        )
+        free, shapes = free_of(self.module, self.free_axes, self.inputs, axes)
+        program, notes = functional(self.program or self._exported(shapes))
+        rebuild = Rebuild(program, *((None, "") if self.program else (self.module, "net.")))
+        result = found.whole
+        refuse_state(rebuild, self.buffers, self.runs)
+        results_are_tensors(rebuild.results, len(result.names))
+        given = input_ports(self.module, self.inputs, axes, free, rebuild.given)
+        gives = output_ports(self.module, result, found.outputs, given, rebuild.given, rebuild.results)
+        graph = rebuild.run(given, gives, result)
+        rows = next(v.shape[a] for v, a in zip(self.inputs.tensors, axes) if a is not None)
+        example = tuple(p.inside(v, rows).contiguous() for p, v in zip(given, self.inputs.tensors, strict=True))
+        net = Net(graph, example, name, given, gives).settle().eval()
+        if self.check:
+            compare(net, found, fixed)
+        net.notes = (*self.notes, *self.mode.notes(), *notes, *unread(rebuild, net))
+        return net
+
+    def _probed(self) -> tuple[Probe, int | None]:
+        """Return runs of the source on a few rows, in a copy of their own: a run may leave something in a module."""
+        runs = copied(self.module)
+        source, self.runs, self.buffers = Source(runs, self.inputs, self.mode), runs, buffers_of(runs)
+        try:
+            source(self.inputs.tensors)
+        except LiftError:
+            raise
+        except Exception as error:
+            raise LiftError(_why(self.module, error, "does not run on its example")) from error
+        known = known_axes(self.module, self.inputs)
+        tried = known
+        try:
+            tried, outputs = asked(self.batch_axis, self.inputs, known)
+            fixed = self._fixed(tried)
+            return probe(source, tried, outputs, fixed, self.check), fixed
+        except RowsError as error:
+            where = ", ".join(f"'{n}': {a}" for n, a in zip(self.inputs.names, tried, strict=True))
+            raise LiftError(
+                f"{type(self.module).__name__}: no batch along the dimensions given ({where}): "
+                f"{str(error).rstrip('.')}. {suggestion(source, tried)}"
+            ) from error
+
+    def _fixed(self, axes: Axes) -> int | None:
+        """Return the only batch that a .pt2 file takes, where it was exported for one."""
+        if self.program is None:
+            return None
+        nodes = Rebuild(self.program, None).given
+        sizes = [n.meta["val"].shape[a] for n, a in zip(nodes, axes, strict=True) if a is not None]
+        return next((size for size in sizes if isinstance(size, int)), None)
+
+    def _exported(self, shapes: Any) -> ExportedProgram:
+        flat = flat_module(self.module, self.inputs, self.mode)
+
+        def export() -> ExportedProgram:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return torch.export.export(flat, self.inputs.tensors, dynamic_shapes=shapes, strict=False)
+
+        try:
+            try:
+                return export()
+            except RuntimeError as error:
+                if "modified inplace" not in str(error):
+                    raise
+            with torch.no_grad(), _written_out_attention():  # autograd refuses writes into the parts of a split
+                return export()
+        except LiftError:
+            raise
+        except Exception as error:
+            raise LiftError(_why(self.module, error, "cannot be exported")) from error
+
+
+@contextmanager
+def _written_out_attention() -> Iterator[None]:
+    """Keep torch's transformer layers from becoming one operator, as they do where no gradient is wanted."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        return copy.deepcopy(module, {id(p): p for p in module.parameters()})
-    except Exception:  # a module may hold what nobody can copy: locks, tensors in the middle of a graph
-        return module
-
-
-@torch.no_grad()
-def _run(module: nn.Module, inputs: Flat) -> Flat:
-    try:
-        return outputs_of(inputs.call(module, inputs.tensors))
-    except LiftError:
-        raise
-    except Exception as error:
-        raise LiftError(_why(module, error, "does not run on its example")) from error
-
-
-def _input_ports(module: Any, inputs: Flat) -> tuple[Port, ...]:
-    known = getattr(module, "ports", None)
-    return tuple(map(Port, [port.name for port in known] if known else inputs.names))
-
-
-def _output_ports(module: Any, result: Flat) -> tuple[Port, ...]:
-    program = getattr(module, "program", None)
-    known = program.body.outputs if program is not None else ()
-    return tuple(map(Port, known if len(known) == len(result.names) else result.names))
-
-
-def _export(module: nn.Module, inputs: Flat) -> ExportedProgram:
-    # An ONNX file may leave more free than the batch; what its operators do not leave free is fixed to the example's.
-    free: Sequence[Sequence[int]] = getattr(module, "free_axes", [()] * len(inputs.names))
-    shapes = tuple({0: Dim.DYNAMIC, **dict.fromkeys(axes, Dim.AUTO)} for axes in free)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.export.export(flat_module(module, inputs), inputs.tensors, dynamic_shapes=shapes, strict=False)
-    except LiftError:
-        raise
-    except Exception as error:
-        raise LiftError(_why(module, error, "cannot be exported")) from error
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _why(module: nn.Module, error: Exception, what: str) -> str:
@@ -121,32 +191,15 @@ def _why(module: nn.Module, error: Exception, what: str) -> str:
     packages = str(Path(torch.__file__).parent), str(Path(__file__).parent)
     own = [f for f in frames if not f.filename.startswith(packages) and "/contextlib" not in f.filename]
     inside = own[-1] if own else frames[-1]
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+    fixed = next((line for line in lines if "specialized it to be a constant" in line), "")
+    if fixed:
+        return (
+            f"{type(module).__name__} {what}: it fixes a length that is to stay open. {fixed.partition('. If')[0]}.\n"
+            "  Look for len(x), int(x.shape[0]), loops over rows and tensors of a fixed size; reshape by x.shape[0]."
+        )
+    reason = lines[0] if lines else type(error).__name__
     return (
-        f"{type(module).__name__} {what}: {type(error).__name__}: {reason.strip()}\n"
+        f"{type(module).__name__} {what}: {type(error).__name__}: {reason}\n"
         f"  at {inside.filename}:{inside.lineno} in {inside.name}: {inside.line}"
     )
-
-
-# -- checking ------------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def _compare(net: Net, original: nn.Module, inputs: Flat) -> None:
-    """Raise `LiftError` unless each output of net and source agree at batches of 1, 2 and 3."""
-    for batch in (1, 2, 3):
-        given = tuple(torch.cat([x, x])[:batch] if x.shape[0] < batch else x[:batch] for x in inputs.tensors)
-        try:
-            expected = outputs_of(inputs.call(original, given))
-        except RuntimeError:
-            if batch == 2:
-                raise
-            continue  # a .pt2 file may have been exported for certain batches only
-        for port, found, wanted in zip(net.outputs, net.results(net(*given)), expected.tensors, strict=True):
-            apart = float((found - wanted).abs().max()) if found.shape == wanted.shape else float("inf")
-            scale = max(float(wanted.abs().max()), 1e-12)
-            if not apart <= TOLERANCE * scale:
-                raise LiftError(
-                    f"output '{port.name}' of the lifted network differs from its source's by {apart / scale:.1e} "
-                    f"at a batch of {batch}."
-                )

@@ -105,7 +105,7 @@ def _dims(node: fx.Node) -> list[int]:
 
 def _repeats(node: fx.Node) -> bool:
     """Say whether a node repeats a tensor along a new dimension 0."""
-    source = node.args[0]
+    source = node.args[0] if node.args else None
     alone = isinstance(source, fx.Node) and source.target is aten.unsqueeze.default and source.args[1:] == (0,)
     return node.target is aten.expand.default and alone
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
-from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 
 from whet.core.errors import LiftError
 from whet.core.net import Port, give, owner_at
@@ -24,40 +24,56 @@ class Rebuild:
         self.program, self.original, self.prefix = program, original, prefix
         self.root = nn.Module()
         self.graph = fx.Graph()
-        self.state = {self._own_name(k): v for k, v in {**program.state_dict, **program.constants}.items()}
+        self.state = {self.own_name(k): v for k, v in {**program.state_dict, **program.constants}.items()}
         self.tensors: dict[str, Tensor] = {}
         self.paths: dict[str, str] = {}
         self.copies: dict[int, Tensor] = {}
         self.buffers: dict[str, bool] = {}
         self.calls: dict[str, tuple[Any, ...]] = {}
         self.mapped: dict[fx.Node, Any] = {}
+        self._bind_inputs()
 
     def run(self, inputs: Sequence[Port], outputs: Sequence[Port], result: Flat) -> fx.GraphModule:
         """Return the plain graph of tensors whose ports these are; `result` is an example of what it gives."""
         source = self.program.graph_module
-        self._bind_inputs()
-        placeholders = self._place_inputs(source.graph, inputs)
+        placeholders = self._place_inputs(inputs)
         self._copy(source, source.graph, self.mapped)
-        found = [self._map(node, self.mapped) for node in self._results()]
+        found = [self._map(node, self.mapped) for node in self.results]
         axes = [port.batch_axis for port in inputs]
+        rows = [0 if axis is not None else None for axis in axes]
         for i, port in enumerate(outputs):
             rank = result.tensors[i].dim()
-            found[i] = inward(self.graph, found[i], port, rank, lambda: rows_of(self.graph, placeholders, axes))
-        if isinstance(result.leaves[0], Tensor) and result.spec.is_leaf():
+            found[i] = inward(self.graph, found[i], port, rank, lambda: rows_of(self.graph, placeholders, rows))
+        if result.spec.is_leaf():
             self.graph.output(found[0])
         else:
             give(self.graph, result.filled(found), result.spec)
         return fx.GraphModule(self.root, self.graph)
 
-    def _own_name(self, name: str) -> str:
+    def own_name(self, name: str) -> str:
         return name.removeprefix(self.prefix)
 
-    def _place_inputs(self, graph: fx.Graph, ports: Sequence[Port]) -> list[fx.Node]:
-        """Insert the inputs, batch first, and what the source's graph reads of them: numbers, moved tensors."""
-        specs = {str(s.arg.name): s for s in self.program.graph_signature.input_specs if s.kind == InputKind.USER_INPUT}
-        own = [n for n in graph.nodes if n.op == "placeholder" and n.name in specs]
-        given = [n for n in own if not isinstance(specs[n.name].arg, ConstantArgument)]
-        self.mapped.update({n: specs[n.name].arg.value for n in own if n not in given})
+    @property
+    def given(self) -> list[fx.Node]:
+        """The source's placeholders of tensors that its users give."""
+        specs = self.program.graph_signature.input_specs
+        names = {str(s.arg.name) for s in specs if s.kind == InputKind.USER_INPUT and _is_tensor(s.arg)}
+        return [n for n in self.program.graph_module.graph.nodes if n.op == "placeholder" and n.name in names]
+
+    @property
+    def results(self) -> list[fx.Node]:
+        """The source's nodes of the tensors that it gives."""
+        kinds = [s.kind for s in self.program.graph_signature.output_specs]
+        found = next(n for n in self.program.graph_module.graph.nodes if n.op == "output").args[0]
+        users = [r for r, k in zip(found, kinds, strict=True) if k == OutputKind.USER_OUTPUT]
+        return [r for r in users if isinstance(r, fx.Node) and isinstance(r.meta.get("val"), Tensor)]
+
+    def _place_inputs(self, ports: Sequence[Port]) -> list[fx.Node]:
+        """Insert the inputs, batch first, and what the source's graph reads of them: moved tensors, constants."""
+        given = self.given
+        constants = {s.arg.name: s.arg.value for s in self.program.graph_signature.input_specs if _is_constant(s.arg)}
+        nodes = self.program.graph_module.graph.nodes
+        self.mapped.update({n: constants[n.name] for n in nodes if n.op == "placeholder" and n.name in constants})
         placeholders = [self._keep_meta(self.graph.placeholder(n.name), n) for n in given]
         for node, old, port in zip(placeholders, given, ports, strict=True):
             value = old.meta["val"]
@@ -66,18 +82,11 @@ class Rebuild:
                 node.meta["val"] = value.movedim(port.batch_axis, 0) if port.batch_axis else value.unsqueeze(0)
         return placeholders
 
-    def _results(self) -> list[fx.Node]:
-        """Return the source's nodes of the tensors that it gives."""
-        kinds = [s.kind for s in self.program.graph_signature.output_specs]
-        results = next(n for n in self.program.graph_module.graph.nodes if n.op == "output").args[0]
-        users = [r for r, k in zip(results, kinds, strict=True) if k == OutputKind.USER_OUTPUT]
-        return [r for r in users if isinstance(r, fx.Node) and isinstance(r.meta.get("val"), Tensor)]
-
     def _bind_inputs(self) -> None:
         """Give each placeholder of a parameter, buffer or constant its tensor and dotted name."""
         for spec in self.program.graph_signature.input_specs:
             if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
-                name, path = str(spec.arg.name), self._own_name(str(spec.target))
+                name, path = str(spec.arg.name), self.own_name(str(spec.target))
                 self.tensors[name], self.paths[name] = self.state[path], path
                 self.buffers[path] = spec.persistent is not False and spec.kind == InputKind.BUFFER
 
@@ -165,7 +174,7 @@ class Rebuild:
     def _path(self, node: fx.Node, weight: list[Any]) -> str | None:
         """Return the layer's dotted name: that of the module being called, or of the owner of its weight."""
         stack = node.meta.get("nn_module_stack") or {}
-        inner = self._own_name(next(reversed(stack.values()), ("", None))[0] + ".").rstrip(".") if stack else ""
+        inner = self.own_name(next(reversed(stack.values()), ("", None))[0] + ".").rstrip(".") if stack else ""
         if not weight or not isinstance(weight[0], fx.Node):
             return inner or None
         owner, _, last = self.paths[weight[0].name].rpartition(".")
@@ -228,3 +237,11 @@ def _submodule(root: nn.Module | None, path: str) -> nn.Module | None:
 
 def _where(node: fx.Node) -> str:
     return str(node.meta.get("stack_trace", "")).strip()
+
+
+def _is_tensor(argument: Any) -> bool:
+    return isinstance(argument, TensorArgument)
+
+
+def _is_constant(argument: Any) -> bool:
+    return isinstance(argument, ConstantArgument)

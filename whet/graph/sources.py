@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,18 @@ from torch.export import ExportedProgram
 
 from whet.core.errors import LiftError
 
-Source = nn.Module | str | Path
+Given = nn.Module | str | Path
+
+WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "AveragedModel": "module",
+}
+"""Torch's own wrappers around a module, and where each holds it."""
 
 
-def resolve(source: Source, example: Any) -> tuple[nn.Module | ExportedProgram, Any]:
+def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, Any]:
     """Return the network of `source`, and the example inputs: the file's own where none are given.
 
     Raises: LiftError, saying what is allowed, for whatever is no network.
@@ -42,6 +52,46 @@ def resolve(source: Source, example: Any) -> tuple[nn.Module | ExportedProgram, 
             "torch.export.save to a .pt2 file, or give FILE.py:FUNCTION and load weights from safetensors there."
         )
     raise LiftError(f"'{source}' is no network: give a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION.")
+
+
+def copied(module: nn.Module, share: bool = True) -> nn.Module:
+    """Return a copy without wrappers, wherever they lie in it; with `share`, its parameters are the source's own.
+
+    What a run keeps (counters, caches) stays in the copy. A module that cannot be copied, because it holds locks or
+    tensors in the middle of a graph, comes back itself.
+    """
+    memo: dict[int, Any] = {id(p): p for p in module.parameters()} if share else {}
+    try:
+        for wrapper in reversed([m for m in module.modules() if inner(m) is not m]):
+            memo[id(wrapper)] = copy.deepcopy(inner(wrapper), memo)
+        return copy.deepcopy(module, memo)
+    except Exception as error:
+        if share:
+            return inner(module)
+        raise LiftError(f"{type(module).__name__} cannot be copied, to convert it: {error}") from error
+
+
+def inner(module: nn.Module) -> nn.Module:
+    """Return the module in a wrapper, or wrappers, of torch's; any other module itself.
+
+    >>> type(inner(nn.DataParallel(nn.Linear(2, 2)))).__name__
+    'Linear'
+    """
+    while type(module).__module__.startswith("torch.") and type(module).__name__ in WRAPPERS:
+        module = getattr(module, WRAPPERS[type(module).__name__])
+    return module
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Be in eval mode as long as the context lasts; each part's own mode comes back."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def _call(path: Path, function: str, example: Any) -> tuple[nn.Module, Any]:
