@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from test_supernet import lifted
@@ -11,7 +13,7 @@ from torch.nn import functional
 import whet
 from whet.compress.depth import Depth
 from whet.core.errors import SpecError, UnknownNameError
-from whet.elastic.gated import Gated, Price, one_shot
+from whet.elastic.gated import BEGIN, Gated, Price, one_shot
 from whet.elastic.relaxation import Relaxation
 from whet.elastic.supernet import Supernet
 from whet.hardware import targets
@@ -109,3 +111,39 @@ def test_wrong_effects_and_mixings_are_refused() -> None:
         one_shot(supernet, run, {}, Price(), samples=1)
     with pytest.raises(UnknownNameError, match="did you mean 'gates'"):
         Gated(Relaxation(supernet), "gate")
+
+
+def test_the_search_begins_near_the_trained_network() -> None:
+    """Each identity has the odds exp(BEGIN) of the other value, so the likeliest decision is the network itself."""
+    supernet, _ = made()
+    gated = Gated(Relaxation(supernet))
+    assert gated.decision == whet.Decision()
+    for choice, p in zip(gated.relaxation.choices, gated.probabilities, strict=True):
+        odds = p[choice.values.index(True)] / p[choice.values.index(False)]
+        assert float(odds.detach()) == pytest.approx(math.exp(BEGIN), rel=1e-5) and BEGIN > 0
+
+
+def test_what_is_trained_on_is_the_tasks_loss_and_both_prices() -> None:
+    supernet, run = made()
+    seen: list[tuple[Gated, whet.Task]] = []
+    run.trainer = lambda net, task, **given: seen.append((net, task))  # type: ignore[assignment]
+    one_shot(supernet, run, EFFECTS, Price(latency=0.3, indecision=0.7))
+    ((gated, task),) = seen
+    outputs, wanted = torch.randn(4, 8), torch.randn(4, 8)
+    tables = [torch.tensor(EFFECTS[c.name]) for c in gated.relaxation.choices]
+    with torch.no_grad():
+        expected = run.task.loss(outputs, wanted) + 0.3 * gated.expected(tables) + 0.7 * gated.indecision()
+        torch.testing.assert_close(task.loss(outputs, wanted), expected)
+        assert float(gated.expected(tables)) < 0 < float(gated.indecision())
+
+
+def test_in_evaluation_the_likeliest_decision_runs_alone() -> None:
+    supernet, _ = made()
+    gated, x = Gated(Relaxation(supernet)).eval(), torch.randn(3, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(gated(x), supernet.whole(x))
+        for choice, logits in zip(gated.relaxation.choices, gated.logits, strict=True):
+            if choice.site == "second":
+                logits[choice.values.index(False)] = 0.5
+        without = supernet.extract(whet.Decision({"second:keep": False}))
+        torch.testing.assert_close(gated(x), without(x))

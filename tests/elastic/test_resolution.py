@@ -211,3 +211,11 @@ def test_wrong_fractions_are_refused() -> None:
         Resolution((0.0, 1.0))
     with pytest.raises(DecisionError, match="got 0"):
         Resolution(round_to=0)
+
+
+def test_sides_are_the_nearest_multiples() -> None:
+    """Of 30 and 26, a half is 15 and 13: nearest to 16 and 12; a half of 28 lies between two and rounds up."""
+    assert Resolution().size((30, 26), 0.5) == (16, 12)
+    assert Resolution().size((28, 28), 0.5) == (16, 16)
+    assert Resolution(round_to=1).size((33, 9), 0.75) == (25, 7)
+    assert Resolution().size((6, 3), 0.5) == (4, 3), "never larger than the side"

@@ -53,3 +53,13 @@ def test_other_structures_are_refused_by_the_tensor_that_differs() -> None:
         averaged([plain, biased])
     with pytest.raises(SpecError, match="got none"):
         averaged([])
+
+
+def test_statistics_of_batch_norms_are_averaged_as_weights_are() -> None:
+    nets = [lifted(0), lifted(1), lifted(2)]
+    for net in nets:
+        net.module.train()(torch.randn(8, 3))
+    mean = averaged(nets).module.state_dict()
+    for name in ("1.running_mean", "1.running_var", "1.weight", "0.bias"):
+        torch.testing.assert_close(mean[name], torch.stack([n.module.state_dict()[name] for n in nets]).mean(0))
+    assert not torch.equal(mean["1.running_mean"], nets[0].module.state_dict()["1.running_mean"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -55,3 +56,25 @@ def test_the_distance_is_relative_to_the_teachers_scale() -> None:
         expected = (got - wanted).square().mean() / wanted.square().mean()
         torch.testing.assert_close(taps.distance(), expected)
         taps.remove()
+
+
+def test_all_layers_but_the_output_may_be_hints_and_the_chosen_are_spread_over_them() -> None:
+    """ResNet-20 has 19 convolutions and a linear layer that gives the output; of 19, three lie at the quarters."""
+    teacher = net()
+    every = alike_layers(teacher, teacher.copy(), count=50)
+    assert len(every) == 19 and "linear" not in every
+    assert alike_layers(teacher, teacher.copy()) == [every[i] for i in (4, 9, 14)]
+
+
+def test_the_distances_of_several_hints_add_up() -> None:
+    torch.manual_seed(0)
+    teacher, student = (nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)) for _ in range(2))
+    x, parts = torch.randn(5, 3), []
+    for hints in (["0"], ["1"], ["0", "1"]):
+        taps = Taps(student, teacher, hints, {})
+        with torch.no_grad():
+            teacher(x), student(x)
+        parts.append(float(taps.distance()))
+        assert float(taps.distance()) == 0.0, "the outputs are forgotten"
+        taps.remove()
+    assert parts[2] == pytest.approx(parts[0] + parts[1]) and min(parts) > 0
