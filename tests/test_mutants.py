@@ -30,6 +30,7 @@ def test_every_mutation_of_a_row_is_one_of_todays_code(name: str) -> None:
 
 
 PROJECT = {
+    "whet/__init__.py": "",
     "whet/one.py": "def double(x):\n    return x + x\n\n\ndef half(x):\n    return x / 2\n",
     "tests/test_one.py": "from whet.one import double\n\n\ndef test_double():\n    assert double(3) == 6\n",
     "tests/test_wrong.py": "def test_wrong():\n    assert False\n",
