@@ -11,12 +11,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import whet
+from whet.core.bind import bind
 from whet.core.errors import TaskError, UnknownNameError
 from whet.core.kinds import Kind
 from whet.core.task import Task, predict
 
 X, Y = torch.randn(8, 3), torch.randint(0, 2, (8,))
 BATCHES = [(X, Y)]
+NET = whet.lift(torch.nn.Linear(3, 2), X[:2])
 
 
 def make(**values: Any) -> Task:
@@ -63,17 +65,20 @@ def generator() -> Any:
     yield from BATCHES
 
 
-@pytest.mark.parametrize("given", [generator(), iter(BATCHES), map(tuple, BATCHES), zip([X], [Y], strict=True)])
+@pytest.mark.parametrize("make_once", [generator, lambda: iter(BATCHES), lambda: map(tuple, BATCHES)])
 @pytest.mark.parametrize("field", ["train", "val", "test", "calibration"])
-def test_what_can_be_read_once_is_refused_with_what_to_do(field: str, given: Any) -> None:
+def test_what_can_be_read_once_is_refused_with_what_to_do(field: str, make_once: Any) -> None:
+    given = make_once()
+    task = make(**{field: given})
     with pytest.raises(TaskError, match=rf"{field} is a \w+, which can be read once only.*{field}=list"):
-        make(**{field: given})
+        bind(task, NET)
+    assert next(iter(given)) is not None, "nothing was read of it"
 
 
 @pytest.mark.parametrize("given", [X, {"x": X}, "data", 5])
 def test_what_is_no_collection_is_refused(given: Any) -> None:
     with pytest.raises(TaskError, match="val must be a collection of batches; got"):
-        make(val=given)
+        bind(make(val=given), NET)
 
 
 @pytest.mark.parametrize("given", [None, [], (), DataLoader(TensorDataset(X, Y), batch_size=9, drop_last=True)])

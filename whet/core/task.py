@@ -103,8 +103,6 @@ class Task:
                 f"task '{self.name}' has no validation data: the search would have nothing to choose by. "
                 + ("val gives no batch; " + DROPPED if self.val is not None else "")
             )
-        for field in COLLECTIONS:
-            check_collection(self.name, field, getattr(self, field))
 
     @property
     def training(self) -> Batches:

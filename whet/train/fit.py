@@ -24,7 +24,7 @@ from whet.core.kinds import Kind, apart, kinds_of
 from whet.core.memory import TeacherMemory
 from whet.core.net import Net
 from whet.core.structure import Tree
-from whet.core.task import Batch, Task, floats, split
+from whet.core.task import Batch, Task, check_collection, floats, split
 from whet.train.hints import Taps, alike_layers
 from whet.train.recipe import SCHEDULES, Recipe
 from whet.train.state import module_of, read_tensors, write_tensors
@@ -105,7 +105,7 @@ def fit(
 
 def _bound(task: Task, net: Network, teacher: Network | None) -> Task:
     """Return a task with training data, bound to the network where its batches are not as the network takes them."""
-    _ = task.training
+    check_collection(task.name, "train", task.training)
     original = teacher if isinstance(teacher, Net) else net
     if task.bound or not isinstance(original, Net) or _is_canonical(task, original):
         return task
