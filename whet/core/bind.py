@@ -53,6 +53,7 @@ def bind(task: Task, net: Net) -> Task:
         labels=checked.labelled["val"],
         quality_note=checked.note(),
         bound=True,
+        glance=checked.glance,
     )
 
 
@@ -74,6 +75,7 @@ class _Checked:
             if self.labelled[name]:
                 self._choose(name)
         self.kinds = self._kinds()
+        self.glance = self._glance()
 
     def _needs(self) -> None:
         """Raise if labels are there and nothing to use them with."""
@@ -171,11 +173,22 @@ class _Checked:
 
     def _metric_name(self) -> str:
         """Return the name of the one number that a metric returns in a dictionary, where the user named none."""
-        inputs, readings = self.samples["val"]
-        targets = self.canonical.targets(readings[min(self.canonical.take, len(readings) - 1)], rows_of(inputs), "val")
-        value = BoundMetric(self.task.metric, self.canonical)(self.outputs["val"], targets)
+        value = self.task.metric(self.canonical.outputs_outside(self.outputs["val"]), self._wanted("val"))
         one = isinstance(value, dict) and len(value) == 1 and self.task.metric_name == "accuracy"
         return str(next(iter(value))) if one else self.task.metric_name
+
+    def _glance(self) -> float:
+        """Return the metric on the first validation batch; without labels, that of agreement with itself."""
+        outputs = self.outputs["val"]
+        if not self.labelled["val"]:
+            return likeness(outputs, outputs, self.kinds)[1]
+        return self.task.score(self.canonical.outputs_outside(outputs), self._wanted("val"))
+
+    def _wanted(self, name: str) -> Tree:
+        """Return the targets of a collection's first batch as the loss and metric take them."""
+        inputs, readings = self.samples[name]
+        given = readings[min(self.canonical.take, len(readings) - 1)]
+        return self.canonical.targets_outside(self.canonical.targets(given, rows_of(inputs), f"{name}, batch 0"))
 
     def note(self) -> str:
         """Say what stands in for labels that are missing."""

@@ -81,6 +81,8 @@ class Task:
     labels: bool = True
     quality_note: str = ""
     bound: bool = False
+    glance: float = math.nan
+    """The metric of the network as it came, on the first validation batch: enough to tell the metric's scale."""
 
     def __post_init__(self) -> None:
         for field, allowed in CHOICES.items():

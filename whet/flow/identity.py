@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import whet
+from whet.core.batches import length_of
 from whet.core.net import Net
 from whet.core.task import Task
 
@@ -38,7 +39,7 @@ def described(collection: Any) -> str:
     """
     if collection is None:
         return "none"
-    length = f"{len(collection)} batches" if isinstance(collection, Sized) else "unknown length"
+    length = "unknown length" if (count := length_of(collection)) is None else f"{count} batches"
     with torch.random.fork_rng(devices=[]):
         first, again = _sample(collection), _sample(collection)
     return f"{length}, {first if first == again else 'varying'}"
@@ -46,7 +47,7 @@ def described(collection: Any) -> str:
 
 def _sample(collection: Any) -> str:
     source = getattr(collection, "dataset", None)
-    if source is not None and isinstance(source, Sized) and hasattr(source, "__getitem__") and len(source):
+    if source is not None and hasattr(source, "__getitem__") and length_of(source):
         return f"{len(source)} items, {digest([source[i] for i in (0, len(source) // 2, len(source) - 1)])}"
     if isinstance(collection, Iterable) and iter(collection) is not collection:
         return digest(next(iter(collection), None))

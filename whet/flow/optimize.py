@@ -13,7 +13,7 @@ from typing import Any
 
 from whet.core.batches import rows_of
 from whet.core.bind import bind
-from whet.core.errors import StudyError, TargetError, unknown
+from whet.core.errors import StudyError, TargetError, TaskError, unknown
 from whet.core.folder import DATABASE, Folder
 from whet.core.net import Net
 from whet.core.passes import Pass
@@ -29,7 +29,7 @@ from whet.flow.finals import Finals
 from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
 from whet.flow.job import Job
-from whet.flow.limits import parse, positive, seconds, whole
+from whet.flow.limits import parse, positive, resolved, seconds, whole
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
 from whet.search import strategies
@@ -85,7 +85,11 @@ def optimize(
 
     check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
     clock = Budget(seconds(budget) if epochs is None else math.inf)
-    about, task = identity(net, task), bind(task, net)
+    given, task = task, bind(task, net)
+    resolved(parse(max_drop), task.glance, task)
+    if task.train is None and (elastic or epochs is not None):
+        raise TaskError(f"task '{task.name}' has no training data, and elastic and epochs train: give train=...")
+    about = identity(net, given)
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
     named = [(p, load(p)) for p in passes]
