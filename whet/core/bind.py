@@ -199,8 +199,6 @@ class _Checked:
             notes.append(f"The validation data have no labels: quality is {name} with the original ({kinds}).")
         if not self.labelled.get("train", True):
             notes.append("The training data have no labels: training is distillation from the original alone.")
-        if self.task.train is None:
-            notes.append("There are no training data: nothing is trained.")
         return " ".join(notes)
 
 

@@ -170,7 +170,9 @@ class Delivery:
         test = self.once(key, lambda: self.test(artifact))
         same = None
         if not self.brief:
-            same = agreement(self.validated(artifact), self.validated(bench.reference_artifact))
+            names = [port.name for port in bench.job.net.outputs]
+            reference = self.validated(bench.reference_artifact)
+            same = agreement(self.validated(artifact), reference, bench.job.task.kinds, names)
         return Member(
             number=trial.number,
             path=str(trial.artifact),
@@ -185,7 +187,7 @@ class Delivery:
             speedup_high=latency.ratio_high,
             latency_ms=latency.latency_ms,
             size_bytes=artifact.size_bytes,
-            top1_agreement=same.top1_agreement if same else None,
+            agreement=same.figures if same else {},
             max_abs_difference=same.max_abs_difference if same else None,
             relative_difference=same.relative_difference if same else None,
             samples=trial.samples,

@@ -17,7 +17,8 @@ class Member:
     """One delivered file with what was measured from it; the uncompressed network has the number -1.
 
     `path` is relative to the study's folder; `delivered` is the folder of the copy with its manifest, empty for a
-    candidate that broke the limit.
+    candidate that broke the limit. `agreement` holds how its outputs agree with the original's, by what suits their
+    kind: `top1_agreement`, `cosine_similarity`, `relative_error`; with several outputs as `name.figure`.
     """
 
     number: int
@@ -33,12 +34,17 @@ class Member:
     speedup_high: float
     latency_ms: float
     size_bytes: int
-    top1_agreement: float | None
+    agreement: dict[str, float]
     max_abs_difference: float | None
     relative_difference: float | None
     samples: int
     protocol: str
     delivered: str = ""
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """The share of rows with the original's first choice, None where the output is no logits."""
+        return self.agreement.get("top1_agreement")
 
     def save(self, folder: str | Path) -> Path:
         """Copy the model and its manifest into `folder`, made where it is missing; return the model's path.

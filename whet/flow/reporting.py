@@ -13,7 +13,7 @@ from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
 from whet.report.report import ReportData, render
-from whet.verify.manifest import number
+from whet.verify.manifest import number, unit_of
 
 
 def manifest(bench: Workbench, member: Member) -> dict[str, Any]:
@@ -29,7 +29,10 @@ def manifest(bench: Workbench, member: Member) -> dict[str, Any]:
         "speedup_high": number(member.speedup_high, f"ratio to {bench.bar}", member.protocol, device),
         "latency_ms": number(member.latency_ms, "ms, batch 1", member.protocol, device),
         "size_bytes": number(member.size_bytes, "bytes", "on disk", device),
-        "top1_agreement": number(member.top1_agreement, "share of rows", "against the original in f32", device),
+        **{
+            name: number(value, unit_of(name), "against the original in f32", device)
+            for name, value in member.agreement.items()
+        },
         "max_abs_difference": number(member.max_abs_difference, "output units", "against the original in f32", device),
     }
     return {

@@ -27,7 +27,7 @@ from whet.core.target import Artifact
 from whet.core.task import predict, split
 from whet.flow.failures import Attempt, reason
 from whet.flow.job import Job
-from whet.flow.limits import resolved
+from whet.flow.limits import explained, resolved, scale_of
 from whet.flow.original import Original, kind, scored, settings_by_name
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
@@ -107,11 +107,23 @@ class Workbench:
         self.reference, self.unfit = self.original.quality, dict(self.original.unfit)
         if self.job.limit is not None:
             self.job = replace(self.job, max_drop=resolved(self.job.limit, self.reference, self.job.task))
+        self._say_what_is_meant()
         self.bars = self.original.bars(self.job.target, self.drop, self.job.max_drop)
         names = [setting_name(s) for s in self.bars]
         self.bar = min(names, key=self.original.latency_ms.__getitem__)
         times = self.original.latency_ms
         self.timing = Timing(self.job.target, self.job.net, self.original.path, times, self.unfit, names)
+
+    def _say_what_is_meant(self) -> None:
+        """Say on which scale the limit was read, what stands for labels, and what the distillation compares."""
+        task, limit, recipe = self.job.task, self.job.limit, self.job.recipe
+        if limit is not None and (scale_of(self.reference, task) != 1 or task.drop == "relative"):
+            self.note(f"the limit is {explained(limit, self.reference, task)}")
+        if task.quality_note:
+            self.note(task.quality_note)
+        how = recipe.comparison(recipe.kinds(task.kinds)) if recipe.distillation > 0 and task.train is not None else ""
+        if how not in ("", "kl over axis 1"):
+            self.note(f"training compares outputs with the original's by {how}")
 
     def drop(self, quality: float) -> float:
         """Return by how much a quality on the validation data is worse than the original's, in the limit's unit."""

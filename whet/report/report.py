@@ -55,6 +55,7 @@ def render(data: ReportData, path: Path) -> Path:
         loader=PackageLoader("whet.report", "."), autoescape=select_autoescape(default=True), trim_blocks=True
     )
     environment.filters["decision"] = decision_text
+    environment.filters["agreement"] = agreement_text
     figures = {"pareto": pareto(data), "layers": heat_map(data), "history": history(data)}
     page = environment.get_template("report.html.jinja").render(
         d=data,
@@ -74,6 +75,31 @@ def decision_text(decision: dict[str, Any]) -> str:
     'a:width = 0.5'
     """
     return ", ".join(f"{k} = {v}" for k, v in decision.items()) or "as it is"
+
+
+SHORT = {
+    "top1_agreement": (100, "same top-1 {:.1f} %"),
+    "equal_share": (100, "equal {:.1f} %"),
+    "cosine_similarity": (1, "cosine {:.4f}"),
+    "relative_error": (1, "relative error {:.2g}"),
+    "correlation": (1, "correlation {:.4f}"),
+}
+
+
+def agreement_text(member: dict[str, Any]) -> str:
+    """Return how a file agrees with the original, in the terms of its outputs.
+
+    >>> agreement_text({"agreement": {"loc.relative_error": 0.0125, "conf.top1_agreement": 0.97}})
+    'loc relative error 0.013, conf same top-1 97.0 %'
+    """
+    figures = member.get("agreement") or {"top1_agreement": member.get("top1_agreement")}
+    parts = []
+    for name, value in figures.items():
+        output, _, figure = name.rpartition(".")
+        if value is not None:
+            factor, text = SHORT[figure]
+            parts.append(f"{output} {text.format(factor * value)}".strip())
+    return ", ".join(parts)
 
 
 def _safe_json(figure: dict[str, Any]) -> str:
