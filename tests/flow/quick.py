@@ -69,7 +69,7 @@ def untimed(speedup: float = 1.5, raced: Mapping[int, float] | None = None) -> I
         patch.setattr(Workbench, "time_net", timed)
         patch.setattr(Workbench, "time_file", lambda self, path: tuple(timed(self, None).values())[:2])
         patch.setattr(deliver, "race", race)
-        patch.setattr(Guarded, "_crash", lambda self, artifact, batch: None)
+        patch.setattr(Guarded, "_crash", lambda self, order: None)
         for runtime in (onnxruntime, openvino):
             patch.setattr(runtime, "export_onnx", written)
         yield patch
