@@ -71,6 +71,10 @@ METHODS = tuple(
         ("search.divided", "whet.search.strategies.divided:Divided", "strategy", "shang2023joint"),
         ("search.regular", "whet.search.strategies.regular:Regular", "strategy", "radosavovic2020design"),
         ("search.one-shot", "whet.search.strategies.one_shot:OneShot", "strategy", "cai2019proxyless"),
+        ("search.llama-nas", "whet.search.strategies.llama_nas:LlamaNas", "strategy", "sarah2024llamanas"),
+        # Two methods of the literature wait for bits a layer, which no target offers yet: the joint search of bits and
+        # sub-networks on light predictors (Sridhar et al. 2023, SimQ-NAS; `search.alternating` is its engine), and bits
+        # by a linear programme over the orthogonality of layers (Ma et al. 2023, OMPQ; `search.programme.integer`).
         ("search.scaling", "whet.search.scaling:scaled", "selection", "dollar2021scaling"),
         ("search.gates", "whet.core.mixtures:binary_gates", "relaxation", "cai2019proxyless"),
         ("search.interpolation", "whet.core.mixtures:sampled_interpolation", "relaxation", "dong2019transformable"),

@@ -1,8 +1,7 @@
 """LLaMA-NAS out of the library's parts: one fine-tuning of a supernet, genetic search over depth and widths, int8.
 
 Paper: Sarah et al. 2024, LLaMA-NAS: Efficient Neural Architecture Search for Large Language Models (P295). Its space is
-the number of layers and the width of each layer's perceptron; its search is NSGA-II, on predictors where here each
-candidate is measured.
+the number of layers and the width of each layer's perceptron; its search is `whet.search.strategies.llama_nas`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from whet.core.strategy import Observation, draw
 from whet.elastic.supernet import Supernet
 from whet.graph.axes import analyze
 from whet.hardware import targets
-from whet.search.strategies.optuna import OptunaStrategy
+from whet.search.strategies.llama_nas import LlamaNas
 from whet.train.fit import fit
 from whet.train.recipe import Recipe
 
@@ -92,8 +91,11 @@ def validated(supernet: Supernet, decision: Decision, run: whet.Run) -> tuple[fl
 
 @pytest.fixture(scope="module")
 def searched(setting: Setting, finetuned: Supernet) -> dict[Decision, tuple[float, float]]:
-    """Return what NSGA-II measured, in order."""
-    strategy = OptunaStrategy(setting[2], 0, ("minimize", "minimize"), "nsga2", population_size=GENERATION)
+    """Return what the genetic search measured, in order."""
+    strategy = LlamaNas(
+        setting[2], 0, ("minimize", "minimize"), layers=(0.25, 0.5, 0.75, 1.0), sizes=(0.25, 0.5, 1.0),
+        warm_up=GENERATION, every=GENERATION // 2,
+    )  # fmt: skip
     strategy.enqueue([Decision()])
     seen: dict[Decision, tuple[float, float]] = {}
     for _ in range(CANDIDATES):

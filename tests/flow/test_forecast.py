@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from whet.flow.forecast import POWER, Recovery
+from whet.flow.forecast import POWER, Recovery, mixed_samples
 
 LIMIT = 0.01
 EXPLORED = {  # trial: (speed-up, drop, samples)
@@ -70,3 +70,12 @@ def test_what_is_mendable_comes_to_just_within_the_limit(gain: float) -> None:
     recovery = Recovery(LIMIT, gain=gain)
     drop = recovery.mendable(10_000, 150_000)
     assert recovery.expected(drop, 10_000, 150_000) == pytest.approx(0.009)
+
+
+def test_drops_of_several_trainings_shrink_together_as_one_of_mixed_samples_in_the_end() -> None:
+    """Far out, `d_1 (n / n_1)^-p + d_2 (n / n_2)^-p` is `(d_1 + d_2) (n / m)^-p`."""
+    parts, power, far = [(0.02, 90_000), (0.06, 4_000)], 0.5, 1e9
+    mixed = mixed_samples(parts, power)
+    apart = sum(drop * (far / samples) ** -power for drop, samples in parts)
+    assert 0.08 * (far / mixed) ** -power == pytest.approx(apart, rel=1e-3)
+    assert mixed_samples([(0.0, 10), (-0.1, 500)]) == 500

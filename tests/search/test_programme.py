@@ -47,6 +47,13 @@ def test_rounding_costs_up_never_breaks_the_budget(rows: list[list[tuple[int, in
     assert sum(row[v] for row, v in zip(costs, found, strict=True)) <= budget + 1e-6
 
 
+def test_costs_are_rounded_up_to_whole_steps() -> None:
+    """Ten costs of 1.5 in a budget of 10 in ten steps count two each: five are taken, where six would fit exactly."""
+    found = by_dynamic_programme([[0.0, 1.5]] * 10, [[1.0, 0.0]] * 10, budget=10.0, steps=10)
+    assert sum(found) == 5
+    assert sum(by_dynamic_programme([[0.0, 1.5]] * 10, [[1.0, 0.0]] * 10, budget=10.0, steps=100)) == 6
+
+
 def test_what_cannot_be_met_is_said() -> None:
     with pytest.raises(DecisionError, match="within 1; the least is 5"):
         by_integer_programme([[1, 2]], [[5, 6]], 1)

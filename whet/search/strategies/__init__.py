@@ -22,6 +22,7 @@ STRATEGIES = {
     "bandits": "whet.search.strategies.bandits:Bandits",
     "divided": "whet.search.strategies.divided:Divided",
     "regular": "whet.search.strategies.regular:Regular",
+    "llama-nas": "whet.search.strategies.llama_nas:LlamaNas",
     "one-shot": "whet.search.strategies.one_shot:OneShot",
     "random": "whet.search.strategies.random:RandomStrategy",
     "tpe": "whet.search.strategies.optuna:tpe",
