@@ -26,6 +26,9 @@ def spell_out_transforms(graph: Any) -> None:
                 found.shape, found.dtype = old.shape, old.dtype
                 nodes = spelled.nodes
                 onnx_ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, [old], [found])
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del graph.initializers[name]
 
 
 class _Spelled:
