@@ -84,7 +84,7 @@ class _Lift:
         self.program, self.check, self.free_axes, self.batch_axis = program, check, free_axes, batch_axis
         others = foreign(module)
         self.mode = Float32(LOW | others)
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = tuple(getattr(module, "notes", ()))
         if inner(module) is not module:
             self.notes += (f"taken out of its {type(module).__name__}",)
         self.module = copied(module, share=not others)

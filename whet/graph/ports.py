@@ -11,31 +11,20 @@ from torch.export import Dim
 from whet.core.errors import LiftError, unknown
 from whet.core.net import Port
 from whet.graph.calls import Flat
-from whet.graph.probe import Axes, Axis
+from whet.graph.probe import Axes
 
 FreeAxes = Mapping[str, Mapping[int, str] | Iterable[int]]
+OPEN = 1 << 31
+"""A length with an upper bound below this was bounded by the network."""
+
 Free = list[dict[int, str]]
 """For each input the axes whose length is left open, and their names."""
 
 
 def known_axes(module: Any, inputs: Flat) -> Axes:
-    """Return where the batch lies if nobody says it: in dimension 0, in none of a scalar, or where an ONNX file has it.
-
-    In such a file it is the open dimension of the name that opens the first input with an open dimension 0.
-    """
-    dims = _file_dims(module)
-    if dims is None:
-        return tuple(0 if value.dim() else None for value in inputs.tensors)
-    openings = [d[0] for d in dims if d and not isinstance(d[0], int)]
-    return tuple(_file_axis(each, openings) for each in dims)
-
-
-def _file_axis(dims: Sequence[Any] | None, openings: Sequence[str | None]) -> Axis:
-    if dims is None or (dims and not openings):
-        return 0
-    named = [i for i, dim in enumerate(dims) if isinstance(dim, str) and dim == openings[0]] if openings else []
-    unnamed = [i for i, dim in enumerate(dims) if dim is None]
-    return next(iter([*named, *unnamed]), None)
+    """Return where the batch lies if nobody says it: where an ONNX file has it, else in dimension 0 of all tensors."""
+    file: Axes | None = getattr(module, "batch_axes", None)
+    return tuple(0 if value.dim() else None for value in inputs.tensors) if file is None else file
 
 
 def free_of(module: Any, free_axes: FreeAxes | None, inputs: Flat, axes: Axes) -> tuple[Free, Any]:
@@ -43,8 +32,8 @@ def free_of(module: Any, free_axes: FreeAxes | None, inputs: Flat, axes: Axes) -
 
     Raises: LiftError for an input or axis that is not there.
     """
-    dims = _file_dims(module) or [None] * len(inputs.names)
-    free: Free = [{i: d for i, d in enumerate(each or ()) if isinstance(d, str)} for each in dims]
+    file: Free = getattr(module, "free_names", [{} for _ in inputs.names])
+    free: Free = [dict(each) for each in file]
     shapes: list[dict[int, Any]] = [dict.fromkeys(each, Dim.AUTO) for each in free]
     for name, given in (free_axes or {}).items():
         if name not in inputs.names:
@@ -75,8 +64,7 @@ def output_ports(
     module: Any, result: Flat, axes: Axes, inputs: Sequence[Port], given: Sequence[fx.Node], found: Sequence[fx.Node]
 ) -> tuple[Port, ...]:
     """Return the ports of outputs; an open length that an input has too has its name."""
-    program = getattr(module, "program", None)
-    file = program.body.outputs if program is not None else ()
+    file = getattr(module, "output_names", ())
     names = file if len(file) == len(result.names) else result.names
     known = {_symbol(node, a): n for port, node in zip(inputs, given, strict=True) for a, n in port.free}
     ports = []
@@ -88,12 +76,12 @@ def output_ports(
 
 
 def _symbol(node: fx.Node, axis: int) -> str:
-    """Return the expression of a length that torch.export has left open, nothing for a fixed one."""
+    """Return the expression of a length that torch.export has left open, nothing for a fixed one.
+
+    One that a computation bounds (a size of eight after a division) is fixed too: any other goes wrong somewhere.
+    """
     value = node.meta.get("val")
-    size = value.shape[axis] if isinstance(value, Tensor) else 0
-    return "" if isinstance(size, int) else str(size)
-
-
-def _file_dims(module: Any) -> list[Any] | None:
-    ports = getattr(module, "ports", None)
-    return [port.dims for port in ports] if ports else None
+    size: Any = value.shape[axis] if isinstance(value, Tensor) else 0
+    if isinstance(size, int) or size.node.shape_env.bound_sympy(size.node.expr).upper < OPEN:
+        return ""
+    return str(size)

@@ -72,11 +72,6 @@ class OnnxModule(nn.Module):
         return results[0] if len(results) == 1 else results
 
     @property
-    def free_axes(self) -> list[tuple[int, ...]]:
-        """The axes of each input that the file leaves free, beside the batch."""
-        return [tuple(axes) for axes in self.free_names]
-
-    @property
     def free_names(self) -> list[dict[int, str]]:
         """What the file calls the axes of each input that it leaves free, beside the batch."""
         found: list[dict[int, str]] = []

@@ -49,6 +49,8 @@ def resize(call: Call, x: list[Value], a: Attributes) -> Value:
     quick = _by_torch(value, axes, a) if value.is_floating_point() else None
     if quick is not None:
         return quick
+    for part in axes:
+        int(value.shape[part.axis])  # a traced graph is told that its matrix is for this length alone
     whole = not value.is_floating_point()
     out = value.to(torch.float64) if whole else value
     for part in axes:
@@ -83,13 +85,19 @@ def _axes(call: Call, value: Tensor, scales: Value, sizes: Value, region: Value,
     if not given:
         given, wanted = _from_sizes([value.shape[d] for d in chosen], wanted, a)
     else:
-        wanted = [s if g == 1.0 else math.floor(int(s) * g) for g, s in zip(given, (value.shape[d] for d in chosen))]
+        sized = zip(given, (value.shape[d] for d in chosen))
+        wanted = [size if scale == 1.0 else math.floor(_length(size, scale) * scale) for scale, size in sized]
     found = []
     for i, d in enumerate(chosen):
         whole = not crops or (edges[i], edges[n + i]) == (0.0, 1.0)
         if given[i] != 1.0 or not whole:
-            found.append(Axis(d, int(value.shape[d]), int(wanted[i]), given[i], edges[i], edges[n + i]))
+            found.append(Axis(d, _length(value.shape[d], given[i]), int(wanted[i]), given[i], edges[i], edges[n + i]))
     return found
+
+
+def _length(size: Any, scale: float) -> int:
+    """Return the length of an axis, that of the example where it is free and a whole scale leaves it free."""
+    return int(size.node.hint) if not isinstance(size, int) and scale.is_integer() else int(size)
 
 
 def _from_sizes(have: list[Any], wanted: list[Any], a: Attributes) -> tuple[list[float], list[Any]]:
@@ -112,7 +120,7 @@ def _by_torch(value: Tensor, axes: list[Axis], a: Attributes) -> Tensor | None:
     spread = {p.axis: p for p in axes}
     if not axes or spatial not in (1, 2, 3) or min(spread) < 2 or a.get("antialias"):
         return None
-    sizes = [spread[d].wanted if d in spread else value.shape[d] for d in range(2, value.dim())]
+    sizes = [_size(value.shape[d], spread.get(d)) for d in range(2, value.dim())]
     if mode == "nearest":
         own = all((_taps(p, a)[0][:, 0] == _nearest_of_torch(p)).all() and not _outside(p, a).any() for p in axes)
         return F.interpolate(value, sizes, mode="nearest") if own else None
@@ -126,6 +134,13 @@ def _by_torch(value: Tensor, axes: list[Axis], a: Attributes) -> Tensor | None:
         return None
     found: Tensor = F.interpolate(value, sizes, mode=name, align_corners=aligned)
     return found
+
+
+def _size(size: Any, part: Axis | None) -> Any:
+    """Return what becomes of a length; a free one stays free where its scale is whole."""
+    if part is None:
+        return size
+    return part.wanted if isinstance(size, int) or not part.scale.is_integer() else size * int(part.scale)
 
 
 def _nearest_of_torch(p: Axis) -> Array:
