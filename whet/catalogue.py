@@ -43,11 +43,10 @@ MISSING = {
     "predictors.graph-encoder": "a strategy whose forecasts are of graphs, not of decisions",
     "predictors.hypernetwork": "a search that scores candidates with predicted weights",
     "predictors.checkpointed": "a search over networks that were trained before, with their checkpoints",
-    "predictors.transfer": "a search that has the measurements of another device or task",
+    "predictors.transfer": "a search that measures many structures in full precision before it quantizes few",
     "elastic.relaxation": "a command: `elastic.one-shot` and `elastic.routing` train it",
     "elastic.one-shot": "a command that trains choices and weights together; `--elastic` trains a chain",
     "elastic.multi-sampling": "a command that trains several sub-networks a step; `--elastic` trains one",
-    "elastic.resolution": "a command that lets the input's size be chosen",
     "elastic.routing": "a command and a file format for a network that chooses by its input",
 }
 """Of rows by name: what a method lacks. A row that no command, import or benchmark comes to is in here."""

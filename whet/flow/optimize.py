@@ -39,6 +39,7 @@ PASS_NAMES = {
     "depth": "whet.compress.depth:Depth",
     "width": "whet.compress.width:Width",
     "kernel": "whet.compress.kernel:Kernel",
+    "resolution": "whet.elastic.resolution:Resolution",
 }
 FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
 """What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
