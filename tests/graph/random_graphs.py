@@ -3,7 +3,8 @@
 A network is a list of steps. A step reads tensors of a growing pool and adds its result; dimension 0 is the batch and
 never touched. What no step has read at the end goes through a linear layer each into one sum of three outputs. Steps
 of `EXACT` keep zeros zero, so that on networks of these alone a cut equals the network with the same slices of its
-parameters set to zero, which no label decides. `Drawn(seed)` is made of these alone where the seed is even.
+parameters set to zero, which no label decides. `Drawn(seed)` is made of these alone where the seed is even, and
+`zeros_stay` where none of them turned out otherwise (a sum with a stretched tensor, copies that are counted).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Drawn(nn.Module):
 
     def __init__(self, seed: int, steps: int = 9) -> None:
         super().__init__()
-        self.exact = seed % 2 == 0
+        self.exact = self.zeros_stay = seed % 2 == 0
         self.rng, self.layers, self.steps = random.Random(seed), nn.ModuleList(), []
         self.numbers, self.read, self.names = nn.ParameterList(), set[int](), []
         torch.manual_seed(seed)

@@ -145,7 +145,11 @@ def activation(g: Drawn, i: int) -> Step:
 def combine(g: Drawn, i: int) -> Step | None:
     j = g.another(broadcasts(g.pool[i]))
     function = g.rng.choice([torch.add, torch.mul, torch.sub, torch.maximum])
-    return None if j is None else lambda p: function(p[i], p[j])
+    if j is None:
+        return None
+    if function is not torch.mul and g.pool[i].shape != g.pool[j].shape:
+        g.zeros_stay = False
+    return lambda p: function(p[i], p[j])
 
 
 def gate(g: Drawn, i: int) -> Step | None:
@@ -163,8 +167,8 @@ def gate(g: Drawn, i: int) -> Step | None:
 def scaled(g: Drawn, i: int) -> Step:
     """A learned factor an element of one dimension, or one for all."""
     x, d = g.pool[i], g.axis(g.pool[i])
-    factor = g.number(g.rng.choice([1, x.shape[d]]))
-    return lambda p: p[i] * factor().view([-1 if k == d else 1 for k in range(x.ndim)])
+    factor, shape = g.number(g.rng.choice([1, x.shape[d]])), [-1 if k == d else 1 for k in range(x.ndim)]
+    return lambda p: p[i] * factor().view(shape)
 
 
 def shifted(g: Drawn, i: int) -> Step:
@@ -317,7 +321,10 @@ def stretched(g: Drawn, i: int) -> Step:
         lambda p: F.pad(p[i], (0, 0, g_low, g_high)) if x.ndim > 2 else p[i],
     ]
     g_low, g_high = g.rng.choice([-1, 0, 1, 2]) if x.shape[-1] > 2 < x.shape[-2] else 1, g.rng.choice([0, 1])
-    return g.rng.choice(ways)
+    way = g.rng.choice(ways)
+    if way is ways[2] or x.shape[d] == 1:
+        g.zeros_stay = False  # how many copies there are is in no parameter
+    return way
 
 
 def image(g: Drawn, i: int) -> Step | None:
@@ -355,6 +362,7 @@ def written(g: Drawn, i: int) -> Step:
     n = x.shape[d]
     j, start, index = g.another(lambda y: y.shape == x.shape), g.rng.randrange(n), g.rng.sample(range(n), (n + 1) // 2)
     stop, step, other = g.rng.randint(start + 1, n), g.rng.choice([1, 1, 2]), i if j is None else j
+    put = torch.ops.aten.index_put
     every = (*[slice(None)] * d, slice(None, None, step))
 
     def source(p: Pool) -> Tensor:
@@ -371,14 +379,10 @@ def written(g: Drawn, i: int) -> Step:
         lambda p: p[i].scatter_add(d, source(p).narrow(d, 0, len(index)).argsort(d), source(p)),
         lambda p: source(p).gather(d, p[i].argsort(d)),
         lambda p: torch.ops.aten.copy(p[i], source(p)),
-        lambda p: _put(p[i].transpose(1, d), torch.tensor(index)).transpose(1, d),
+        lambda p: put(p[i].transpose(1, d), [None, torch.tensor(index)], p[i].new_zeros(())).transpose(1, d),
         lambda p: p[i].transpose(0, d).index_put((torch.tensor(index),), p[i].new_zeros(())).transpose(0, d),
     ]
     return g.rng.choice(ways)
-
-
-def _put(x: Tensor, index: Tensor) -> Tensor:
-    return torch.ops.aten.index_put(x, [None, index], x.new_zeros(()))
 
 
 EXACT: dict[str, Callable[..., Step | None]] = {
@@ -386,7 +390,7 @@ EXACT: dict[str, Callable[..., Step | None]] = {
     **{f.__name__: f for f in (scaled, masked, reduced, product, sliced, parted, reshaped, joined, stretched)},
     **{f.__name__: f for f in (image, transformed, written)},
 }
-"""Kinds of steps that give zero for zero, element by element."""
+"""Kinds of steps that give zero for zero, element by element, or say that they do not."""
 
 INEXACT: dict[str, Callable[..., Step | None]] = {
     f.__name__: f for f in (norm, attention, excitation, fusion, activation, shifted, halves, averaged)
