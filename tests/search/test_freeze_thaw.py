@@ -57,3 +57,24 @@ def test_qualities_out_of_range_and_no_curves_are_refused() -> None:
         FreezeThaw(0).choose({})
     with pytest.raises(StudyError, match=r"'a' has 1\.2"):
         FreezeThaw(0).choose({"a": [(0.1, 1.2)]})
+
+
+def test_horizon_and_margin_are_drawn_for_each_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Horizons are uniform, margins log-uniform from 1e-4 to 1e-1, in shares of what lies between the best and 1."""
+    asked: list[tuple[float, float]] = []
+    monkeypatch.setattr(
+        FreezeThaw, "chance", lambda self, curve, horizon, wanted: asked.append((horizon, wanted)) or 0.0
+    )
+    engine = FreezeThaw(0)
+    for step in range(300):
+        engine.choose({"a": [(0.1, 0.3), (0.2, 0.6)]}, step)
+    horizons, wanted = np.array(asked).T
+    margins = np.log10((wanted - 0.6) / 0.4)
+    assert abs(horizons.mean() - 0.5) < 0.06 and horizons.min() >= 0 and horizons.max() <= 1
+    assert -4 <= margins.min() < -3.9 and -1.1 < margins.max() <= -1 and abs(margins.mean() + 2.5) < 0.2
+
+
+def test_a_rising_curve_is_the_likelier_to_pass_the_farther_one_looks() -> None:
+    engine, curve = FreezeThaw(0), [(x, 0.9 - 0.5 * float(np.exp(-3 * x))) for x in np.linspace(0.02, 0.3, 12).tolist()]
+    chances = [engine.chance(curve, horizon, 0.75) for horizon in (0.0, 0.2, 0.7, 9.0)]
+    assert chances[0] < 0.05 < chances[1] < chances[2] == chances[3] and chances[2] > 0.8
