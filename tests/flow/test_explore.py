@@ -27,7 +27,7 @@ def beliefs(space: Space, probes: list[Trial]) -> tuple[dict[str, float], dict[s
         space=lambda: space, max_drop=0.01, strategy="sensitivity", seed=0, finishers=(), budget_seconds=60.0
     )
     run = SimpleNamespace(budget=Budget(60.0), progress=lambda event: None)
-    bench: Any = SimpleNamespace(job=job, study=SimpleNamespace(trials=probes), run=run)
+    bench: Any = SimpleNamespace(job=job, study=SimpleNamespace(trials=probes, recall=lambda key: None), run=run)
     return Explore(bench, Plan())._beliefs()
 
 

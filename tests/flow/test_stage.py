@@ -23,7 +23,7 @@ def stage(
         space=lambda net, target: Space([Choice("network:int8", ("off", "all", "asymmetric", "per-layer"), "off")])
     )
     job = SimpleNamespace(space=lambda: space, max_drop=limit, finishers=(int8,), net=None, target=None)
-    bench: Any = SimpleNamespace(job=job, study=SimpleNamespace(trials=trials), run=None)
+    bench: Any = SimpleNamespace(job=job, study=SimpleNamespace(trials=trials, recall=lambda key: None), run=None)
     return Stage(bench, Plan())
 
 

@@ -87,6 +87,14 @@ class Explore(Stage):
         """
         enough = math.inf if self.job.max_drop is None else NOISE * self.job.max_drop
         for way in self.ways():
+            left = self.run_.budget.left_seconds - self.reserve_seconds
+            if self.timed and left < self.file_seconds:
+                self.bench.note(
+                    f"the budget of {self.job.budget_seconds:.0f} s is too short to try int8: what comes before took "
+                    f"{self.run_.budget.spent_seconds:.0f} s, a file takes {self.file_seconds:.0f} s, and the delivery "
+                    f"{self.reserve_seconds:.0f} s"
+                )
+                return
             failed = any(t.decision == way for t in self.failures("full"))
             if failed or any(t.decision == way or t.drop <= enough for t in self.untouched()):
                 continue
@@ -111,9 +119,10 @@ class Explore(Stage):
             decision = self.space.canonical(Decision({choice.name: value}))
             if self.hopeless():
                 break
-            if decision not in done and len(decision) and self.run_.budget.spent_seconds < until:
+            ready = self.run_.budget.spent_seconds + self.bench.cost("probe", step if timed else 0.0)
+            if decision not in done and len(decision) and ready < until:
                 self.say(f"probing {choice.name} = {value}")
-                with self.bench.attempt("probe", decision):
+                with self.bench.clock("probe"), self.bench.attempt("probe", decision):
                     self._probe(decision, timed)
         self.inform(self.strategy)
 

@@ -23,6 +23,8 @@ GROWN = 3
 """How many candidates that extend a trained structure are tried at most, until one promises something."""
 HOPELESS = 1.5
 """The drop, in shares of the limit, above which a trained structure is not finished even at the end."""
+UNSPENT = 0.1
+"""The share of the budget that may be left over without a word."""
 LEAST_SECONDS = 2.0
 """The shortest training that is begun."""
 LEFT = 4.0
@@ -54,6 +56,8 @@ class Finals(Stage):
         once, so that there is something to deliver; of the later ones only the fastest, at the end.
         """
         planned = self.plan.rounds(self.explorer.finals_seconds(), self._epochs_left()) if len(self.space) else 1
+        if self.timed and self.job.budget_seconds > (self.study.recall("delivered_budget") or math.inf):
+            planned = max(planned, len(self._earnest()) + 1)  # it ended with fewer seconds, and has more now
         while not self._exhausted():
             rounds = self._rounds(planned - len(self._earnest()))
             share = self._share(rounds)
@@ -63,6 +67,7 @@ class Finals(Stage):
                     self.finish(due, share * (self.settling or self.plan.quantized_share))
                 continue
             if share < LEAST_SECONDS or not rounds:
+                self._say_why(rounds > 0 and share < LEAST_SECONDS)
                 break
             if self.grow(share):
                 continue
@@ -74,6 +79,26 @@ class Finals(Stage):
                 continue
             with self.bench.attempt("full", candidate.decision, candidate.number):
                 self.full(candidate, share)
+        if self.timed and self._exhausted() and self.run_.budget.left_seconds > UNSPENT * self.job.budget_seconds:
+            self.bench.note("the search ended early: only int8 is searched, and met the limit without training")
+
+    def _say_why(self, short: bool) -> None:
+        """Keep for the conclusion why no more is trained, where nothing was or a part of the budget is left over.
+
+        `short` says that time is wanting, and not candidates.
+        """
+        budget, left = self.job.budget_seconds, self.run_.budget.left_seconds - self.reserve_seconds
+        if not self.timed or not len(self.space):
+            return
+        if short and not self._earnest():
+            self.bench.note(
+                f"the budget of {budget:.0f} s is too short to train anything in earnest: here that needs about "
+                f"{math.ceil(max(self.needed_seconds(), 1.1 * budget) / 10) * 10} s"
+            )
+        elif left > UNSPENT * budget:
+            wanting = "is less than another training, its file and its scoring take"
+            why = wanting if short else "is not used, as no candidate promises to be faster"
+            self.bench.note(f"the search ended early: what is left of the budget, {left:.0f} s, {why}")
 
     def _exhausted(self) -> bool:
         """Say whether nothing in the space can be faster: only the finishers are searched, and met the limit untrained.
@@ -118,6 +143,8 @@ class Finals(Stage):
     def _share(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
         left = self._left_after(rounds + bool(self.finishers))
+        if rounds == 1 and left < LEAST_SECONDS:  # rather one that is not finished than none
+            return max(left, self._left_after(1))
         return left / (rounds + self.settling) if rounds + self.settling else 0.0
 
     def _left_after(self, files: int) -> float:

@@ -14,6 +14,8 @@ from whet.flow.failures import IN_A_ROW
 from whet.flow.forecast import mixed_samples
 from whet.flow.workbench import Workbench
 
+TRAINED_SECONDS = 5.0
+"""What a training in earnest is worth beginning for, where the user is told how long a budget it takes."""
 TOLERABLE = 2.0
 """The drop of the untouched network with the finishers, in shares of the limit, above which they are left out.
 
@@ -83,6 +85,7 @@ class Stage:
         self.bench, self.plan = bench, plan
         self.job, self.study, self.run_ = bench.job, bench.study, bench.run
         self.space = bench.job.space()
+        self.began_seconds = self.run_.budget.spent_seconds if self.run_ is not None else 0.0
 
     def say(self, stage: str) -> None:
         self.run_.progress({"stage": stage, "seconds_left": self.run_.budget.left_seconds})
@@ -104,7 +107,21 @@ class Stage:
         """Seconds to keep for delivering: verifying and timing about six files."""
         if math.isinf(self.job.budget_seconds):
             return 0.0
+        before = self.study.recall("delivery_seconds")
+        if before is not None:  # of this study, when it ended with a smaller budget
+            return 1.25 * float(before)
         return self.plan.reserve_share * self.job.budget_seconds + 6 * self.bench.cost("evaluate", 1.0) + 6.0
+
+    @property
+    def timed(self) -> bool:
+        """Whether the budget is one of time, and not of epochs."""
+        return not math.isinf(self.job.budget_seconds)
+
+    def needed_seconds(self) -> float:
+        """Return the budget that one training in earnest would take, by what the steps so far cost."""
+        delivery = 6 * self.bench.cost("evaluate", 1.0) + 6.0
+        fixed = self.began_seconds + delivery + 2 * self.file_seconds + TRAINED_SECONDS
+        return fixed / (1 - self.plan.explore_until - self.plan.reserve_share)
 
     def is_finished(self, trial: Trial) -> bool:
         """Say whether finishers were applied in `trial`."""

@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_SECONDS = 5.0
+TOLD_SECONDS = 2
+"""From how many seconds on it is told how long a stage has been going."""
 
 
 class LiveProgress:
@@ -25,10 +27,14 @@ class LiveProgress:
 
     def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self.live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal and not quiet else None
+        self.began = time.monotonic()
         self.state: dict[str, Any] = {}
         self.told = float("-inf")
         self.deadline: float | None = None
+        self.live: Live | None = None
+        if self.console.is_terminal and not quiet:
+            # It asks for the line by itself, so that the clock moves while nothing is reported.
+            self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self.text)
 
     def __enter__(self) -> Callable[[dict[str, Any]], None]:
         if self.live is not None:
@@ -47,25 +53,29 @@ class LiveProgress:
             self.state = {}
         changed = event.get("stage") not in (None, self.state.get("stage"))
         if changed:
+            self.began = time.monotonic()
             self.state = {k: v for k, v in self.state.items() if k in ("best", "trial", "row")}
         self.state |= event
         left = event.get("seconds_left")
         if left is not None and math.isfinite(left):  # infinite where the budget is in epochs
             self.deadline = time.monotonic() + left
-        if self.live is not None:
-            self.live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"))
-        elif changed or time.monotonic() - self.told > PLAIN_SECONDS:
+        if self.live is None and (changed or time.monotonic() - self.told > PLAIN_SECONDS):
             self.told = time.monotonic()
             self.console.print(self.line(), soft_wrap=True, markup=False, highlight=False)
 
+    def text(self) -> Text:
+        """Return the line of now, cut to the terminal."""
+        return Text(self.line(), no_wrap=True, overflow="ellipsis")
+
     def line(self) -> str:
-        """Return the state in one line."""
-        s = self.state
-        left = max(0, round(self.deadline - time.monotonic())) if self.deadline is not None else None
+        """Return the state in one line: what is left of the budget, the stage, and for how long it has been going."""
+        s, now = self.state, time.monotonic()
+        left = round(self.deadline - now) if self.deadline is not None else None
+        taken = round(now - self.began)
         parts = [
-            f"{left // 60}:{left % 60:02d} left" if left is not None else "",
+            f"{abs(left) // 60}:{abs(left) % 60:02d} {'left' if left >= 0 else 'over'}" if left is not None else "",
             s.get("row", ""),
-            str(s.get("stage", "")),
+            str(s.get("stage", "")) + (f" ({taken} s)" if taken >= TOLD_SECONDS else ""),
             f"step {s['step']}/{s['steps']}, loss {s['loss']:.3f}" if "step" in s else "",
             f"{s['samples_per_second']:,.0f} samples/s" if "samples_per_second" in s else "",
             f"trial {s['trial']}" if "trial" in s else "",
