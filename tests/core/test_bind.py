@@ -244,6 +244,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "empty calibration": ({"calibration": DataLoader(TensorDataset(X[:0]))}, r"calibration gives no batch"),
     "the same iterator": ({"train": Once()}, r"train gives the same iterator each time.*train=list"),
     "other shape": ({"val": [(X[:, :5], Y)]}, r"val, batch 0: input '\w+' has shape \(24, 5\).*\(batch, 6\)"),
+    "a single sample": ({"val": [(X[0], Y[0])]}, r"shape \(6,\).*\(batch, 6\)\. If it is a single.*DataLoader"),
+    "a data set": ({"train": TensorDataset(X, Y)}, r"must be a collection of batches; got TensorDataset\. Give a Data"),
     "other rank": ({"train": [(X[:, None], Y)]}, r"train, batch 0: .*\(24, 1, 6\).*takes \(batch, 6\)"),
     "a later batch": ({"train": [(X, Y), (X[:, :5], Y)]}, r"train, batch 1: .*\(24, 5\)"),
     "rows": ({"test": [(X, Y[:23])]}, r"test, batch 0: targets have shape \(23,\); the batch has 24 rows"),

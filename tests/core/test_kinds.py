@@ -77,6 +77,8 @@ def test_several_outputs_each_have_a_kind() -> None:
         Kind("logits", 1),
         Kind("regression"),
     )
+    heads = kinds_of([torch.randn(8, 9, 5), torch.randn(8, 1, 16), torch.randn(8, 9, 5)], ints(8, 9, high=5))
+    assert heads == (Kind("logits", 2), Kind("regression"), Kind("logits", 2))
 
 
 def test_names_that_nothing_answers_to() -> None:

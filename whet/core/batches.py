@@ -131,7 +131,9 @@ class Canonical:
         return port.inside(self._converted(value, example, port.name, where), rows)
 
     def _hint(self, port: Port, value: Tensor, expected: Tensor) -> str:
-        """Say how a length can be left open, where nothing else differs."""
+        """Say what to do: where a sample is no batch, or nothing but a length differs."""
+        if value.dim() == expected.dim() - 1:
+            return " If it is a single sample, give batches, as torch.utils.data.DataLoader(..., batch_size=32) does."
         if value.dim() != expected.dim():
             return ""
         free = {axis for axis, _ in port.free}

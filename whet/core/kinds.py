@@ -56,7 +56,7 @@ def kinds_of(
         return (kind_of(several[0], wanted[0] if wanted else None, loss if several[0] is outputs else None, targets),)
     if len(wanted) == len(several):
         return tuple(kind_of(o, t) for o, t in zip(several, wanted, strict=True))
-    return tuple(kind_of(o, next((t for t in wanted if _class_axes(o, t)), None)) for o in several)
+    return tuple(kind_of(o, next((t for t in wanted if _class_axes(o, t, exact=True)), None)) for o in several)
 
 
 def kind_of(
@@ -88,8 +88,11 @@ def kind_of(
     return Kind("probabilities" if _probable(values, axis) else "logits", axis)
 
 
-def _class_axes(outputs: Tensor, targets: Tensor) -> list[int]:
-    """Return the axes that targets could count classes along, the likelier first."""
+def _class_axes(outputs: Tensor, targets: Tensor, exact: bool = False) -> list[int]:
+    """Return the axes that targets could count classes along, the likelier first; `exact` asks for the output's shape.
+
+    Otherwise targets may also be flattened, or be transcripts, which are shorter than the outputs.
+    """
     shape, axes = tuple(outputs.shape), [a for a in range(1, outputs.dim()) if outputs.shape[a] > 1]
     axes = axes if outputs.dim() > 3 else axes[::-1]  # pictures have their classes in axis 1, sequences in the last
     if targets.is_floating_point():
@@ -100,10 +103,10 @@ def _class_axes(outputs: Tensor, targets: Tensor) -> list[int]:
     least, most = int(targets.min()), int(targets.max())
     found = [a for a in axes if tuple(targets.shape) in (shape[:a] + shape[a + 1 :], (*shape[:a], 1, *shape[a + 1 :]))]
     last = outputs.dim() - 1
-    if not found and outputs.dim() > 1 and shape[last] > 1 and tuple(targets.shape) != shape:
+    if not found and not exact and outputs.dim() > 1 and shape[last] > 1 and tuple(targets.shape) != shape:
         flattened = targets.numel() * shape[last] == outputs.numel()
-        shorter = targets.dim() == 2 and outputs.dim() == 3 and len(targets) == len(outputs)  # transcripts
-        found = [last] if flattened or shorter else []
+        sequences = targets.dim() == 2 and outputs.dim() == 3 and len(targets) == len(outputs)
+        found = [last] if flattened or (sequences and targets.shape[1] < shape[1]) else []
     return [a for a in found if most < shape[a] or least == most]
 
 

@@ -172,7 +172,9 @@ def check_collection(task: str, name: str, batches: Any) -> None:
             f"many times. Give a list: {name}=list(...), or a DataLoader."
         )
     if isinstance(batches, str | bytes | Mapping | Tensor) or not isinstance(batches, Iterable | Sequence):
-        raise TaskError(f"task '{task}': {name} must be a collection of batches; got {type(batches).__name__}.")
+        sampled = hasattr(batches, "__getitem__") and hasattr(batches, "__len__") and not isinstance(batches, Tensor)
+        hint = " Give a DataLoader of it." if sampled and not isinstance(batches, str | bytes | Mapping) else ""
+        raise TaskError(f"task '{task}': {name} must be a collection of batches; got {type(batches).__name__}.{hint}")
 
 
 @torch.no_grad()

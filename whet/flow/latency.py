@@ -11,6 +11,7 @@ from typing import Any
 
 from whet.compress.depth import Depth
 from whet.compress.width import Width
+from whet.core.bind import bind
 from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.run import Progress, Run
@@ -35,7 +36,7 @@ def run(net: Net, task: Task, budget_seconds: float, target: str, out: Path, pro
     Latencies are shares of the original's, in its fastest setting, interleaved with it: what noise of the machine
     both suffer cancels.
     """
-    with_child = Guarded(targets.get(target))
+    task, with_child = bind(task, net), Guarded(targets.get(target))
     passes, began = Chain((Depth(), Width())), time.monotonic()
     work = Run(task, with_child, net)
     strategy = RandomStrategy(passes.space(net, with_child))
