@@ -48,10 +48,10 @@ def test_rounding_costs_up_never_breaks_the_budget(rows: list[list[tuple[int, in
 
 
 def test_costs_are_rounded_up_to_whole_steps() -> None:
-    """Ten costs of 1.5 in a budget of 10 in ten steps count two each: five are taken, where six would fit exactly."""
-    found = by_dynamic_programme([[0.0, 1.5]] * 10, [[1.0, 0.0]] * 10, budget=10.0, steps=10)
-    assert sum(found) == 5
-    assert sum(by_dynamic_programme([[0.0, 1.5]] * 10, [[1.0, 0.0]] * 10, budget=10.0, steps=100)) == 6
+    """Costs of 1.5 in a budget of 10 in ten steps count two each: the five that spare most are taken, six would fit."""
+    costs, damages = [[0.0, 1.5]] * 10, [[10.0 - i, 0.0] for i in range(10)]
+    assert by_dynamic_programme(costs, damages, budget=10.0, steps=10) == [1] * 5 + [0] * 5
+    assert by_dynamic_programme(costs, damages, budget=10.0, steps=100) == [1] * 6 + [0] * 4
 
 
 def test_what_cannot_be_met_is_said() -> None:

@@ -88,6 +88,14 @@ def test_what_evolves_on_exact_predictors_is_their_front() -> None:
     assert off_front <= 1
 
 
+def test_what_the_forecasts_put_behind_their_front_is_not_proposed() -> None:
+    strategy = Alternating(SPACE, 0, ("minimize", "minimize"), predictors=("ridge",), warm_up=30, generations=0)
+    strategy.tell([Observation(d, linear(d)) for d in strategy.ask(30)])
+    found = [linear(d) for d in strategy.candidates()]
+    for gain, harm in found[:4]:
+        assert not any(g <= gain - 1e-6 and h <= harm - 1e-6 for g, h in found)
+
+
 def test_broken_limits_are_forecast_and_avoided() -> None:
     _, free = evolved()
     _, bound = evolved(limit=3.0)

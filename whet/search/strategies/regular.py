@@ -23,8 +23,8 @@ class Regular(Modelled):
 
         u_j = start + slope * j / (n - 1),   start, start + slope ~ U(0, 1),
 
-    and its other choices agree along stretches, as stages do. The space to draw from is itself drawn, with the
-    probability that one of its networks was seen to rank better (`superiority`) than one of the other's.
+    and its other choices agree along one stretch, as those of a stage do. The space to draw from is itself drawn, with
+    the probability that one of its networks was seen to rank better (`superiority`) than one of the other's.
 
     Paper: Radosavovic et al. 2020, Designing Network Design Spaces (P675), which finds such spaces by hand, comparing
     the error distributions of 500 trained networks each; here one comparison is made, on what the search measures.
@@ -53,8 +53,9 @@ class Regular(Modelled):
         others = [i for i in range(len(row)) if i not in set(self._line)]
         if others:
             begin, end = np.sort(generator.integers(0, len(others) + 1, 2))
+            share = generator.random()
             for i in others[begin:end]:
-                row[i] = generator.integers(0, self.genes.lengths[i])
+                row[i] = int(share * self.genes.lengths[i])
         found: Rows = self.genes.canonical(row[None])[0]
         return found
 
