@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from whet.report.console import COLUMNS, LiveProgress, front_table
-from whet.report.figures import KINDS, layer_states
+from whet.report.figures import KINDS, layer_states, pareto
 from whet.report.report import ReportData, render
 
 EVIL = "<script>alert(1)</script>"
@@ -44,10 +45,13 @@ def trial(number: int, stage: str, speedup: float, drop: float) -> dict[str, Any
 
 
 def data() -> ReportData:
+    failed = trial(4, "failed", math.nan, math.nan) | {"attempted": "short", "note": f"TargetError: {EVIL} crashed"}
     trials = [
         trial(0, "probe", 1.1, 0.05),
+        trial(5, "predicted", 1.3, 0.04),
+        failed,
         trial(1, "short", 1.5, 0.03),
-        trial(2, "full", 1.6, 0.008),
+        trial(2, "full", 1.6, 0.008) | {"speedup_then": 2.2, "parent": 1},
         trial(3, "full", 1.2, 0.0),
     ]
     return ReportData(
@@ -77,7 +81,8 @@ def test_the_page_renders_its_plots_in_a_browser(tmp_path: Path) -> None:
     for name in ("pareto", "layers", "history"):
         begin = done.stdout.index(f'id="{name}"')
         assert "main-svg" in done.stdout[begin : begin + 3000], name
-    assert done.stdout.count('class="point"') >= 4
+    assert done.stdout.count('class="point"') >= 5
+    assert "speed-up forecast and not measured" in done.stdout
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     assert not console
     assert EVIL not in re.sub(r"<script.*?</script>\n", "", done.stdout, flags=re.S).replace("\\u003c", "")
@@ -91,6 +96,31 @@ def test_the_page_is_whole_without_network_or_scripts(tmp_path: Path) -> None:
         assert shown in body, shown
     assert EVIL not in text and "&lt;script&gt;alert(1)" in body
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_forecasts_failures_and_earlier_figures_are_told_from_measurements(tmp_path: Path) -> None:
+    shown = replace(data(), max_drop=0.01, limit="1%", drop_unit=(100.0, "%"), outside={"openvino/f32/1": "not asked"})
+    text = render(shown, tmp_path / "report.html").read_text()
+    body = text[text.index("<main>") : text.index("</main>")]
+    for words in (
+        "x1.30 (forecast)", "failed (short)", "crashed", "x1.60 (x2.20 when tried)", "+0.80%", "the limit is 1%",
+        "openvino/bf16/1 — the bar", "openvino/f32/1 — not asked",
+    ):  # fmt: skip
+        assert words in body, words
+    traces = {t["name"]: t for t in pareto(shown)["data"]}
+    forecast = next(t for n, t in traces.items() if "forecast" in n)
+    assert forecast["x"] == [1.3] and forecast["marker"]["symbol"] == "diamond-open"
+    assert "forecast from multiply-accumulates" in forecast["text"][0]
+    assert all(1.3 not in t["x"] for n, t in traces.items() if t is not forecast)
+    full = traces["fully trained, from its file"]
+    assert full["y"] == pytest.approx([0.8, 0.0])
+    assert "x2.20 when it was tried" in full["text"][0] and "goes on from trial 1" in full["text"][0]
+    assert not any(math.isnan(x) for t in traces.values() for x in t["x"]), "a failed candidate has no place"
+
+
+def test_without_a_limit_in_per_cent_drops_are_in_the_metrics_unit() -> None:
+    shown = [t for t in pareto(data())["data"] if t["name"].startswith("fully")]
+    assert shown[0]["y"] == [0.008, 0.0] and "drop +0.0080" in shown[0]["text"][0]
 
 
 def test_layers_show_what_was_done_to_them() -> None:

@@ -9,6 +9,7 @@ from whet.flow.original import ORIGINAL
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
+from whet.report.texts import drop_text
 
 ELSEWHERE = 1.02
 """How many times faster a setting outside of the target has to be to be named."""
@@ -28,8 +29,8 @@ def _outcome(bench: Workbench, members: Sequence[Member], nearest: Member | None
     if nearest is not None:
         return (
             f"No candidate stayed within a drop of {bench.job.limit} in {task.metric_name}; the nearest, "
-            f"trial {nearest.number}, drops {nearest.drop:.4f} at x{nearest.speedup:.2f}. Nothing helps: {kept} is "
-            "delivered as it is."
+            f"trial {nearest.number}, drops {drop_text(nearest.drop, bench.job.drop_unit).lstrip('+')} at "
+            f"x{nearest.speedup:.2f}. Nothing helps: {kept} is delivered as it is."
         )
     if not any(t.stage == "full" for t in bench.study.trials):
         return f"No candidate was finished within the budget: {kept} is delivered as it is."

@@ -98,6 +98,7 @@ class Delivery:
             reference_test=self.once("test:reference", lambda: self.test(bench.reference_artifact)),
             conclusion=conclusion(bench, members, nearest, timed.latencies),
             report=bench.job.out / "report.html",
+            drop_unit=bench.job.drop_unit,
             met=any(m.number != ORIGINAL and m.speedup_low > 1 for m in members),
         )
         report(bench, front, timed.latencies)

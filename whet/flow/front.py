@@ -84,6 +84,7 @@ class DeliveredFront:
     conclusion: str
     report: Path
     met: bool
+    drop_unit: tuple[float, str] = (1.0, "")
     extra: dict[str, Any] = field(default_factory=dict)
 
     def fastest(self) -> Member | None:
@@ -101,4 +102,5 @@ class DeliveredFront:
             "conclusion": self.conclusion,
             "report": str(self.report),
             "met": self.met,
+            "drop_unit": self.drop_unit,
         }

@@ -52,6 +52,13 @@ class Job:
             total = total + item.space(self.net, self.target)
         return total
 
+    @property
+    def drop_unit(self) -> tuple[float, str]:
+        """Return what a drop is multiplied by and marked with to read in the unit of the given limit: %, points."""
+        if self.limit is None or not self.limit.unit or not self.max_drop:
+            return 1.0, ""
+        return self.limit.value / self.max_drop, self.limit.unit
+
     def config(self) -> dict[str, Any]:
         """Return what a resumed study must agree in; the budget may grow."""
         return {

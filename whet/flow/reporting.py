@@ -8,6 +8,7 @@ from typing import Any
 
 from whet.core.front import hypervolume
 from whet.flow.front import DeliveredFront, Member
+from whet.flow.limits import explained
 from whet.flow.original import ORIGINAL, kind
 from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
@@ -63,6 +64,9 @@ def report(bench: Workbench, front: DeliveredFront, latencies: Mapping[str, Late
         reference_val=front.reference,
         reference_test=front.reference_test,
         max_drop=bench.job.max_drop,
+        limit=str(bench.job.limit or ""),
+        drop_unit=bench.job.drop_unit,
+        notes=_notes(bench),
         target=bench.job.target.name,
         device={**bench.device.to_dict(), "description": bench.device.describe()},
         bar=front.bar,
@@ -85,6 +89,13 @@ def report(bench: Workbench, front: DeliveredFront, latencies: Mapping[str, Late
     bench.study.remember("report", vars(data))
     bench.folder.claim(front.report.name)
     render(data, front.report)
+
+
+def _notes(bench: Workbench) -> list[str]:
+    """Return what quality and the limit mean here, where that was not given but told from the data."""
+    job = bench.job
+    meant = [] if job.limit is None else [f"The limit: {explained(job.limit, bench.reference, job.task)}."]
+    return [*filter(None, [job.task.quality_note]), *meant]
 
 
 def _settings(bench: Workbench, latencies: Mapping[str, Latency]) -> dict[str, float]:

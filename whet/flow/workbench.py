@@ -33,6 +33,7 @@ from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
 from whet.hardware.targets import Settings, baselines, setting_name
+from whet.report.texts import drop_text
 from whet.search.predictors.operations import total_operations
 from whet.train.fit import FitReport, channels_last
 from whet.train.recalibrate import recalibrate
@@ -353,7 +354,7 @@ class Workbench:
         if not good:
             return "none within the limits yet"
         best = max(good, key=lambda t: t.speedup)
-        return f"x{best.speedup:.2f} at drop {best.drop:+.4f} (trial {best.number})"
+        return f"x{best.speedup:.2f} at drop {drop_text(best.drop, self.job.drop_unit)} (trial {best.number})"
 
 
 def same_graph(a: Net, b: Net) -> bool:

@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from whet.report.texts import drop_text
+
 PLAIN_SECONDS = 5.0
 TOLD_SECONDS = 2
 """From how many seconds on it is told how long a stage has been going."""
@@ -92,9 +94,10 @@ def front_table(data: dict[str, Any]) -> Group:
 
     Below the table stands what was decided for each file.
     """
-    members = data["front"] or ([data["nearest"]] if data["nearest"] else [])
-    title = "Front" if data["front"] else "Nothing met the limits; the nearest candidate"
-    names = [f"front/{rank}" if data["front"] else m["path"] for rank, m in enumerate(members)]
+    members = data["front"] + ([data["nearest"]] if data["nearest"] else [])
+    title = "Front and, beyond the limit, the nearest candidate" if data["nearest"] else "Front"
+    within = len(data["front"])
+    names = [f"front/{rank}" if rank < within else m["path"] for rank, m in enumerate(members)]
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="underline")
     for name in COLUMNS:
         table.add_column(name, no_wrap=True)
@@ -105,19 +108,21 @@ def front_table(data: dict[str, Any]) -> Group:
             f"{m['speedup_low']:.2f}-{m['speedup_high']:.2f}",
             f"{m['val']:.4f}",
             "" if m["test"] is None else f"{m['test']:.4f}",
-            f"{m['drop']:+.4f}",
+            drop_text(m["drop"], data.get("drop_unit", (1.0, ""))),
             f"{m['size_bytes']:,}",
             m["setting"],
         )
-    decided = [Text(f"{name}: {_brief(m['decision'])}") for name, m in zip(names, members, strict=True)]
+    decided = [Text(f"{name}: {_brief(m)}") for name, m in zip(names, members, strict=True)]
     reference = Text(f"bar: {data['bar']}, uncompressed; reference: {_scores(data['metric'], data['reference'])}")
     return Group(table, *decided, reference)
 
 
-def _brief(decision: dict[str, Any]) -> str:
+def _brief(member: dict[str, Any]) -> str:
     """Return the decision, or how many choices it makes where that would not fit; the manifest has them all."""
-    text = ", ".join(f"{k}={v}" for k, v in decision.items()) or "as it is"
-    return text if len(text) <= 240 else f"{len(decision)} choices"
+    if member["number"] < 0:
+        return "the uncompressed network"
+    text = ", ".join(f"{k}={v}" for k, v in member["decision"].items()) or "as it is"
+    return text if len(text) <= 240 else f"{len(member['decision'])} choices"
 
 
 def _scores(metric: str, reference: dict[str, float | None]) -> str:

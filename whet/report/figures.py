@@ -5,11 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from whet.report.texts import drop_text
+
 if TYPE_CHECKING:
     from whet.report.report import ReportData
 
 STAGES = {
-    "predicted": ("forecast speed-up, not measured; one choice, untrained", "#9aa5b1", 7),
+    "predicted": ("one choice, untrained, speed-up forecast and not measured", "#9aa5b1", 8),
     "probe": ("one choice, untrained", "#9aa5b1", 6),
     "short": ("briefly trained", "#5b8def", 7),
     "full": ("fully trained, from its file", "#0f9d76", 10),
@@ -24,26 +26,37 @@ LAYOUT: dict[str, Any] = {
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     "hoverlabel": {"align": "left"},
 }
-HOVER = "%{text}<br>x%{x:.2f}, drop %{y:.4f}<extra></extra>"
+HOVER = "%{text}<extra></extra>"
+SYMBOLS = {"predicted": "diamond-open"}
 GRID = {"gridcolor": "rgba(128,140,155,.25)", "zerolinecolor": "rgba(128,140,155,.5)"}
 
 
-def _hover(trial: dict[str, Any]) -> str:
+def _hover(data: ReportData, trial: dict[str, Any]) -> str:
+    """Return what a mark says: which trial, its figures, whether they are forecasts or older ones, its decision."""
     decision = "<br>".join(escape(f"{k} = {v}") for k, v in list(trial["decision"].items())[:24]) or "as it is"
-    return f"<b>trial {trial['number']}</b> · {trial['samples']:,} samples<br>{decision}"
+    name = "the uncompressed network" if trial["number"] < 0 else f"trial {trial['number']}"
+    how = " (forecast from multiply-accumulates)" if trial.get("stage") == "predicted" else ""
+    then = f"; x{trial['speedup_then']:.2f} when it was tried" if trial.get("speedup_then") else ""
+    after = f", goes on from trial {trial['parent']}" if (trial.get("parent") or -1) >= 0 else ""
+    figures = f"x{trial['speedup']:.2f}{how}{then}, drop {drop_text(trial['drop'], data.drop_unit)}"
+    return f"<b>{name}</b> · {trial['samples']:,} samples{after}<br>{figures}<br>{decision}"
 
 
 def pareto(data: ReportData) -> dict[str, Any]:
     """Return the plot of drop against speed-up, with the front, the limit and the bar."""
     traces: list[dict[str, Any]] = []
+    factor, mark = data.drop_unit
     for stage, (title, colour, size) in STAGES.items():
         points = [t for t in data.trials if t["stage"] == stage]
         traces.append(
             {
                 "type": "scatter", "mode": "markers", "name": title,
-                "x": [t["speedup"] for t in points], "y": [t["drop"] for t in points],
-                "text": [_hover(t) for t in points], "hovertemplate": HOVER,
-                "marker": {"color": colour, "size": size, "opacity": 0.45 if stage == "probe" else 0.85},
+                "x": [t["speedup"] for t in points], "y": [t["drop"] * factor for t in points],
+                "text": [_hover(data, t) for t in points], "hovertemplate": HOVER,
+                "marker": {
+                    "color": colour, "size": size, "opacity": 0.45 if stage == "probe" else 0.85,
+                    "symbol": SYMBOLS.get(stage, "circle"),
+                },
             }
         )  # fmt: skip
     front = sorted(data.front, key=lambda m: m["speedup"])
@@ -51,27 +64,30 @@ def pareto(data: ReportData) -> dict[str, Any]:
     traces.append(
         {
             "type": "scatter", "mode": "lines+markers", "name": "front, timed together",
-            "x": [m["speedup"] for m in front], "y": [m["drop"] for m in front],
-            "text": [_hover(m) for m in front], "hovertemplate": HOVER,
+            "x": [m["speedup"] for m in front], "y": [m["drop"] * factor for m in front],
+            "text": [_hover(data, m) for m in front], "hovertemplate": HOVER,
             "line": line, "marker": {"color": "#d64550", "size": 11, "symbol": "circle-open", "line": {"width": 2}},
         }
     )  # fmt: skip
     dashed = {"color": "#7a8594", "width": 1, "dash": "dash"}
     shapes = [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": dashed}]
     notes = [{"x": 1, "yref": "paper", "y": 0.98, "text": "the bar", "showarrow": False, "xanchor": "right"}]
-    worst = max([t["drop"] for t in data.trials if t["stage"] in ("short", "full")], default=0.1)
+    worst = max([t["drop"] * factor for t in data.trials if t["stage"] in ("short", "full")], default=0.1)
     if data.max_drop is not None:
-        y = data.max_drop
+        y = data.max_drop * factor
         shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": dashed})
         note = {"xref": "paper", "x": 0.99, "y": y, "text": "limit", "showarrow": False, "yanchor": "bottom"}
         notes.append(note)
-        worst = max(worst, 2 * data.max_drop)
-    lowest = min([t["drop"] for t in data.trials if t["stage"] in STAGES], default=0.0)
+        worst = max(worst, 2 * y)
+    lowest = min([t["drop"] * factor for t in data.trials if t["stage"] in STAGES], default=0.0)
     layout = LAYOUT | {
         "height": 460, "shapes": shapes, "annotations": notes,
         "xaxis": GRID | {"title": {"text": "speed-up over the fastest uncompressed setting"}},
         "yaxis": GRID
-        | {"title": {"text": f"drop in {escape(data.metric)}"}, "range": [lowest - 0.05 * worst, worst * 1.1]},
+        | {
+            "title": {"text": f"drop in {escape(data.metric)}"}, "ticksuffix": mark,
+            "range": [lowest - 0.05 * worst, worst * 1.1],
+        },
     }  # fmt: skip
     return {"data": traces, "layout": layout}
 

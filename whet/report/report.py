@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from plotly.offline import get_plotlyjs
 
 from whet.core.files import write_text
 from whet.report.figures import heat_map, history, pareto
+from whet.report.texts import drop_text
 
 
 @dataclass(frozen=True)
 class ReportData:
     """All that the page shows, as plain JSON values.
 
-    `trials` are `Trial.to_dict()`, `front` and `nearest` members of the delivered front, `settings` the latency of the
-    uncompressed network by setting in ms, `hypervolume` pairs of seconds and area.
+    `trials` are `Trial.to_dict()`, with `speedup_then` where the last race gave a new speed-up, `front` and `nearest`
+    members of the delivered front, `settings` the latency of the uncompressed network by setting in ms, `outside` why
+    some of these are no bars, `limit` and `drop_unit` how drops are read, `hypervolume` pairs of seconds and area.
     """
 
     title: str
@@ -46,6 +49,9 @@ class ReportData:
     spent_seconds: float
     versions: dict[str, str] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
+    limit: str = ""
+    drop_unit: Sequence[Any] = (1.0, "")
+    notes: list[str] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,14 +61,14 @@ def render(data: ReportData, path: Path) -> Path:
         loader=PackageLoader("whet.report", "."), autoescape=select_autoescape(default=True), trim_blocks=True
     )
     environment.filters["decision"] = decision_text
+    environment.filters["drop"] = lambda drop: drop_text(drop, data.drop_unit)
     environment.filters["agreement"] = agreement_text
     figures = {"pareto": pareto(data), "layers": heat_map(data), "history": history(data)}
     page = environment.get_template("report.html.jinja").render(
         d=data,
-        shown=data.front or ([data.nearest] if data.nearest else []),
+        shown=data.front + ([data.nearest] if data.nearest else []),
         figures={k: _safe_json(v) for k, v in figures.items() if v is not None},
         plotly=get_plotlyjs(),
-        fastest=min(data.settings.values(), default=0.0),
     )
     write_text(path, page)
     return path
