@@ -135,10 +135,33 @@ def _tidy(graph: fx.Graph) -> None:
     """Take out what functionalization adds where a slice takes everything or a copy fits."""
     for node in list(graph.nodes):
         if node.op == "call_function":
-            kept = _same_as(node)
+            kept = _same_as(node) or _joined(graph, node)
             if kept is not None:
                 node.replace_all_uses_with(kept)
     graph.eliminate_dead_code(is_impure_node=lambda n: n.op in ("placeholder", "output"))
+
+
+def _joined(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """Write `x[..., start:end] = y` as x before, y and x after, joined: every runtime has that, few have scatters."""
+    if node.target not in (aten.slice_scatter.default, aten.select_scatter.default):
+        return None
+    base, part, *rest = node.args
+    single = node.target is aten.select_scatter.default
+    axis, start, end, step = [*rest, rest[1] + 1, 1] if single else [*rest, *(0, 0, FULL[1], 1)[len(rest) :]]
+    start, end = start or 0, FULL[1] if end is None or (single and end == 0) else end
+    if step != 1 or not isinstance(start, int) or not isinstance(end, int) or not isinstance(base, fx.Node):
+        return None
+    with graph.inserting_before(node):
+        if single:
+            part = graph.call_function(aten.unsqueeze.default, (part, axis))
+        first = graph.call_function(aten.slice.Tensor, (base, axis, 0, start)) if start else None
+        last = graph.call_function(aten.slice.Tensor, (base, axis, end, FULL[1])) if end != FULL[1] else None
+        joined = graph.call_function(aten.cat.default, ([t for t in (first, part, last) if t is not None], axis))
+    for new in (part, first, last, joined):
+        if isinstance(new, fx.Node) and new is not node.args[1]:
+            new.meta.update(stack_trace=node.meta.get("stack_trace"))
+    joined.meta.update(node.meta)
+    return joined
 
 
 def _same_as(node: fx.Node) -> fx.Node | None:
