@@ -137,9 +137,7 @@ class Space:
     def canonical(self, decision: Decision) -> Decision:
         """Drop what equals the identity or is inactive, so that equal candidates have equal decisions."""
         self.check(decision)
-        kept = {
-            c.name: decision.of(c) for c in self if self.active(c, decision) and decision.of(c) != c.identity
-        }
+        kept = {c.name: decision.of(c) for c in self if self.active(c, decision) and decision.of(c) != c.identity}
         return Decision(kept)
 
     def check(self, decision: Decision) -> None:

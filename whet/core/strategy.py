@@ -243,9 +243,7 @@ def draw(space: Space, rng: random.Random, seen: Mapping[Decision, object]) -> D
             return decision
 
 
-def neighbour(
-    space: Space, decision: Decision, rng: random.Random, seen: Mapping[Decision, object]
-) -> Decision:
+def neighbour(space: Space, decision: Decision, rng: random.Random, seen: Mapping[Decision, object]) -> Decision:
     """Return an unseen decision that differs from `decision` in few choices: one, then two, and so on."""
     for changes in range(1, len(space) + 1):
         for _ in range(4 * len(space)):

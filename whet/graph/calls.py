@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,13 @@ from whet.core.structure import Tree, spec_of
 
 PLAIN = (bool, int, float, complex, str, type(None))
 """Kinds of values that may stand beside tensors in inputs and outputs; they are constants."""
+
+
+class Arguments(NamedTuple):
+    """An example as a file keeps it: positional and keyword arguments."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ def outputs_of(found: Tree) -> Flat:
             kind = type(leaf).__name__
             raise LiftError(
                 f"{_output_name(path)} is of type {kind}, of which whet does not know the parts; let the network "
-                "return tensors, alone or in tuples, lists, dictionaries or dataclasses."
+                "return tensors, alone or in tuples, lists, dictionaries or dataclasses (a transformer with "
+                "'use_cache': False among its inputs)."
             )
     if not flat.names:
         raise LiftError(f"the network returns no tensor but {type(found).__name__}.")
@@ -130,6 +138,8 @@ def flat_module(module: nn.Module, inputs: Flat, mode: AbstractContextManager[An
 
 
 def _arguments(module: nn.Module, example: Tree) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Arguments):
+        return example
     signature = inspect.signature(module.forward)
     if isinstance(example, Mapping):
         kwargs = {str(key): value for key, value in example.items()}

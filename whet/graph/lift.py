@@ -20,7 +20,7 @@ from whet.graph.calls import flat_module, inputs_of
 from whet.graph.checks import buffers_of, compare, refuse_state, results_are_tensors, unread
 from whet.graph.float32 import LOW, Float32, as_float32, foreign
 from whet.graph.mutations import functional
-from whet.graph.ports import FreeAxes, free_of, input_ports, known_axes, output_ports
+from whet.graph.ports import FreeAxes, free_of, input_ports, known_axes, output_ports, program_free
 from whet.graph.probe import Axes, Probe, RowsError, Source, asked, probe, suggestion
 from whet.graph.rebuild import Rebuild
 from whet.graph.sources import Given, copied, evaluating, inner, resolve
@@ -107,10 +107,12 @@ class _Lift:
         free, shapes = free_of(self.module, self.free_axes, self.inputs, axes)
         program, notes = functional(self.program or self._exported(shapes))
         rebuild = Rebuild(program, *((None, "") if self.program else (self.module, "net.")))
+        if self.program:
+            free, shapes = program_free(free, self.inputs.names, axes, rebuild.given)
         result = found.whole
         refuse_state(rebuild, self.buffers, self.runs)
         results_are_tensors(rebuild.results, len(result.names))
-        given = input_ports(self.module, self.inputs, axes, free, rebuild.given)
+        given = input_ports(self.module, self.inputs, axes, free, shapes, rebuild.given)
         gives = output_ports(self.module, result, found.outputs, given, rebuild.given, rebuild.results)
         graph = rebuild.run(given, gives, result)
         rows = next(v.shape[a] for v, a in zip(self.inputs.tensors, axes) if a is not None)

@@ -8,7 +8,7 @@ a write is seen elsewhere than in its own result, and what are layers to whet pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx
@@ -145,7 +145,7 @@ def _joined(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     """Write `x[..., start:end] = y` as x before, y and x after, joined: every runtime has that, few have scatters."""
     if node.target not in (aten.slice_scatter.default, aten.select_scatter.default):
         return None
-    base, part, *rest = node.args
+    base, part, *rest = cast("tuple[Any, ...]", node.args)
     single = node.target is aten.select_scatter.default
     axis, start, end, step = [*rest, rest[1] + 1, 1] if single else [*rest, *(0, 0, FULL[1], 1)[len(rest) :]]
     start, end = start or 0, FULL[1] if end is None or (single and end == 0) else end

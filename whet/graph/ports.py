@@ -52,12 +52,33 @@ def free_of(module: Any, free_axes: FreeAxes | None, inputs: Flat, axes: Axes) -
     return free, tuple(shapes)
 
 
-def input_ports(module: Any, inputs: Flat, axes: Axes, free: Free, nodes: Sequence[fx.Node]) -> tuple[Port, ...]:
-    """Return the ports of inputs; of the axes to leave open, those that torch.export has found free."""
+def program_free(given: Free, names: Sequence[str], axes: Axes, nodes: Sequence[fx.Node]) -> tuple[Free, Any]:
+    """Return the lengths that an exported program leaves open, under the names `given` or that of the first input."""
+    known: dict[str, str] = {}
+    free: Free = []
+    for name, batch, each, node in zip(names, axes, given, nodes, strict=True):
+        rank = node.meta["val"].dim()
+        sizes = {a: str(_size(node, a)) for a in range(rank) if a != batch and _symbols(node, a)}
+        free.append({a: each.get(a, known.setdefault(size, f"{name}_{a}")) for a, size in sizes.items()})
+    return free, tuple(dict.fromkeys(each, Dim.DYNAMIC) for each in free)
+
+
+def input_ports(
+    module: Any, inputs: Flat, axes: Axes, free: Free, shapes: Any, nodes: Sequence[fx.Node]
+) -> tuple[Port, ...]:
+    """Return the ports of inputs; of the axes to leave open, those that torch.export has found free.
+
+    A length of a file that a computation bounds (a size of eight after a division) is fixed: any other goes wrong
+    somewhere. One that the user wants open may have a bound, as the number of positions of a text.
+    """
     file = getattr(module, "ports", None)
     names = [port.name for port in file] if file else inputs.names
-    left = [tuple((a, n) for a, n in sorted(each.items()) if _symbol(node, a)) for each, node in zip(free, nodes)]
-    return tuple(map(Port, names, axes, left))
+    ports = []
+    for name, batch, each, shape, node in zip(names, axes, free, shapes, nodes, strict=True):
+        strict = {a for a in each if shape[a] is Dim.DYNAMIC}
+        left = {a for a in each if _symbols(node, a) and (a in strict or not _is_bounded(node, a))}
+        ports.append(Port(name, batch, tuple((a, each[a]) for a in sorted(left))))
+    return tuple(ports)
 
 
 def output_ports(
@@ -66,22 +87,29 @@ def output_ports(
     """Return the ports of outputs; an open length that an input has too has its name."""
     file = getattr(module, "output_names", ())
     names = file if len(file) == len(result.names) else result.names
-    known = {_symbol(node, a): n for port, node in zip(inputs, given, strict=True) for a, n in port.free}
+    known = {str(_size(node, a)): n for port, node in zip(inputs, given, strict=True) for a, n in port.free}
+    open_: set[str] = set().union(
+        *(_symbols(n, a) for port, n in zip(inputs, given, strict=True) for a, _ in port.free)
+    )
     ports = []
     for name, axis, value, node in zip(names, axes, result.tensors, found, strict=True):
-        lengths = {d: _symbol(node, d) for d in range(value.dim()) if d != axis} if known else {}
-        free = tuple((d, known.get(s, f"{name}_{d}")) for d, s in lengths.items() if s)
+        lengths = [d for d in range(value.dim()) if d != axis and _symbols(node, d) & open_]
+        free = tuple((d, known.get(str(_size(node, d)), f"{name}_{d}")) for d in lengths)
         ports.append(Port(name, axis, free))
     return tuple(ports)
 
 
-def _symbol(node: fx.Node, axis: int) -> str:
-    """Return the expression of a length that torch.export has left open, nothing for a fixed one.
-
-    One that a computation bounds (a size of eight after a division) is fixed too: any other goes wrong somewhere.
-    """
+def _size(node: fx.Node, axis: int) -> Any:
     value = node.meta.get("val")
-    size: Any = value.shape[axis] if isinstance(value, Tensor) else 0
-    if isinstance(size, int) or size.node.shape_env.bound_sympy(size.node.expr).upper < OPEN:
-        return ""
-    return str(size)
+    return value.shape[axis] if isinstance(value, Tensor) else 0
+
+
+def _symbols(node: fx.Node, axis: int) -> set[str]:
+    """Return the lengths that torch.export has left open and that a size is made of; none for a fixed one."""
+    size = _size(node, axis)
+    return set() if isinstance(size, int) else {str(symbol) for symbol in size.node.expr.free_symbols}
+
+
+def _is_bounded(node: fx.Node, axis: int) -> bool:
+    size = _size(node, axis)
+    return bool(size.node.shape_env.bound_sympy(size.node.expr).upper < OPEN)

@@ -15,6 +15,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from whet.core.errors import LiftError
+from whet.graph.calls import Arguments
 
 Given = nn.Module | str | Path
 
@@ -117,7 +118,7 @@ def _load_program(path: Path, example: Any) -> tuple[ExportedProgram, Any]:
     except Exception as error:
         raise LiftError(f"'{path}' is truncated or no torch.export file: {str(error).splitlines()[0]}") from error
     if example is None and program.example_inputs is not None:
-        example = program.example_inputs[0]
+        example = Arguments(*program.example_inputs)
     return program, example
 
 

@@ -121,7 +121,7 @@ def _dim(dim: Any) -> Dim:
     if dim.WhichOneof("value") == "dim_value":
         return int(dim.dim_value) if dim.dim_value >= 0 else None
     # A question mark, which some converters write, names nothing: two of them may be different sizes.
-    return str(dim.dim_param).strip('?') or None
+    return str(dim.dim_param).strip("?") or None
 
 
 def recorded_shapes(model: Any) -> dict[str, list[Dim]]:

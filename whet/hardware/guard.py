@@ -53,9 +53,7 @@ class Guarded:
     def save(self, net: Net, folder: Path) -> Path:
         return self.inner.save(net, folder)
 
-    def open(
-        self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None
-    ) -> Session:
+    def open(self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None) -> Session:
         """Return the session, or raise what `inner.open` does, and TargetError where the runtime crashes."""
         if artifact.path.exists():
             stat = artifact.path.stat()

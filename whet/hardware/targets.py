@@ -130,9 +130,7 @@ class CpuTarget:
         chosen = settings or self.settings(Decision())
         return _runtime(chosen["runtime"]).save(net, folder, chosen)
 
-    def open(
-        self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None
-    ) -> Session:
+    def open(self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None) -> Session:
         """Load an artifact of any runtime for a static batch; see `BoundSession` for what a session does.
 
         `shapes` gives sizes by the input's name, in the file's layout, where they are not those that the file was
@@ -213,9 +211,7 @@ def inputs_of(net: Net) -> tuple[Array, ...]:
     return tuple(port.outside(x[:1]).contiguous().numpy() for port, x in zip(net.inputs, net.example, strict=True))
 
 
-def baselines(
-    net: Net, target: Target, folder: Path, example: Sequence[Array] | None = None, **options: Any
-) -> Bar:
+def baselines(net: Net, target: Target, folder: Path, example: Sequence[Array] | None = None, **options: Any) -> Bar:
     """Save the uncompressed net, measure it in every setting of any runtime, return the fastest: the bar.
 
     `example` is the batch that will be served, in the file's layout, by default the first sample of the net's own. The

@@ -35,7 +35,7 @@ def outputs(net: Net, *inputs: Tensor) -> list[Tensor]:
     """Return the tensors that `net` computes in eval mode, without changing its mode."""
     with net.evaluating(), torch.no_grad():
         out = net(*(inputs or net.example))
-    return [t for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, Tensor)]
+    return list(net.results(out))
 
 
 def decisions(space: Space, count: int, seed: int = 0) -> Iterator[Decision]:
@@ -98,8 +98,8 @@ def result_works(result: Result, space: Space, decision: Decision, net: Net) -> 
 def gradients_arrive(result: Result, decision: Decision) -> None:
     """Check that every parameter that the new net holds takes part in its output."""
     copy = result.net.copy().train()
-    leaves = torch.utils._pytree.tree_leaves(copy(*copy.example))
-    total = sum((t.square().mean() for t in leaves if isinstance(t, Tensor)), torch.zeros(()))
+    found = copy.results(copy(*copy.example))
+    total = sum((t.square().mean() for t in found if t.is_floating_point()), torch.zeros(()))
     total.backward()  # type: ignore[no-untyped-call]
     without = [n for n, p in copy.module.named_parameters() if p.requires_grad and p.grad is None]
     assert not without, f"after {decision!r} no gradient reaches {without}"

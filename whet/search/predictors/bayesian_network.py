@@ -70,9 +70,7 @@ class BayesianNetwork:
         y = (values - self._mean) / self._scale
         generator = np.random.default_rng(self.seed)
         start = generator.standard_normal(self._inputs * HIDDEN + 2 * HIDDEN + 1) * 0.5
-        self._samples = sample(
-            lambda q: self._density(q, x, y), start, generator, count=self.draws, burn=self.burn
-        )
+        self._samples = sample(lambda q: self._density(q, x, y), start, generator, count=self.draws, burn=self.burn)
         return self
 
     def _parts(self, q: Vector) -> tuple[NDArray[np.float64], Vector, Vector, float]:

@@ -65,8 +65,8 @@ def _levels(source: Tensor, sink: Tensor, nodes: int, *, reverse: bool) -> Itera
 class GraphHyperNetwork(nn.Module):
     """The states of the nodes of a graph after propagation, and the tensors that they stand for.
 
-        m_v = sum_{u -> v} M(h_u),  h_v <- GRU(m_v, h_v)         for every v in order, then along the edges reversed
-        piece_p = D(h_v, cos(2 pi (F p + f))),  W = e^g(h_v) sqrt(2 / fan_in) pieces / rms(pieces)    at every place p
+    m_v = sum_{u -> v} M(h_u),  h_v <- GRU(m_v, h_v)         for every v in order, then along the edges reversed
+    piece_p = D(h_v, cos(2 pi (F p + f))),  W = e^g(h_v) sqrt(2 / fan_in) pieces / rms(pieces)    at every place p
     """
 
     frequencies: Tensor

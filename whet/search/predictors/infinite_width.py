@@ -38,9 +38,7 @@ def kernel(
     return result
 
 
-def variances(
-    x: Features, depth: int = DEPTH, weight: float = WEIGHT_VARIANCE, bias: float = BIAS_VARIANCE
-) -> Vector:
+def variances(x: Features, depth: int = DEPTH, weight: float = WEIGHT_VARIANCE, bias: float = BIAS_VARIANCE) -> Vector:
     """Return the kernel of each row with itself, where the angle is zero: K_l+1(x, x) = bias + weight / 2 K_l(x, x)."""
     own: Vector = bias + weight * (x * x).sum(1) / max(x.shape[1], 1)
     for _ in range(depth):
