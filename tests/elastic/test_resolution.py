@@ -19,6 +19,7 @@ from whet.core.space import Decision
 from whet.core.target import Artifact
 from whet.elastic.resolution import CHOICE, INPUT, Resolution, obstacle
 from whet.elastic.supernet import Supernet
+from whet.flow.optimize import load
 from whet.hardware import targets
 from whet.hardware.onnx_export import export_onnx
 from whet.networks.resnet import ResNet
@@ -219,3 +220,8 @@ def test_sides_are_the_nearest_multiples() -> None:
     assert Resolution().size((28, 28), 0.5) == (16, 16)
     assert Resolution(round_to=1).size((33, 9), 0.75) == (25, 7)
     assert Resolution().size((6, 3), 0.5) == (4, 3), "never larger than the side"
+
+
+def test_it_is_a_pass_that_can_be_named() -> None:
+    """`whet optimize --passes depth,resolution` searches it."""
+    assert load("resolution") == Resolution() == load(Resolution())
