@@ -20,6 +20,7 @@ def test_statistics_are_the_means_of_the_batches_own_whatever_was_there_before()
     with torch.no_grad():
         module[2].running_mean.fill_(50.0)  # type: ignore[union-attr, operator]
         module[2].running_var.fill_(50.0)  # type: ignore[union-attr, operator]
+        module[2].num_batches_tracked.fill_(7)  # type: ignore[union-attr, operator]
         outputs = [module[0](x) for x, _ in batches]  # no dropout: the statistics are those of evaluation
     assert recalibrate(module, batches, samples=1000) == 192
     torch.testing.assert_close(module[2].running_mean, torch.stack([y.mean(0) for y in outputs]).mean(0))
