@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import logging
-import re
-import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnx_ir
-import torch
-from onnxscript import opset20 as op
 
-from whet.core.errors import TargetError
 from whet.core.files import whole
 from whet.core.net import Net
-from whet.graph import fake_quantize
 from whet.graph.fold import fold_batch_norms
 from whet.graph.outside import unwrap
 from whet.hardware.cpu import SHAPES
-from whet.hardware.free_axes import example_sizes, free_axes, outside_example
-from whet.hardware.inputs import BATCH
-from whet.hardware.onnx_fourier import spell_out_transforms
-from whet.hardware.onnx_integers import store_integers
+from whet.hardware.free_axes import example_sizes, outside_example
+from whet.hardware.onnx_writer import Unwritten, write
 
-OPSET = 20
 INLINE_BYTES = 1_900_000_000
 """A protobuf holds two gigabytes; larger networks keep their weights in a side file."""
 
-
-def _quantize_dequantize(x: Any, scale: Any, zero_point: Any, axis: int, qmin: int, qmax: int) -> Any:
-    kind = onnx.TensorProto.UINT8 if qmin >= 0 else onnx.TensorProto.INT8
-    where = {} if axis < 0 else {"axis": axis}
-    zero = op.Cast(zero_point, to=kind)
-    return op.DequantizeLinear(op.QuantizeLinear(x, scale, zero, **where), scale, zero, **where)
-
-
-TRANSLATIONS: dict[Any, Any] = {fake_quantize.fake_quantize._opoverload: _quantize_dequantize}
+log = logging.getLogger("whet.hardware")
 
 
 def export_onnx(net: Net, path: Path) -> Path:
@@ -49,125 +29,40 @@ def export_onnx(net: Net, path: Path) -> Path:
 
     The file is a drop-in for the net's source: it has the names, the layout and the free axes of `net.inputs` and
     `net.outputs`, and all outputs. Batch norms are folded, the batch is named `batch` and dynamic, weights that are
-    quantized are stored as int8. The file appears whole or not at all, in a folder that is made where it is missing.
+    quantized are stored as int8. What the table of operators lacks is left to torch's exporter, which takes seconds;
+    the log says so. The file appears whole or not at all, in a folder that is made where it is missing.
 
     Raises: TargetError naming the operation that ONNX cannot express.
     """
     folded = fold_batch_norms(net).eval()
+    notes = {}
+    if any(port.free for port in net.inputs):
+        sizes = {port.name: example_sizes(port, x) for port, x in zip(net.inputs, net.example, strict=True)}
+        notes[SHAPES] = json.dumps(sizes)
     try:
-        with _quiet(), torch.no_grad():
-            program = torch.export.export(
-                unwrap(folded), outside_example(net), dynamic_shapes=free_axes(net), strict=False
-            )
-            exported = torch.onnx.export(
-                program, dynamo=True, opset_version=OPSET, custom_translation_table=TRANSLATIONS, verbose=False
-            )
-    except Exception as error:
-        raise TargetError(f"network '{net.name}' cannot be written as ONNX: {_reason(error)}") from error
-    assert exported is not None
-    store_integers(exported.model.graph)
-    spell_out_transforms(exported.model.graph)
-    _strip(exported.model)
-    _name_dimensions(exported.model, net)
-    _name_ports(exported.model.graph, net)
-    size = sum(value.const_value.nbytes for value in exported.model.graph.initializers.values() if value.const_value)
-    side = f"{path.stem}.data" if size > INLINE_BYTES else None
+        model = write(unwrap(folded), outside_example(net), net.inputs, net.outputs)
+    except Unwritten as why:
+        log.info("network '%s' is written by torch's exporter: %s", net.name, why)
+        return _save_exported(folded, path, notes)
+    onnx.helper.set_model_props(model, notes)
     with whole(path) as part:
-        onnx_ir.save(exported.model, part, external_data=side)
+        if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > INLINE_BYTES:
+            onnx.save(model, part, save_as_external_data=True, location=f"{path.stem}.data")
+        else:
+            part.write_bytes(model.SerializeToString())
     return path
 
 
-def _reason(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _save_exported(net: Net, path: Path, notes: Mapping[str, Any]) -> Path:
+    # Imported only here: most networks never need the exporter.
+    import onnx_ir
 
+    from whet.hardware.torch_exporter import exported
 
-def _strip(model: Any) -> None:
-    """Take out the exporter's notes on each node, which tell where the file was made."""
-    model.metadata_props.clear()
-    model.graph.metadata_props.clear()
-    for node in model.graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-    for value in _values(model.graph):
-        value.metadata_props.clear()
-
-
-def _values(graph: Any) -> list[Any]:
-    return [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
-
-
-def _name_dimensions(model: Any, net: Net) -> None:
-    """Call the batch `batch` and the other free axes what the ports do, wherever they stand; note the example's sizes.
-
-    An axis that an operator fixes to the example's size stays fixed.
-    """
-    names: dict[str, str] = {}
-    for value, port in zip(model.graph.inputs, net.inputs, strict=True):
-        axes = dict(port.free)
-        if port.batch_axis is not None:
-            axes = {port.batch_axis: BATCH} | {i: name for i, name in axes.items() if name != BATCH}
-        # A dimension that an operator fixes is a name made of digits.
-        names.update((d, name) for axis, name in axes.items() if not (d := str(value.shape[axis])).isdigit())
-    symbol = re.compile(r"[A-Za-z_]\w*")
-    for value in _values(model.graph):
-        if value.shape is not None:
-            texts = [symbol.sub(lambda found: names.get(found[0], found[0]), str(dim)) for dim in value.shape]
-            value.shape = onnx_ir.Shape([int(text) if text.isdigit() else text for text in texts])
-    if any(port.free for port in net.inputs):
-        sizes = {port.name: example_sizes(port, x) for port, x in zip(net.inputs, net.example, strict=True)}
-        model.metadata_props[SHAPES] = json.dumps(sizes)
-
-
-def _name_ports(graph: Any, net: Net) -> None:
-    """Give inputs and outputs the names of the ports; what goes by such a name within the graph gets another."""
-    for position, value in enumerate(graph.outputs):
-        # A name needs a value of its own: an input or a constant that is given back, or one value given twice.
-        if value in graph.outputs[:position] or value.producer() is None:
-            node = onnx_ir.node("Identity", [value])
-            graph.append(node)
-            node.outputs[0].shape, node.outputs[0].dtype = value.shape, value.dtype
-            graph.outputs[position] = node.outputs[0]
-    ports = [*zip(graph.inputs, net.inputs, strict=True), *zip(graph.outputs, net.outputs, strict=True)]
-    taken = {value.name for value in _values(graph)} | {port.name for _, port in ports}
-    named: dict[str, Any] = {}
-    for value, port in ports:
-        named[port.name if port.name not in named else _other(port.name, taken)] = value
-    ours = set(map(id, named.values()))
-    for value in _values(graph):
-        if id(value) in ours or value.name in named:
-            _rename(graph, value, _other(value.name, taken))
-    for name, value in named.items():
-        value.name = name
-
-
-def _other(name: str, taken: set[str]) -> str:
-    """Return a name that is not taken, and take it."""
-    count = 1
-    while f"{name}_{count}" in taken:
-        count += 1
-    taken.add(f"{name}_{count}")
-    return f"{name}_{count}"
-
-
-def _rename(graph: Any, value: Any, name: str) -> None:
-    if value.is_initializer():
-        del graph.initializers[value.name]
-        value.name = value.const_value.name = name
-        graph.register_initializer(value)
-    else:
-        value.name = name
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's chatter away; what it raises still comes through."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    model = exported(net)
+    model.metadata_props.update(notes)
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    side = f"{path.stem}.data" if size > INLINE_BYTES else None
+    with whole(path) as part:
+        onnx_ir.save(model, part, external_data=side)
+    return path

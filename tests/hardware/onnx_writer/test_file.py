@@ -82,10 +82,11 @@ class Steps(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cells, self.head = nn.GRU(4, 5), nn.Linear(5, 2)
+        self.layer, self.head = nn.Linear(4, 5), nn.Linear(5, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.cells(x)[0]).softmax(-1)
+        y = self.layer(x - x.mean(0, keepdim=True)).relu()
+        return self.head(y.flatten(0, 1)).view(x.shape[0], x.shape[1], 2).softmax(0)
 
 
 def test_free_axes_and_other_layouts_stay_as_they_are_outside() -> None:

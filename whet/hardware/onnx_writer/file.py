@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, count
 from typing import Any
 
 import torch
@@ -13,12 +15,12 @@ from torch import Tensor, fx
 from whet.core.net import Port
 from whet.core.structure import items
 from whet.graph.layers import bind
+from whet.hardware.inputs import BATCH
 from whet.hardware.onnx_writer import elementwise, layers, products, shapes
 from whet.hardware.onnx_writer.trace import Trace, trace
 from whet.hardware.onnx_writer.writer import DTYPES, Unwritten, Writer
 
 OPSET, IR_VERSION = 20, 10
-BATCH = "batch"
 ROWS: Mapping[str, elementwise.Rule] = elementwise.ROWS | shapes.ROWS | products.ROWS | layers.ROWS
 
 
@@ -29,7 +31,8 @@ def write(module: fx.GraphModule, example: Sequence[Tensor], inputs: Sequence[Po
     say which axes are free. Raises: Unwritten for what the table lacks, naming the operator.
     """
     w = Writer(module, _traced(module, example, inputs))
-    w._taken.update(port.name for port in (*inputs, *outputs))
+    outputs = [replace(port, name=name) for port, name in zip(outputs, _apart(inputs, outputs), strict=True)]
+    w.reserve(port.name for port in (*inputs, *outputs))
     ports = iter(inputs)
     for node in module.graph.nodes:
         if node.op == "placeholder":
@@ -39,6 +42,18 @@ def write(module: fx.GraphModule, example: Sequence[Tensor], inputs: Sequence[Po
         elif node not in w.trace.constants and isinstance(w.trace.values[node][0], Tensor | tuple | list):
             w.names[node] = _written(w, node)
     return _model(w, example, inputs, outputs, made)
+
+
+def _apart(inputs: Sequence[Port], outputs: Sequence[Port]) -> list[str]:
+    """Return the names of the outputs, another where an input or an output before has it: a value has one name."""
+    taken = {port.name for port in inputs}
+    names = []
+    for port in outputs:
+        others = (f"{port.name}_{i}" for i in count(1))
+        name = next(name for name in chain([port.name], others) if name not in taken)
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def _traced(module: fx.GraphModule, example: Sequence[Tensor], inputs: Sequence[Port]) -> Trace:

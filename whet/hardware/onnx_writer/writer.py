@@ -82,6 +82,10 @@ class Writer:
 
     # -- names ---------------------------------------------------------------------------------------------------
 
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names for inputs and outputs."""
+        self._taken.update(names)
+
     def fresh(self, wanted: str) -> str:
         """Return a name that nothing has yet."""
         name, count = wanted, 1
