@@ -163,9 +163,9 @@ def group_norm(w: Writer, n: fx.Node, x: str, groups: int, gain: Affine, shift: 
 
 
 def instance_norm(w: Writer, n: fx.Node, x: str, gain: Affine, shift: Affine, eps: float) -> Names:
-    count = w.dims(n)[1]
-    grid = (torch.ones, torch.zeros)
-    parts = [given if given is not None else make(count) for given, make in zip((gain, shift), grid, strict=True)]
+    channels = w.dims(n)[1] or 0
+    grid = torch.ones(channels), torch.zeros(channels)
+    parts = [given if given is not None else own for given, own in zip((gain, shift), grid, strict=True)]
     return w.emit("InstanceNormalization", [x, *map(w.constant, parts)], n.name, epsilon=eps)
 
 
