@@ -144,6 +144,23 @@ def test_targets_may_be_trees_and_rows(net: Net, build: Any, loss: Any) -> None:
     assert np.isfinite(task.score(*predict(net, task.val)))
 
 
+def test_training_and_validation_may_have_other_targets(net: Net) -> None:
+    weighted = lambda o, t: (F.cross_entropy(o, t[0], reduction="none") * t[1]).mean()  # noqa: E731
+    train = cut(lambda x, y: (x, y, torch.rand(8)))
+    task = bind(make(cut(lambda x, y: (x, y, ["a"] * 8)), train=train, loss=weighted, test=[(X, [Y.numpy()][0])]), net)
+    (inputs, targets), (_, plain) = next(iter(task.training)), next(iter(task.val))
+    assert torch.equal(targets[1], train[0][2]) and torch.equal(plain, Y[:8])
+    assert torch.allclose(task.loss(net(*inputs), targets), weighted(net(X[:8]), train[0][1:]))
+    assert task.score(*predict(net, task.val)) == whet.accuracy(net(X), Y)
+
+
+def test_binding_draws_nothing_that_others_see(net: Net) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    bind(make(DataLoader(TensorDataset(X, Y), batch_size=8, shuffle=True)), net)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_all_rows_reach_the_metric(net: Net) -> None:
     seen = []
     task = make(cut(TREES["list of dictionaries"][0]), loss=detection, metric=lambda o, t: seen.append((o, t)) or 0.5)
@@ -172,6 +189,11 @@ def test_without_labels_quality_is_agreement_with_the_original(net: Net, build: 
     turned = outputs.roll(1, 1)
     assert task.score(turned, targets) < 1 and float(task.loss(turned, targets)) > 0.01
     assert float(task.loss(outputs, targets)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_loss_of_classes_tells_logits_without_labels(net: Net) -> None:
+    assert bind(make(cut(lambda x, y: x)), net).metric_name == "top1_agreement"
+    assert bind(make(cut(lambda x, y: x), loss=F.mse_loss), net).metric_name != "top1_agreement"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +274,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "list of rows": ({"val": [(X, [{"a": 1}] * 3)]}, r"targets are a list of 3; the batch has 24 rows"),
     "two inputs": ({"val": [((X, X), Y)]}, r"the network takes 1 inputs.*the batch has 0 \(24, 6\), 1 \(24, 6\)"),
     "integers": ({"val": [(X.byte(), Y)]}, r"holds integers \(torch.uint8\); the network takes torch.float32"),
-    "float labels": ({"val": [(X, Y.float())]}, r"val, batch 0: the loss cannot be computed from outputs \(24, 4\)"),
+    "float labels": ({"train": [(X, Y.float())]}, r"train, batch 0: the loss cannot.*outputs \(24, 4\)"),
     "many labels": ({"train": [(X, Y + 4)]}, r"train, batch 0: the loss cannot be computed.*IndexError"),
     "no reduction": ({"loss": lambda o, y: F.cross_entropy(o, y, reduction="none")}, r"one number; got shape \(24,\)"),
     "a float loss": ({"loss": lambda o, y: 0.5}, r"one number; got float"),

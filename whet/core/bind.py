@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -40,7 +41,8 @@ def bind(task: Task, net: Net) -> Task:
     if task.bound:
         return task
     canonical = Canonical.of(net, task.name)
-    samples = {name: _first(task, name, canonical) for name in COLLECTIONS if getattr(task, name) is not None}
+    with torch.random.fork_rng(devices=[]):  # loaders that shuffle draw from torch's generator
+        samples = {name: _first(task, name, canonical) for name in COLLECTIONS if getattr(task, name) is not None}
     checked = _Checked(task, net, canonical, samples)
     memory = TeacherMemory(net)
     collections: dict[str, Any] = {name: checked.collection(name, memory) for name in samples}
@@ -64,6 +66,7 @@ class _Checked:
         self, task: Task, net: Net, canonical: Canonical, samples: dict[str, tuple[Inputs, list[Tree]]]
     ) -> None:
         self.task, self.net, self.canonical, self.samples = task, net, canonical, samples
+        self.takes: dict[str, int] = {}
         with net.evaluating(), torch.no_grad():
             self.outputs = {name: net(*inputs) for name, (inputs, _) in samples.items() if name != "calibration"}
         self.labelled = {name: readings[0] is not None for name, (_, readings) in samples.items()}
@@ -102,30 +105,41 @@ class _Checked:
             return False
 
     def _choose(self, name: str) -> None:
-        """Find the first reading of a batch that its loss and metric can be computed with."""
+        """Find the first reading of a batch that its use can be computed with: training's loss, the others' metric."""
         inputs, readings = self.samples[name]
         first: TaskError | None = None
         for take in range(len(readings)):
-            self.canonical = replace(self.canonical, take=take, axes={})
+            canonical = replace(self.canonical, axes=dict(self.canonical.axes))
             try:
-                self._compute(name, inputs, readings[take])
+                self._compute(canonical, name, inputs, readings[take])
             except TaskError as error:
                 first = first or error
                 continue
+            self.canonical.axes.update(canonical.axes)
+            self.takes[name] = take
             return
         assert first is not None
         raise first
 
-    def _compute(self, name: str, inputs: Inputs, given: Tree) -> None:
+    def _compute(self, canonical: Canonical, name: str, inputs: Inputs, given: Tree) -> None:
         where = f"{name}, batch 0"
-        targets = self.canonical.targets(given, rows_of(inputs), where)
-        outputs = self.canonical.outputs_outside(self.outputs[name])
-        wanted = self.canonical.targets_outside(targets)
-        if self.task.loss is not no_loss:
+        outputs = canonical.outputs_outside(self.outputs[name])
+        wanted = canonical.targets_outside(canonical.targets(given, rows_of(inputs), where))
+        if name == "train":
             loss = self._called("loss", where, lambda: self.task.loss(_with_gradient(outputs), wanted), outputs, wanted)
-            _check_loss(loss, f"task '{self.task.name}', {where}", name == "train")
-        if self.task.metric is not no_metric and name != "train":
+            _check_loss(loss, f"task '{self.task.name}', {where}")
+        else:
             self._called("metric", where, lambda: self.task.score(outputs, wanted), outputs, wanted)
+
+    def of(self, name: str) -> Canonical:
+        """Return what makes a collection's batches canonical; calibration reads its targets as training does."""
+        like = name if name in self.takes else "train" if "train" in self.takes else "val"
+        return replace(self.canonical, take=self.takes.get(like, 0), axes=self.canonical.axes)
+
+    def _inside(self, name: str) -> Tree:
+        """Return the targets of a collection's first batch."""
+        (inputs, readings), canonical = self.samples[name], self.of(name)
+        return canonical.targets(readings[min(canonical.take, len(readings) - 1)], rows_of(inputs), f"{name}, batch 0")
 
     def _called(self, what: str, where: str, call: Callable[[], Any], outputs: Tree, targets: Tree) -> Any:
         try:
@@ -140,7 +154,7 @@ class _Checked:
             ) from error
 
     def _kinds(self) -> tuple[Kind, ...]:
-        name = next((n for n in ("val", "train") if self.labelled.get(n)), "val")
+        name = next((n for n in ("train", "val") if self.labelled.get(n)), "val")
         outputs, loss = self.outputs[name], None
         count = len(tensors(outputs))
         if self.task.kinds:
@@ -149,16 +163,17 @@ class _Checked:
             return self.task.kinds
         targets = None
         if self.labelled[name] and not self.own:
-            inputs, readings = self.samples[name]
-            take = min(self.canonical.take, len(readings) - 1)
-            targets = self.canonical.targets(readings[take], rows_of(inputs), name)
-            loss = BoundLoss(self.task.loss, self.canonical, ()) if self.task.loss is not no_loss else None
+            targets = self._inside(name)
+            loss = BoundLoss(self.task.loss, self.canonical, ()) if name == "train" else None
+        elif self.task.loss is not no_loss and isinstance(outputs, Tensor) and outputs.dim() == 2:
+            with suppress(Exception):  # a loss that takes classes tells that these are logits
+                return kinds_of(outputs, outputs.argmax(1), BoundLoss(self.task.loss, self.canonical, ()))
         return kinds_of(outputs, targets, loss)
 
     def collection(self, name: str, memory: TeacherMemory) -> Bound:
         """Return a collection's canonical batches; batches in memory are all looked at, since that takes no time."""
         source = getattr(self.task, name)
-        batches = bound(source, self.canonical, name)
+        batches = bound(source, self.of(name), name)
         if isinstance(source, list | tuple):
             for _ in batches:
                 pass
@@ -186,9 +201,7 @@ class _Checked:
 
     def _wanted(self, name: str) -> Tree:
         """Return the targets of a collection's first batch as the loss and metric take them."""
-        inputs, readings = self.samples[name]
-        given = readings[min(self.canonical.take, len(readings) - 1)]
-        return self.canonical.targets_outside(self.canonical.targets(given, rows_of(inputs), f"{name}, batch 0"))
+        return self.canonical.targets_outside(self._inside(name))
 
     def note(self) -> str:
         """Say what stands in for labels that are missing."""
@@ -303,13 +316,13 @@ def _with_gradient(outputs: Tree) -> Tree:
     return mapped_by_path(leaf, outputs)
 
 
-def _check_loss(loss: Any, where: str, trained: bool) -> None:
+def _check_loss(loss: Any, where: str) -> None:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise TaskError(f"{where}: the loss must be a tensor with one number; got {got}. Take its mean.")
     if not torch.isfinite(loss):
         raise TaskError(f"{where}: the loss of the given network is {float(loss)}.")
-    if trained and not loss.requires_grad:
+    if not loss.requires_grad:
         raise TaskError(f"{where}: the loss does not depend on the outputs in a way that has a gradient.")
 
 
