@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import ModelOutput
 
 import whet
@@ -185,6 +186,19 @@ def test_an_output_that_all_rows_share_has_no_batch() -> None:
     assert [port.batch_axis for port in net.outputs] == [0, None]
     rows = net(*net.example)[1]
     assert rows.shape == (2, 5, 4) and torch.equal(rows[0], rows[1])
+
+
+def test_a_transformers_cache_comes_out_as_keys_and_values() -> None:
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=64, n_positions=16, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    ).eval()
+    tokens = torch.randint(0, 64, (2, 6))
+    net = check(whet.lift(model, {"input_ids": tokens}))
+    names = [f"past_key_values.{layer}.{i}" for layer in (0, 1) for i in (0, 1)]
+    assert [port.name for port in net.outputs] == ["logits", *names]
+    with torch.no_grad():
+        found, expected = net(tokens), model(tokens)
+    torch.testing.assert_close(found.past_key_values[1][0], expected.past_key_values.layers[1].keys)
 
 
 class Partly(nn.Module):

@@ -9,6 +9,7 @@ import torch
 
 import whet
 from whet.compress.depth import Depth
+from whet.compress.width import Width
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
@@ -55,6 +56,12 @@ def net() -> Net:
 
 def test_a_sound_pass_conforms(net: Net) -> None:
     assert len(check(Scale(), net, AlignedTarget(), planning_run(net))) == 1
+
+
+def test_passes_conform_on_a_network_of_several_outputs() -> None:
+    net = whet.lift(*make("detector"))
+    for item in (Width(), Depth()):
+        assert len(check(item, net, AlignedTarget(), planning_run(net), count=2)) >= 1
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from whet.core.errors import LiftError
-from whet.core.structure import Tree, spec_of
+from whet.core.structure import Tree, items, mapped, spec_of
 
 PLAIN = (bool, int, float, complex, str, type(None))
 """Kinds of values that may stand beside tensors in inputs and outputs; they are constants."""
@@ -52,7 +52,8 @@ class Flat:
     def call(self, module: nn.Module, tensors: Sequence[Any]) -> Tree:
         """Return what `module` gives for `tensors`, where this is a tree of positional and keyword arguments."""
         args, kwargs = _pytree.tree_unflatten(self.filled(tensors), self.spec)
-        return module(*args, **kwargs)
+        found = module(*args, **kwargs)
+        return mapped(_opened, found) if any(_opened(leaf) is not leaf for _, leaf in items(found)) else found
 
 
 def inputs_of(module: nn.Module, example: Tree) -> Flat:
@@ -85,12 +86,19 @@ def outputs_of(found: Tree) -> Flat:
             kind = type(leaf).__name__
             raise LiftError(
                 f"{_output_name(path)} is of type {kind}, of which whet does not know the parts; let the network "
-                "return tensors, alone or in tuples, lists, dictionaries or dataclasses (a transformer with "
-                "'use_cache': False among its inputs)."
+                "return tensors, alone or in tuples, lists, dictionaries or dataclasses."
             )
     if not flat.names:
         raise LiftError(f"the network returns no tensor but {type(found).__name__}.")
     return flat
+
+
+def _opened(leaf: Any) -> Any:
+    """Return a transformer's cache as it was before it became an object: (keys, values) of each layer."""
+    layers = getattr(leaf, "layers", None)
+    if isinstance(layers, list) and all(hasattr(layer, "keys") and hasattr(layer, "values") for layer in layers):
+        return tuple((layer.keys, layer.values) for layer in layers)
+    return leaf
 
 
 def flattened(tree: Tree, name: Any) -> Flat:

@@ -195,6 +195,26 @@ class UNet(nn.Module):
         return self.leave(F.relu(skip + self.up(self.inner(self.down(skip)))))
 
 
+class Detector(nn.Module):
+    """Two heads over two maps, as detectors have them: boxes and scores of all places, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.block = nn.Conv2d(3, 12, 3, 2, 1), BasicBlock(12, 12, 1, False)
+        self.down = nn.Conv2d(12, 16, 3, 2, 1)
+        self.boxes = nn.ModuleList([nn.Conv2d(12, 8, 3, padding=1), nn.Conv2d(16, 8, 3, padding=1)])
+        self.scores = nn.ModuleList([nn.Conv2d(12, 6, 3, padding=1), nn.Conv2d(16, 6, 3, padding=1)])
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        first = self.block(F.relu(self.enter(x)))
+        maps = first, F.relu(self.down(first))
+        heads = {"boxes": (self.boxes, 4), "scores": (self.scores, 3)}
+        return {
+            name: torch.cat([h(m).permute(0, 2, 3, 1).reshape(m.shape[0], -1, size) for h, m in zip(layers, maps)], 1)
+            for name, (layers, size) in heads.items()
+        }
+
+
 def _image() -> tuple[Tensor, ...]:
     return (torch.randn(2, 3, 32, 32),)
 
@@ -214,6 +234,7 @@ NETWORKS: dict[str, Callable[[], Sample]] = {
     "encoder_parallel": lambda: (Transformer("parallel"), (_tokens(),)),
     "decoder": lambda: (Transformer(decoder=True), (_tokens(), torch.randn(2, 9, 32))),
     "unet": lambda: (UNet(), _image()),
+    "detector": lambda: (Detector(), _image()),
 }
 
 
