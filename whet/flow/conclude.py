@@ -19,10 +19,12 @@ def conclusion(
     bench: Workbench, members: Sequence[Member], nearest: Member | None, latencies: Mapping[str, Latency]
 ) -> str:
     """State the promise's outcome first, then whatever else the reader has to know."""
-    return " ".join([_outcome(bench, members, nearest), *_elsewhere(bench, latencies), *_failures(bench), *bench.notes])
+    elsewhere = _elsewhere(bench, latencies)
+    of = f"of target {bench.job.target.name}" if elsewhere else "of any runtime"
+    return " ".join([_outcome(bench, members, nearest, of), *elsewhere, *_failures(bench), *bench.notes])
 
 
-def _outcome(bench: Workbench, members: Sequence[Member], nearest: Member | None) -> str:
+def _outcome(bench: Workbench, members: Sequence[Member], nearest: Member | None, of: str) -> str:
     task = bench.job.task
     kept = f"the uncompressed network in its fastest setting ({bench.bar})"
     found = [m for m in members if m.number != ORIGINAL]
@@ -39,7 +41,7 @@ def _outcome(bench: Workbench, members: Sequence[Member], nearest: Member | None
         better = "" if best is None else f" A file that loses less runs at x{best.speedup:.2f} of it."
         return f"Nothing helps: nothing within the limit beat {kept}, which is delivered as it is.{better}"
     return (
-        f"x{best.speedup:.2f} faster than the best uncompressed setting of any runtime ({bench.bar}), with "
+        f"x{best.speedup:.2f} faster than the best uncompressed setting {of} ({bench.bar}), with "
         f"{task.metric_name} {best.val:.4f} against {bench.reference:.4f} on validation data."
     )
 

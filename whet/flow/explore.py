@@ -89,11 +89,12 @@ class Explore(Stage):
         for way in self.ways():
             left = self.run_.budget.left_seconds - self.reserve_seconds
             if self.timed and left < self.file_seconds:
-                self.bench.note(
-                    f"the budget of {self.job.budget_seconds:.0f} s is too short to try int8: what comes before took "
-                    f"{self.run_.budget.spent_seconds:.0f} s, a file takes {self.file_seconds:.0f} s, and the delivery "
-                    f"{self.reserve_seconds:.0f} s"
-                )
+                if not self.untouched():
+                    self.bench.note(
+                        f"the budget of {self.job.budget_seconds:.0f} s is too short to try int8: what comes before "
+                        f"took {self.run_.budget.spent_seconds:.0f} s, a file takes {self.file_seconds:.0f} s, and the "
+                        f"delivery {self.reserve_seconds:.0f} s"
+                    )
                 return
             failed = any(t.decision == way for t in self.failures("full"))
             if failed or any(t.decision == way or t.drop <= enough for t in self.untouched()):
