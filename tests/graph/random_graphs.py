@@ -25,6 +25,7 @@ class Drawn(nn.Module):
 
     def __init__(self, seed: int, steps: int = 9) -> None:
         super().__init__()
+        self.seed = seed
         self.exact = self.zeros_stay = seed % 2 == 0
         self.rng, self.layers, self.steps = random.Random(seed), nn.ModuleList(), []
         self.numbers, self.read, self.names = nn.ParameterList(), set[int](), []
@@ -41,6 +42,10 @@ class Drawn(nn.Module):
         self.heads = [(i, self.head(self.pool[i])) for i in range(1, len(self.pool)) if i not in self.read]
         self.shapes = [tuple(x.shape) for x in self.pool]
         del self.pool
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Drawn:
+        """The network of the same seed: steps hold their layers, and copied functions would hold the old ones."""
+        return Drawn(self.seed).train(self.training)
 
     def take(self, kind: Callable[..., Step | None], i: int, **more: bool) -> None:
         """Draw a step of one kind on tensor i, if there is one for its shape whose result has a fit size."""

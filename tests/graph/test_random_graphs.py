@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from random_graphs import Drawn
 from silence import Silenced, in_double
@@ -74,9 +73,10 @@ def faults(seed: int) -> tuple[list[str], Axes]:
     return found, axes
 
 
-@pytest.mark.parametrize("seed", [*SEEDS, *FAILED_ONCE])
-def test_cutting_half_of_any_group_equals_silencing_it(seed: int) -> None:
-    assert not faults(seed)[0]
+def test_cutting_half_of_any_group_equals_silencing_it() -> None:
+    results = {seed: faults(seed) for seed in (*SEEDS, *FAILED_ONCE)}
+    assert not {seed: found for seed, (found, _) in results.items() if found}
+    assert sum(len(axes.groups) for _, axes in results.values()) > len(results)
 
 
 def main(seeds: Iterable[int]) -> None:
