@@ -6,13 +6,16 @@ Sites whose tensors say nothing about the criterion are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from whet.compress.elimination import Elimination, order_of_removal
+from whet.compress.moments import inputs_of, moments
 from whet.core.batches import rows_of
 from whet.core.bind import Original
 from whet.core.errors import CalibrationError
@@ -22,6 +25,7 @@ from whet.core.run import Run
 from whet.core.structure import Tree, first_rows
 from whet.core.task import Task, split
 from whet.graph.axes import AtomGroup, Member, analyze
+from whet.graph.readers import Reader, find_readers
 
 Scores = dict[str, NDArray[np.float64]]
 Importance = Callable[[Net, Sequence[AtomGroup], Run, int], Scores]
@@ -173,8 +177,43 @@ class Frozen:
         return {g.site: self.scores[g.site] for g in groups if len(self.scores.get(g.site, ())) == g.size}
 
 
+def error_rise(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+    """Return how far the error of what reads a group has risen when an atom goes, all others solved anew.
+
+    Atoms go one by one, the cheapest first (`whet.compress.elimination`), so the order is that of a greedy choice that
+    knows what the atoms left make up for, and narrower cuts nest in wider ones. The error is the share of the readers'
+    output variance that is lost, over `samples` samples; no labels are used. Groups that no layer reads which could be
+    solved get their `weight_norm`: queries and keys, states of recurrent layers. Optimal Brain Surgeon: Hassibi and
+    Stork, 1993; by blocks, layer by layer: Frantar and Alistarh, 2022, and Kurtic et al., 2023 (ZipLM).
+    Raises: CalibrationError if the task has no data.
+    """
+    by_weight = {reader.weight: reader for reader in find_readers(net)[0].values()}
+    reading = {g.site: [(by_weight[m.parameter], m) for m in g.members if _solvable(net, m, by_weight)] for g in groups}
+    readers = {reader.node: reader for pairs in reading.values() for reader, _ in pairs}
+    found = moments(net, inputs_of(run.task, samples), list(readers.values())) if readers else {}
+    scores = weight_norm(net, [g for g in groups if not any(r.site in found for r, _ in reading[g.site])], run, samples)
+    for group in groups:
+        parts = [
+            Elimination(reader.matrix(net), found[reader.site], reader.columns(net, torch.from_numpy(member.atom)))
+            for reader, member in reading[group.site]
+            if reader.site in found
+        ]
+        if parts:
+            scores[group.site] = order_of_removal(parts, group.size)
+    return scores
+
+
+def _solvable(net: Net, member: Member, readers: Mapping[str, Reader]) -> bool:
+    """Say whether the member is the input side of a reader whose groups, if it has several, the cut leaves alone."""
+    reader = readers.get(member.parameter)
+    if reader is None or not reads(net, member):
+        return False
+    return reader.kind != "transposed" or getattr(owner(net, member), "groups", 1) == 1
+
+
 IMPORTANCES: dict[str, Importance] = {
     "weight_norm": weight_norm,
+    "error_rise": error_rise,
     "batch_norm_scale": batch_norm_scale,
     "taylor": taylor,
 }

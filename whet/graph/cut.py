@@ -17,6 +17,9 @@ from whet.graph.operators import row_of
 from whet.graph.rows import Dims, Edit, Value, bind, each_dims, is_dims
 
 Mask = NDArray[np.bool_]
+Kept = dict[str, dict[int, Tensor]]
+"""By tensor and dimension, the indices of what a cut kept."""
+KEPT = "kept"
 
 
 def cut(net: Net, keep: Mapping[str, Sequence[int]], axes: Axes | None = None) -> Net:
@@ -37,6 +40,7 @@ def cut(net: Net, keep: Mapping[str, Sequence[int]], axes: Axes | None = None) -
     if not removed.any():
         return result
     _slice_tensors(result.module, axes, removed)
+    _record(result.module, axes, removed)
     for node in list(result.graph.nodes):
         if node.op == "call_module":
             layer, x = result.module.get_submodule(str(node.target)), axes.values[node.args[0].name]
@@ -90,6 +94,25 @@ def _slice_tensors(module: nn.Module, axes: Axes, removed: Mask) -> None:
             originals.append(tensor)  # keeps the id from being given to another tensor
             done[id(tensor)] = _sliced(tensor, dims, removed)
         setattr(owner, leaf, done[id(tensor)])
+
+
+def kept(net: Net, name: str, dim: int) -> Tensor | None:
+    """Return which elements of a dimension of a tensor the cuts so far have kept, None where they kept all."""
+    found: Kept = net.module.meta.get(KEPT, {})
+    return found.get(name, {}).get(dim)
+
+
+def _record(module: fx.GraphModule, axes: Axes, removed: Mask) -> None:
+    """Note what is left of each tensor dimension, as indices into the tensor before the first cut."""
+    before: Kept = module.meta.get(KEPT, {})
+    after: Kept = {}
+    for name, dims in axes.tensors.items():
+        for i, dim in enumerate(dims):
+            index = torch.from_numpy(np.flatnonzero(~removed[dim]))
+            earlier = before.get(name, {}).get(i)
+            if earlier is not None or len(index) < len(dim):
+                after.setdefault(name, {})[i] = index if earlier is None else earlier[index]
+    module.meta[KEPT] = after
 
 
 def _sliced(tensor: Tensor, dims: Dims, removed: Mask) -> Tensor:

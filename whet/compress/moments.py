@@ -1,0 +1,255 @@
+"""Calibration: the second moments of what layers read, and the least-squares problems that they solve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from whet.core.batches import rows_of
+from whet.core.errors import CalibrationError
+from whet.core.net import Net
+from whet.core.task import Task, first_inputs
+from whet.graph.readers import Reader
+
+Inputs = tuple[Tensor, ...]
+Step = Callable[[fx.Node], None]
+ROWS = 16
+"""Rows taken for each input of a layer, out of all positions of all samples."""
+MEMORY_BYTES = 512 * 2**20
+"""For matrices at a time, and for what a repair remembers of the original."""
+LARGEST = 4096
+"""Inputs of one matrix product that are solved together: four matrices of 128 MB in float64 meanwhile."""
+
+EXACT = 256
+"""Inputs up to which products are taken in float64: their cost is not noticed."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moments of a layer's inputs x, and cross moments with y, what its outputs should be.
+
+        xx = sum (x - mean)(x - mean)^T / count,    yx = sum (y - y_mean)(x - mean)^T / count
+
+    Shapes: xx `(groups, d, d)`, mean `(groups, d)`, yx `(groups, out / groups, d)`, y_mean and yy, the variance of each
+    output, `(groups, out / groups)`.
+    """
+
+    count: int
+    mean: Tensor
+    xx: Tensor
+    y_mean: Tensor
+    yx: Tensor
+    yy: Tensor
+
+    def raw(self) -> Moments:
+        """Return the moments about zero: what a layer without bias has to do with."""
+        xx = self.xx + self.mean.unsqueeze(-1) * self.mean.unsqueeze(-2)
+        yx = self.yx + self.y_mean.unsqueeze(-1) * self.mean.unsqueeze(-2)
+        zeros = torch.zeros_like(self.mean), torch.zeros_like(self.y_mean)
+        return Moments(self.count, zeros[0], xx, zeros[1], yx, self.yy + self.y_mean**2)
+
+    def error(self, weight: Tensor) -> float:
+        """Return E|y - W x - b|^2 with the best b; with none, for raw moments."""
+        w = weight.double()
+        return float(self.yy.sum() + ((w @ self.xx - 2 * self.yx) * w).sum())
+
+    def solved(self, weight: Tensor, damping: float) -> Tensor | None:
+        """Return argmin_V E|y - V x - b|^2 + damping * mean(diagonal of xx) * |V - weight|^2; None if it is singular.
+
+        The error never exceeds that of `weight`, which pays no penalty. What the data do not show, where rows are fewer
+        than inputs or inputs are constant or depend on each other, stays as it is in `weight`.
+        """
+        w = weight.double()
+        ridge = damping * self.xx.diagonal(dim1=-2, dim2=-1).mean(-1)
+        ridge = ridge.clamp(min=max(1e-9 * float(ridge.max()), 1e-30)).view(-1, 1, 1)
+        factor, failed = torch.linalg.cholesky_ex(self.xx + ridge * torch.eye(self.xx.shape[-1], dtype=torch.float64))
+        if failed.any():
+            return None
+        return (w + torch.cholesky_solve((self.yx - w @ self.xx).mT, factor).mT).to(weight.dtype)
+
+    def joined(self, other: Moments) -> Moments:
+        """Return the moments of the rows of both."""
+        a, b = self.count / (self.count + other.count), other.count / (self.count + other.count)
+        x, y = other.mean - self.mean, other.y_mean - self.y_mean
+        xx = a * self.xx + b * other.xx + a * b * x.unsqueeze(-1) * x.unsqueeze(-2)
+        yx = a * self.yx + b * other.yx + a * b * y.unsqueeze(-1) * x.unsqueeze(-2)
+        means = self.mean + b * x, self.y_mean + b * y
+        return Moments(self.count + other.count, means[0], xx, means[1], yx, a * self.yy + b * other.yy + a * b * y * y)
+
+
+def least_squares(first: Moments, second: Moments, weight: Tensor, dampings: Sequence[float]) -> tuple[Tensor, float]:
+    """Return the weight solved on all rows, and the damping that, on the first rows alone, errs least on the second.
+
+    The weight comes back as it was, with damping infinite, where every one of the `dampings` leaves a singular matrix.
+    """
+    tried = [(solved, damping) for damping in dampings if (solved := first.solved(weight, damping)) is not None]
+    both = first.joined(second)
+    for _, damping in sorted(tried, key=lambda pair: second.error(pair[0])):
+        if (solved := both.solved(weight, damping)) is not None:
+            return solved, damping
+    return weight, math.inf
+
+
+@dataclass
+class Sums:
+    """What `Moments` are made of, added up batch by batch.
+
+    Products are taken about the means of the first batch, which keeps digits, in float32 where inputs are more than
+    `EXACT`, and added up in float64.
+    """
+
+    count: int = 0
+    origins: tuple[Tensor, Tensor] | None = None
+    sums: list[Tensor] = field(default_factory=list)
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Add rows x `(groups, n, d)` and y `(groups, n, out / groups)`."""
+        self.origins = self.origins or (x.mean(1, keepdim=True), y.mean(1, keepdim=True))
+        x, y = x - self.origins[0], y - self.origins[1]
+        x, y = (x.double(), y.double()) if x.shape[-1] <= EXACT else (x, y)
+        new = [n.double() for n in (x.sum(1), x.mT @ x, y.sum(1), y.mT @ x, (y * y).sum(1))]
+        self.sums = [s + n for s, n in zip(self.sums, new, strict=True)] if self.sums else new
+        self.count += x.shape[1]
+
+    def moments(self) -> Moments:
+        """Return the moments of all rows so far. Raises: CalibrationError if there are none."""
+        if self.origins is None:
+            raise CalibrationError("there are no batches to take moments from.")
+        x, xx, y, yx, yy = (s / self.count for s in self.sums)
+        xx, yx = xx - x.unsqueeze(-1) * x.unsqueeze(-2), yx - y.unsqueeze(-1) * x.unsqueeze(-2)
+        mean, y_mean = x + self.origins[0].squeeze(1), y + self.origins[1].squeeze(1)
+        return Moments(self.count, mean, xx, y_mean, yx, (yy - y**2).clamp(min=0))
+
+
+def inputs_of(task: Task, samples: int) -> list[Inputs]:
+    """Return the first `samples` calibration inputs, or training inputs where a task has no others, batch by batch.
+
+    Raises: CalibrationError if there are none.
+    """
+    source = task.calibration if task.calibration is not None else task.train
+    found = list(first_inputs(source, samples)) if source is not None else []
+    if not found:
+        raise CalibrationError(f"task '{task.name}' has neither calibration nor training inputs.")
+    more = sum(map(rows_of, found)) - samples
+    if more > 0:
+        found[-1] = tuple(x[: len(x) - more] for x in found[-1])
+    return found
+
+
+def chosen_rows(batch: int, positions: Sequence[int], wanted: int) -> Tensor:
+    """Return `wanted` positions of a batch, all if there are fewer, drawn and the same every time.
+
+    Fewer are the first of more.
+    """
+    return torch.randperm(math.prod(positions), generator=torch.Generator().manual_seed(batch))[:wanted]
+
+
+def quota(reader: Reader, net: Net, batches: int, rows: float = ROWS) -> int:
+    """Return how many rows of each batch are looked at for a layer."""
+    return math.ceil(rows * reader.matrix(net).shape[-1] / batches)
+
+
+class Lockstep:
+    """A net run on several batches node by node, so that a layer can be changed before anything behind it runs.
+
+    `values[i]` holds what the nodes gave on batch i, as long as a later node reads it.
+    """
+
+    def __init__(self, net: Net, batches: Collection[Inputs]) -> None:
+        self.net = net
+        self.runs = [fx.Interpreter(net.module) for _ in batches]
+        for run, inputs in zip(self.runs, batches, strict=True):
+            run.env, run.args_iter = {}, iter(inputs)
+        self.values: list[dict[fx.Node, Any]] = [run.env for run in self.runs]
+
+    def run(self, before: Step = lambda node: None, after: Step = lambda node: None) -> list[Any]:
+        """Run the net in eval mode, calling `before` and `after` each node; return what it gives for each batch."""
+        with self.net.evaluating(), torch.no_grad():
+            for node in self.net.graph.nodes:
+                before(node)
+                for run in self.runs:
+                    run.env[node] = run.run_node(node)
+                after(node)
+                if node.op == "output":
+                    return [run.env[node] for run in self.runs]
+                for run in self.runs:
+                    for dead in run.user_to_last_uses.get(node, ()):
+                        del run.env[dead]
+        raise AssertionError("a graph has an output")
+
+
+def moments(
+    net: Net, batches: Collection[Inputs], layers: Collection[Reader], rows: int = ROWS, memory: int = MEMORY_BYTES
+) -> dict[str, Moments]:
+    """Return by site the moments of what layers read, with y what they gave; in several passes where memory asks.
+
+    At most `rows` rows for each of a layer's inputs are drawn from all positions; `LARGEST` says how many inputs a
+    layer may have: larger ones are left out.
+
+    Raises: CalibrationError without batches, or, naming it, if a layer reads NaN or infinity.
+    """
+    found: dict[str, Moments] = {}
+    for some in _passes(net, layers, memory):
+        sums = {reader.node: Sums() for reader in some}
+        for i, inputs in enumerate(batches):
+            steps = Lockstep(net, [inputs])
+
+            steps.run(after=partial(_add, steps, {r.node: r for r in some}, sums, i, len(batches), rows))
+        found |= {reader.site: sums[reader.node].moments() for reader in some}
+    return found
+
+
+def _add(
+    steps: Lockstep,
+    readers: dict[str, Reader],
+    sums: dict[str, Sums],
+    batch: int,
+    batches: int,
+    rows: int,
+    node: fx.Node,
+) -> None:
+    if node.name not in readers:
+        return
+    reader, (values,) = readers[node.name], steps.values
+    positions = reader.positions(values[node])
+    chosen = chosen_rows(batch, positions, quota(reader, steps.net, batches, rows))
+    x = reader.inputs(steps.net, read(reader, values), positions, chosen)
+    if not x.isfinite().all():
+        raise CalibrationError(f"layer '{reader.site}' reads NaN or infinity in calibration batch {batch}.")
+    y = reader.outputs(values[node], chosen)
+    sums[node.name].add(x, grouped(y, len(x)))
+
+
+def read(reader: Reader, values: dict[fx.Node, Any]) -> Tensor:
+    """Return what a reader reads, of the values that are alive."""
+    found = next(value for node, value in values.items() if node.name == reader.source)
+    assert isinstance(found, Tensor)
+    return found
+
+
+def grouped(rows: Tensor, groups: int) -> Tensor:
+    """Return rows of outputs `(n, out)` by group: `(groups, n, out / groups)`."""
+    return rows.reshape(len(rows), groups, -1).transpose(0, 1)
+
+
+def _passes(net: Net, layers: Collection[Reader], memory: int) -> Iterator[list[Reader]]:
+    """Yield the layers in lots whose matrices fit into memory."""
+    lot: list[Reader] = []
+    used = 0
+    for reader in layers:
+        groups, _, inputs = reader.matrix(net).shape
+        if inputs > LARGEST:
+            continue
+        size = 16 * groups * inputs**2
+        if lot and used + size > memory:
+            yield lot
+            lot, used = [], 0
+        lot, used = [*lot, reader], used + size
+    if lot:
+        yield lot

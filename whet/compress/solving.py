@@ -1,0 +1,230 @@
+"""Solve the readers of a cut net one after the other, each on what the net before it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, fx
+
+from whet.compress.moments import LARGEST, Lockstep, Moments, Sums, chosen_rows, grouped, least_squares, read
+from whet.compress.reference import NORMS, Reference, Writer, norm_behind, written_sum
+from whet.core.net import Net
+from whet.graph.blocks import IDEMPOTENT
+from whet.graph.cut import kept
+from whet.graph.readers import Reader, find_readers
+
+SMALLEST_SCALE = 1e-3
+"""Of a batch norm's largest; outputs that are scaled by less cannot say what their layer should give."""
+
+
+class Solving:
+    """One pass over a cut net that solves its readers; `touched` are the nodes that give other values than before."""
+
+    def __init__(self, reference: Reference, net: Net, dampings: Sequence[float]) -> None:
+        self.reference, self.net, self.dampings = reference, net, dampings
+        self.original = {node.name: node for node in reference.net.graph.nodes}
+        self.readers, self.others = find_readers(net)
+        self.last = _last(net, self.readers)
+        self.stands_for = stand_ins(net, self.original)
+        self.steps = Lockstep(net, reference.batches)
+        self.touched: set[str] = set()
+        self.dropped = False
+        self.changed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+        self.errors: dict[str, tuple[float, float]] = {}
+
+    def run(self) -> None:
+        self.steps.run(before=self._before)
+
+    def _before(self, node: fx.Node) -> None:
+        moved = self._moved(node)
+        self.dropped |= moved
+        reached = moved or any(i.name in self.touched for i in node.all_input_nodes)
+        if reached or self._resized(node):
+            self.touched.add(node.name)
+        total = self._total(node) if node.name in self.readers else None
+        if total is not None and total.total.name in self.stands_for:
+            self.dropped = True
+        elif not reached:
+            return
+        if node.name in self.others:
+            site, reason = self.others[node.name]
+            self.skipped[site] = reason
+        elif node.name in self.readers:
+            self._reader(node, self.readers[node.name], total)
+
+    def _moved(self, node: fx.Node) -> bool:
+        """Say whether a node reads other nodes than in the original, or was not there."""
+        before = self.original.get(node.name)
+        return before is None or [i.name for i in node.all_input_nodes] != [i.name for i in before.all_input_nodes]
+
+    def _resized(self, node: fx.Node) -> bool:
+        """Say whether a tensor that a node holds has another size than in the original."""
+        if node.op == "get_attr":
+            return _shape(self.net, str(node.target)) != _shape(self.reference.net, str(node.target))
+        if node.op != "call_module":
+            return False
+        names = [f"{node.target}.{n}" for n in self.net.layer(str(node.target)).state_dict()]
+        return any(_shape(self.net, n) != _shape(self.reference.net, n) for n in names)
+
+    def _reader(self, node: fx.Node, reader: Reader, total: Writer | None) -> None:
+        old = self.reference.readers.get(node.name)
+        if old is None:
+            self.skipped[reader.site] = "the original has no such layer."
+            return
+        cut = reader.matrix(self.net).shape[-1] != old.matrix(self.reference.net).shape[-1]
+        if not (cut or node.name in self.last or (self.dropped and total is not None)):
+            return
+        reason = self._solve(node, reader, old, total)
+        if reason:
+            self.skipped[reader.site] = reason
+
+    def _total(self, node: fx.Node) -> Writer | None:
+        """Return the sum that a node writes to, if its other summand is there and the original has the sum."""
+        found, before = written_sum(self.net, node), self.original.get(node.name)
+        if found is None or before is None or found.other not in self.steps.values[0]:
+            return None
+        there = written_sum(self.reference.net, before)
+        same = there is not None and there.total.name == found.total.name
+        return found if same and self._goal(found) in self.reference.rows else None
+
+    def _goal(self, total: Writer) -> str:
+        """Return the node whose values in the original a sum should have: behind dropped blocks, if there are any."""
+        return self.stands_for.get(total.total.name, total.total.name)
+
+    def _solve(self, node: fx.Node, reader: Reader, old: Reader, total: Writer | None) -> str:
+        """Solve one reader in place; return why it could not be."""
+        outputs = _kept_outputs(self.net, reader, old, self.reference.net)
+        if outputs is None:
+            return "it is not known which of its outputs were kept: they were not cut by `whet.graph.cut`."
+        rows = []
+        for i, values in enumerate(self.steps.values):
+            x, positions = read(reader, values), self.reference.positions[node.name][i]
+            goals = self.reference.rows[self._goal(total) if total else node.name][i]
+            chosen = chosen_rows(i, positions, min(len(goals), self.reference.quota(old)))
+            if not reader.fits(self.net, x, positions):
+                return f"it reads {tuple(x.shape)}: other positions than in the original."
+            goal = goals[: len(chosen), outputs]
+            if total is not None:
+                goal = self._unnormed(total.norm, goal - reader.outputs(values[total.other], chosen))
+            rows.append((reader.inputs(self.net, x, positions, chosen), goal))
+        if not all(x.isfinite().all() and goal.isfinite().all() for x, goal in rows):
+            return "what it reads holds NaN or infinity on the calibration inputs."
+        self._write(node, reader, rows)
+        return ""
+
+    def _unnormed(self, norm: fx.Node | None, goal: Tensor) -> Tensor:
+        """Return what a batch norm has to read to give `goal`: `(goal - beta) sqrt(v + eps) / gamma + m`.
+
+        Where gamma is next to nothing it does not matter, and the mean is asked for.
+        """
+        if norm is None:
+            return goal
+        layer = self.net.layer(str(norm.target))
+        assert isinstance(layer, NORMS) and layer.running_mean is not None and layer.running_var is not None
+        if layer.weight is not None:
+            small = layer.weight.abs() < SMALLEST_SCALE * layer.weight.abs().max()
+            goal = (goal - layer.bias) / torch.where(small, torch.inf, layer.weight)
+        return goal * (layer.running_var + layer.eps).sqrt() + layer.running_mean
+
+    def _write(self, node: fx.Node, reader: Reader, rows: list[tuple[Tensor, Tensor]]) -> None:
+        """Solve for the weight, `LARGEST` inputs at a time, then the bias, and write down what became of the error."""
+        weight, norm = reader.matrix(self.net).clone(), norm_behind(self.net, node)
+        free = reader.bias is not None or norm is not None
+        pairs = [(x, grouped(goal, len(x))) for x, goal in rows]
+        count, first, last = sum(x.shape[1] for x, _ in pairs), 0.0, 0.0
+        for block in torch.split(torch.arange(weight.shape[-1]), LARGEST):
+            one, two = (_moments(half, weight, block) for half in _halves(pairs))
+            one, two = (one, two) if free else (one.raw(), two.raw())
+            found = one.joined(two)
+            first = first or found.error(weight[..., block])
+            weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings)
+            last = found.error(weight[..., block])
+        reader.assign(self.net, weight)
+        shift = (found.y_mean - (weight[..., block].double() @ found.mean.unsqueeze(-1)).squeeze(-1)).flatten().float()
+        if reader.bias is not None:
+            self.net.module.get_parameter(reader.bias).data.copy_(shift)
+        elif norm is not None:
+            mean = self.net.layer(str(norm.target)).running_mean
+            assert isinstance(mean, Tensor)
+            mean.sub_(shift)
+        whole = max(float(found.yy.sum()), 1e-30)
+        few = f"; damped by {damping:g}, {count} rows for {weight.shape[-1]} inputs" if count < weight.shape[-1] else ""
+        self.errors[reader.site] = last / whole, first / whole
+        self.changed[reader.site] = f"error {last / whole:.4f} of its output, {first / whole:.4f} before{few}"
+
+
+def stand_ins(net: Net, original: dict[str, fx.Node]) -> dict[str, str]:
+    """Return nodes whose every reader read another node in the original, the same one: where blocks were dropped.
+
+    In front of a repeated activation that was merged it is what the activation read: relu(s) in the place of
+    relu(s' = relu(s) + f) makes s stand for s'.
+    """
+    found: dict[str, str] = {}
+    for node in reversed(list(net.graph.nodes)):
+        names: set[str] = set()
+        for user in node.users:
+            before = original.get(user.name)
+            if before is None or len(before.all_input_nodes) != len(user.all_input_nodes):
+                return {}
+            stands = original.get(found.get(user.name, ""))
+            if stands is not None and stands.target == user.target and user.target in IDEMPOTENT:
+                before = stands
+            pairs = zip(user.all_input_nodes, before.all_input_nodes, strict=True)
+            names |= {b.name for a, b in pairs if a is node}
+        if len(names) == 1 and names != {node.name}:
+            found[node.name] = names.pop()
+    return found
+
+
+def _moments(rows: Sequence[tuple[Tensor, Tensor]], weight: Tensor, block: Tensor) -> Moments:
+    """Return the moments of a block of inputs, with what the other inputs do not give as the outputs."""
+    sums = Sums()
+    for x, y in rows:
+        if len(block) < x.shape[-1]:
+            y = y - (x @ weight.mT - x[..., block] @ weight[..., block].mT)
+        sums.add(x[..., block], y)
+    return sums.moments()
+
+
+def _halves(rows: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+    """Return every second batch and the others; of a single batch, its first rows and its last."""
+    if len(rows) > 1:
+        return list(rows[::2]), list(rows[1::2])
+    ((x, y),) = rows
+    middle = max(1, x.shape[1] // 2)
+    return [(x[:, :middle], y[:, :middle])], [(x[:, -middle:], y[:, -middle:])]
+
+
+def _last(net: Net, readers: Collection[str]) -> set[str]:
+    """Return the readers that no other reader comes behind."""
+    behind: set[fx.Node] = set()
+    found = set()
+    for node in reversed(list(net.graph.nodes)):
+        if any(user in behind or user.name in readers for user in node.users):
+            behind.add(node)
+        elif node.name in readers:
+            found.add(node.name)
+    return found
+
+
+def _shape(net: Net, name: str) -> tuple[int, ...] | None:
+    """Return the shape of a parameter or buffer, None if there is none."""
+    owner, _, leaf = name.rpartition(".")
+    try:
+        return tuple(getattr(net.module.get_submodule(owner), leaf).shape)
+    except AttributeError:
+        return None
+
+
+def _kept_outputs(net: Net, reader: Reader, old: Reader, original: Net) -> Tensor | None:
+    """Return which of the original's outputs a reader still gives, None if that is not known."""
+    groups, outputs, _ = old.matrix(original).shape
+    index = kept(net, reader.weight, reader.out_axis)
+    earlier = kept(original, reader.weight, reader.out_axis)
+    if index is not None and earlier is not None:
+        index = torch.searchsorted(earlier, index)
+    if index is None and reader.matrix(net).shape[:2] == (groups, outputs):
+        return torch.arange(groups * outputs)
+    return None if reader.kind == "transposed" and groups > 1 else index
