@@ -57,6 +57,8 @@ METHODS = tuple(
         ("compress.depth", "whet.compress.depth:Depth", "pass", "men2024shortgpt"),
         ("compress.width", "whet.compress.width:Width", "pass", "li2017filters"),
         ("compress.kernel", "whet.compress.kernel:Kernel", "pass", "cai2020ofa"),
+        ("compress.error-rise", "whet.compress.importance:error_rise", "importance", "frantar2022obc"),
+        ("compress.repair", "whet.compress.repair:Repair", "pass", "he2017channel"),
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
         ("search.random", "whet.search.strategies.random:RandomStrategy", "strategy", "bergstra2012random"),
         ("search.sensitivity", "whet.search.strategies.sensitivity:Sensitivity", "strategy", "yao2021hawqv3"),

@@ -47,8 +47,8 @@ class Repair:
     repaired one with batch-norm statistics estimated again are compared by the error of the outputs, and the best is
     taken. Needs inputs, no labels, and the original (`run.teacher`), whose outputs are collected once.
 
-    Papers: Kwon et al. 2022, A Fast Post-Training Pruning Framework for Transformers (masks solved layer by layer);
-    He et al. 2017, Channel Pruning for Accelerating Very Deep Neural Networks (weights of readers solved).
+    Paper: He et al. 2017, Channel Pruning for Accelerating Very Deep Neural Networks, which solves readers so; Kwon et
+    al. 2022 solve masks of heads and neurons alike, layer by layer.
     """
 
     samples: int = 384
