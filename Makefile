@@ -1,4 +1,4 @@
-.PHONY: demo test lint type unit browser peers install clean
+.PHONY: demo test lint type unit browser peers onnx-files install clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -52,6 +52,14 @@ test: lint type unit
 peers: $(STAMP)
 	$(PIP) --editable '.[peers]'
 	$(VENV)/bin/whet bench peers --task all --budget 3min --out runs/peers
+
+# The ONNX files of five packages, which tests/onnx_reader/test_onnx_packages.py reads where they are.
+WHET_ONNX_FILES ?= $(HOME)/.cache/whet/onnx-files
+ONNX_PACKAGES := silero-vad==6.2.3 rapidocr-onnxruntime==1.4.4 basic-pitch==0.4.0 magika==1.0.3 swift-f0==0.3.0
+onnx-files: $(STAMP)
+	for package in $(ONNX_PACKAGES); do \
+	  $(VENV)/bin/pip install --quiet --no-deps --upgrade --target "$(WHET_ONNX_FILES)/$${package%%==*}" $$package || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build *.egg-info
