@@ -409,3 +409,24 @@ def test_lengths_that_differ_from_a_fixed_axis_are_refused(sequence: Net, collec
 def test_split_takes_what_bound_tasks_give(net: Net) -> None:
     inputs, targets = split(next(iter(bind(make([(X, Y)]), net).val)))
     assert len(inputs) == 1 and torch.equal(targets, Y)
+
+
+class Stateful(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.linear(x) + state.sum(0)
+        return y, torch.stack([y, y + 1])
+
+
+def test_without_labels_a_state_in_another_layout_agrees_with_itself() -> None:
+    net = whet.lift(Stateful(), (torch.randn(3, 4), torch.randn(2, 3, 3)), batch_axis=(0, 1))
+    assert [port.batch_axis for port in net.outputs] == [0, 1]
+    batches = [{"x": torch.randn(n, 4), "state": torch.randn(2, n, 3)} for n in (5, 5, 2)]
+    task = bind(whet.Task("stream", train=batches, val=batches), net)
+    assert task.score(*predict(net, task.val)) == task.score(*predict(net, task.val, 5))
+    worse = net.copy()
+    worse.layer("linear").weight.data *= 0.5
+    assert task.better(task.score(*predict(net, task.val)), task.score(*predict(worse, task.val)))

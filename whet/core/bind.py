@@ -272,12 +272,14 @@ class BoundMetric:
     canonical: Canonical
 
     def __call__(self, outputs: Tree, targets: Tree) -> Any:
-        wanted = targets.outputs if isinstance(targets, Original) else targets
+        # The original's outputs lie as the net's do, batch first.
+        own = isinstance(targets, Original)
+        wanted, compute = (targets.outputs, self.metric) if own else (targets, self._one)
         if not has_rows(outputs):
-            return self._one(outputs, wanted)
+            return compute(outputs, wanted)
         groups = by_length(outputs, wanted)
         weights = [sum(t.numel() for t in tensors(group[0])) for group in groups]
-        values = [self._one(*group) for group in groups]
+        values = [compute(*group) for group in groups]
         if isinstance(values[0], dict):
             return {key: _mean([v[key] for v in values], weights) for key in values[0]}
         return _mean(values, weights)
