@@ -14,8 +14,8 @@ from whet.graph.calls import Flat
 from whet.graph.probe import Axes
 
 FreeAxes = Mapping[str, Mapping[int, str] | Iterable[int]]
-OPEN = 1 << 31
-"""A length with an upper bound below this was bounded by the network."""
+LEAST, OPEN = 2, 1 << 31
+"""What torch.export takes an open length to be at least, and what no network bounds it by."""
 
 Free = list[dict[int, str]]
 """For each input the axes whose length is left open, and their names."""
@@ -111,5 +111,10 @@ def _symbols(node: fx.Node, axis: int) -> set[str]:
 
 
 def _is_bounded(node: fx.Node, axis: int) -> bool:
+    """Say whether the network bounds a length on both sides (eight after a division by 32), so that others go wrong.
+
+    An upper bound alone is what positions end at.
+    """
     size = _size(node, axis)
-    return bool(size.node.shape_env.bound_sympy(size.node.expr).upper < OPEN)
+    limits = size.node.shape_env.bound_sympy(size.node.expr)
+    return bool(limits.lower > LEAST and limits.upper < OPEN)
