@@ -58,6 +58,17 @@ def test_the_solution_farthest_from_what_was_measured_is_proposed(programme: str
     assert strategy.ask() == [least]
 
 
+@pytest.mark.parametrize("programme", PROGRAMMES)
+def test_between_both_ends_the_solution_in_the_middle_is_proposed(programme: str) -> None:
+    strategy = informed(programme)
+    strategy.tell([Observation(Decision(), (1.0, 0.0))])
+    known = strategy.points()
+    new = list(dict.fromkeys(d for d in strategy.ladder() if d not in strategy.ledger.entries))
+    points = np.array([(strategy.latency(d), strategy.damage(d)) for d in new])
+    apart = np.linalg.norm((points[:, None] - known[None]) / np.ptp(known, axis=0), axis=-1).min(1)
+    assert strategy.ask() == [new[int(apart.argmax())]] != [new[0]]
+
+
 def test_conforms() -> None:
     assert check(lambda space, seed: strategies.get("sweep", space, seed)) == list(SPACES)
 
