@@ -92,6 +92,7 @@ ROWS: dict[str, tuple[Function, list[int]]] = {
     "one head of four": (lambda x: x.view(-1, 5, 4, 2)[:, :, 1:2].squeeze(2) * x.view(-1, 5, 4, 2)[:, :, 2], [2, 2]),
     "a part averaged": (lambda x: x[..., 4:] * x[..., :4].mean(-1, keepdim=True), [4, 4]),
     "one weight a sum (ASFF)": (lambda x: x[..., :1] * x[..., 2:5] + x[..., 1:2] * x[..., 5:], [3]),
+    "a slice of nothing": (lambda x: torch.cat([x[..., 8:], x, x[..., :0]], -1), [8]),
     # shapes
     "expand_as": (lambda x: x / (x.norm(dim=-1, keepdim=True) + 1).expand_as(x), [8]),
     "expand_as, over positions": (lambda x: x / (x.norm(dim=1, keepdim=True) + 1).expand_as(x), [8]),
@@ -128,6 +129,7 @@ ROWS: dict[str, tuple[Function, list[int]]] = {
     "stft of neurons": (lambda x: torch.stft(x.flatten(0, 1), 4, return_complex=True).abs().reshape(-1, 5, 27), []),
     # writing
     "slice_scatter": (lambda x: torch.slice_scatter(x, x[..., :4].relu(), -1, 0, 4), [4, 4]),
+    "slice_scatter of nothing": (lambda x: torch.slice_scatter(x, x[..., 8:], -1, 8, 9), [8]),
     "slice_scatter, shifted": (lambda x: torch.slice_scatter(x, x[:, 1:], 1, 0, 4), [8]),
     "slice_scatter with a step": (lambda x: torch.slice_scatter(x, x[..., ::2].relu(), -1, 0, 8, 2), [4, 4]),
     "slice_scatter with another part": (lambda x: torch.slice_scatter(x, x[..., 4:].relu(), -1, 1, 5), [2]),

@@ -57,13 +57,25 @@ def set_slice(edit: Edit) -> None:
     if not edit.changed(dim):
         return
     positions = left_over(edit, dim, np.arange(len(dim))[bounds(edit)])
-    steps = np.unique(np.diff(positions))
-    if len(steps) > 1 or not len(positions):
+    evenly = apart(positions, edit.kept(dim))
+    if evenly is None:
         index_by(edit, axis, positions)
-        return
-    step = int(steps[0]) if len(steps) else 1
-    edit.node.args = (edit.node.args[0], axis, int(positions[0]), int(positions[-1]) + 1, step)
-    edit.node.kwargs = {}
+    else:
+        edit.node.args, edit.node.kwargs = (edit.node.args[0], axis, *evenly), {}
+
+
+def apart(positions: np.ndarray, size: int) -> tuple[int, int, int] | None:
+    """Return start, end and step of the slice of `size` elements that has these positions, None if there is none.
+
+    >>> apart(np.array([1, 3, 5]), 6), apart(np.array([0, 1, 3]), 6), apart(np.array([], int), 6)
+    ((1, 6, 2), None, (6, 6, 1))
+    """
+    if not len(positions):
+        return size, size, 1
+    steps = np.unique(np.diff(positions))
+    if len(steps) > 1:
+        return None
+    return int(positions[0]), int(positions[-1]) + 1, int(steps[0]) if len(steps) else 1
 
 
 def set_narrow(edit: Edit) -> None:

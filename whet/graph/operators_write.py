@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from whet.graph.operators_index import bounds, left_over
+from whet.graph.operators_index import apart, bounds, left_over
 from whet.graph.rows import Call, Dims, Edit, Row, Value
 
 
@@ -28,14 +28,13 @@ def set_slice_scatter(edit: Edit) -> None:
     if not edit.changed(dim):
         return
     positions = left_over(edit, dim, np.arange(len(dim))[bounds(edit)])
-    source, steps = edit["src"], np.unique(np.diff(positions))
-    if len(steps) > 1:
+    evenly = apart(positions, edit.kept(dim))
+    if evenly is None:
         index = edit.constant(edit.node.name, torch.from_numpy(positions.astype(np.int64)))
         edit.node.target = torch.ops.aten.index_copy.default
-        edit.node.args = (edit["self"], axis, index, source)
+        edit.node.args = (edit["self"], axis, index, edit["src"])
     else:
-        step = int(steps[0]) if len(steps) else 1
-        edit.node.args = (edit["self"], source, axis, int(positions[0]), int(positions[-1]) + 1, step)
+        edit.node.args = (edit["self"], edit["src"], axis, *evenly)
     edit.node.kwargs = {}
 
 
