@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import whet
 from whet.compress.importance import Importance, batch_norm_scale, calibration, loss_change, taylor, weight_norm
+from whet.core.bind import bind
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.graph.axes import analyze
@@ -150,3 +151,15 @@ def test_scores_do_not_depend_on_how_a_layer_is_written(score: Importance) -> No
         results.append(score(net, [group], planning_run(net), 16)[group.site])
     np.testing.assert_allclose(results[1], results[0], rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(results[2], results[0], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["logits", "embedding", "regression"])
+def test_without_labels_atoms_that_do_nothing_score_zero_and_others_do_not(kind: str) -> None:
+    net = perceptron()
+    with torch.no_grad():
+        net.layer("2").weight[:, :4] = 0  # type: ignore[operator, index]
+    x = torch.randn(32, 6)
+    run = planning_run(net)
+    run.task = bind(whet.Task("unlabelled", [x], [x], kinds=kind), net)  # type: ignore[arg-type]
+    scores = taylor(net, list(analyze(net).groups.values()), run, 20)["0"]
+    assert (scores[:4] == 0).all() and (scores[4:] > 0).sum() >= 6
