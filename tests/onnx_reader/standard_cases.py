@@ -21,6 +21,7 @@ import torch
 from onnx import numpy_helper
 
 from whet.core.errors import LiftError
+from whet.onnx_reader.example import batch_axes
 from whet.onnx_reader.graph import read_graph
 from whet.onnx_reader.load import array_of
 from whet.onnx_reader.module import OnnxModule, build
@@ -125,7 +126,9 @@ def module_of(case: Case, constants: set[str]) -> OnnxModule:
     """Return the case's network; constants and what else is in the file are its weights."""
     weights = {t.name: array_of(t, case.name) for t in case.model.graph.initializer}
     weights.update((n, copied(v)) for n, v in zip(case.names, case.inputs) if n in constants)
-    return build(read_graph(case.model, weights, case.name), case.name)
+    graph = read_graph(case.model, weights, case.name)
+    names = [output.name for output in case.model.graph.output]
+    return build(graph, case.name, batch_axes(graph.ports, {}), names)
 
 
 def copied(value: Any) -> Any:

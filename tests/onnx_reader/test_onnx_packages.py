@@ -48,7 +48,7 @@ FILES = [
     Shipped(f"{SILERO}/silero_vad_16k_op15.onnx", {"input": (1, SAMPLES)}, {"sr": 16000}),
     Shipped(f"{SILERO}/silero_vad_op18_ifless.onnx", {"input": (1, SAMPLES)}, {"sr": 16000}),
     Shipped(f"{SILERO}/silero_vad_openvino_16k.onnx"),
-    Shipped(f"{SILERO}/silero_vad_16k_sequence.onnx", {"input": (10, SAMPLES)}, refused="no batch"),
+    Shipped(f"{SILERO}/silero_vad_16k_sequence.onnx", {"input": (10, SAMPLES)}, refused="no input has a batch"),
     Shipped(f"{OCR}/ch_ppocr_mobile_v2.0_cls_infer.onnx", {"x": (1, 3, 48, 192)}),
     Shipped(f"{OCR}/ch_PP-OCRv4_rec_infer.onnx", {"x": (1, 3, 48, 64)}, slow=True),
     Shipped(f"{OCR}/ch_PP-OCRv4_det_infer.onnx", {"x": (1, 3, 64, 64)}, slow=True),
