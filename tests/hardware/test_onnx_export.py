@@ -194,3 +194,25 @@ def test_fourier_transforms_are_written_and_read_again(kind: str, tmp_path: Path
             np.testing.assert_allclose(found, module(given).numpy(), atol=1e-4, err_msg=runtime)
     again = whet.lift(str(path))
     torch.testing.assert_close(again(x), module(x), atol=1e-4, rtol=1e-4)
+
+
+class Tagger(nn.Module):
+    """(steps, batch, features), the steps fixed by a table of positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions, self.layer = nn.Parameter(torch.randn(7, 1, 4)), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x + self.positions)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_fixed_first_size_is_no_batch_where_the_batch_is_free_elsewhere(runtime: str, tmp_path: Path) -> None:
+    module = Tagger().eval()
+    path = export_onnx(whet.lift(module, torch.randn(7, 2, 4), batch_axis=1), tmp_path / "model.onnx")
+    for batch in (1, 3):
+        x = torch.randn(7, batch, 4)
+        artifact = Artifact(path, {"runtime": runtime, "precision": "f32", "threads": 1})
+        found = targets.get("cpu").open(artifact, batch)(x.numpy())
+        np.testing.assert_allclose(found, module(x).detach().numpy(), atol=1e-5)

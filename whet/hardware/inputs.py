@@ -104,8 +104,17 @@ def _named(inputs: Sequence[FileInput], given: Mapping[str, Sequence[int]], what
 
 
 def fixed_batch(inputs: Sequence[FileInput]) -> int | None:
-    """Return the first size of all inputs where the file fixes it to the same number, and None where it does not."""
-    first = {port.dims[0] for port in inputs if port.dims}
+    """Return the first size of all inputs where the file fixes it to the same number, and None where it does not.
+
+    A file that leaves the batch free in another place, (steps, batch, features), fixes no batch.
+
+    >>> fixed_batch([FileInput("x", np.dtype("f4"), (24, 6))]), fixed_batch([FileInput("x", np.dtype("f4"), (24, BATCH))])
+    (24, None)
+    """
+    all_dims = [port.dims for port in inputs]
+    if any(is_batch(dim, i, all_dims) for dims in all_dims for i, dim in enumerate(dims)):
+        return None
+    first = {dims[0] for dims in all_dims if dims}
     only = first.pop() if len(first) == 1 else None
     return only if isinstance(only, int) else None
 
