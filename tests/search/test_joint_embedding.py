@@ -108,3 +108,16 @@ def test_wrong_use() -> None:
         space.decode(torch.zeros(1, 4), 2)
     with pytest.raises(SpecError, match="width=0"):
         JointEmbedding(1, 1, width=0)
+
+
+def test_a_descent_returns_the_cheapest_of_all_starts_and_steps() -> None:
+    space, seen = JointEmbedding(1, 1, width=4, depths=(1,)), list[Tensor]()
+
+    def price(networks: Networks) -> Tensor:
+        prices = (networks(X) - Y).square().mean((1, 2))
+        seen.append(prices.detach())
+        return prices
+
+    best = space._descended(1, price, 4, 20, 0.05)
+    lowest = float(torch.stack(seen[:20]).min())
+    assert float(price(space.decode(best, 1))) == pytest.approx(lowest, rel=1e-5)
