@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_supernet import lifted, made, some
+from test_supernet import lifted, made, perceptron, some
 from torch import nn
 
 import whet
 from whet.core.errors import SpecError
 from whet.core.mixtures import binary_gates
 from whet.elastic.relaxation import Relaxation
+from whet.elastic.supernet import Supernet
 from whet.networks.resnet import ResNet
 
 
@@ -57,3 +58,16 @@ def test_gradients_reach_the_logits_and_the_weights(relaxation: Relaxation) -> N
 def test_so_many_mixtures_as_choices(relaxation: Relaxation) -> None:
     with pytest.raises(SpecError, match="got 1"):
         relaxation([torch.ones(2)], *relaxation.supernet.whole.example)
+
+
+def test_what_is_cut_is_silenced_once_so_outputs_go_with_the_mixture_and_not_with_its_square() -> None:
+    """The last layer reads what the last choice cuts: half a mixture gives the mean of both outputs."""
+    net, width, run = perceptron()
+    relaxation = Relaxation(Supernet(net, width, run)).eval()
+    last = relaxation.choices[-1]
+    ends = [relaxation.one_hot(whet.Decision({last.name: value})) for value in (0.25, 1.0)]
+    half = [(a + b) / 2 for a, b in zip(*ends, strict=True)]
+    with torch.no_grad():
+        low, high, between = (relaxation(mixtures, *net.example) for mixtures in (*ends, half))
+    assert not torch.allclose(low, high)
+    torch.testing.assert_close(between, (low + high) / 2)

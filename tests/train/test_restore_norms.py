@@ -125,3 +125,13 @@ def test_a_cut_is_recovered_from_by_statistics_alone() -> None:
 
     restored, _ = restore_batch_norms(folded, task.train)
     assert accuracy(restored) > accuracy(folded) + 0.2
+
+
+def test_a_norm_knows_mean_and_variance_of_what_its_convolution_gives() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten())
+    restored, _ = restore_batch_norms(whet.lift(module, images()[0][0][:2]), images())
+    norm = restored.layer("0_norm")
+    with torch.no_grad():
+        outputs = restored.layer("0")(torch.cat([x for x, _ in images()])).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(norm.running_mean, outputs.mean(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, outputs.var(1, correction=0), rtol=1e-3, atol=1e-6)
