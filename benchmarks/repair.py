@@ -23,11 +23,11 @@ import whet
 from whet.compress.importance import IMPORTANCES, Frozen
 from whet.compress.repair import reference_of, repaired
 from whet.compress.width import Width, is_stream
-from whet.core.bind import bind
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.task import Task, predict
+from whet.data.bind import bind
 from whet.graph.axes import analyze
 from whet.hardware.device import fingerprint
 from whet.tasks import get

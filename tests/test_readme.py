@@ -29,13 +29,17 @@ def test_the_commands_of_the_readme_exist() -> None:
 
 def test_method_packages_import_core_and_never_each_other() -> None:
     """Tasks may train, reports and flows may use anything; the methods stand on `core` and `graph` alone."""
-    allowed = {"core": set(), "onnx_reader": set(), "networks": set(), "tasks": {"train", "networks"}}
+    shared = {"graph", "data", "decisions"}
+    allowed = {
+        "core": set(), "onnx_reader": {"graph"}, "networks": set(), "graph": set(), "decisions": set(),
+        "data": {"graph"}, "tasks": {"train", "networks"},
+    }  # fmt: skip
     wrong = []
-    names = "core graph onnx_reader compress train search elastic hardware verify networks tasks"
+    names = "core data decisions graph onnx_reader compress train search elastic hardware verify networks tasks"
     for package in names.split():
         for path in (ROOT / "whet" / package).rglob("*.py"):
             for other in re.findall(r"^\s*(?:from|import) whet\.(\w+)", path.read_text(), flags=re.M):
-                if other not in {"core", package, *allowed.get(package, {"graph"})}:
+                if other not in {"core", package, *allowed.get(package, shared)}:
                     wrong.append(f"{path.relative_to(ROOT)} imports whet.{other}")
     assert not wrong
 

@@ -77,9 +77,9 @@ METHODS = tuple(
         # sub-networks on light predictors (Sridhar et al. 2023, SimQ-NAS; `search.alternating` is its engine), and bits
         # by a linear programme over the orthogonality of layers (Ma et al. 2023, OMPQ; `search.programme.integer`).
         ("search.scaling", "whet.search.scaling:scaled", "selection", "dollar2021scaling"),
-        ("search.gates", "whet.core.mixtures:binary_gates", "relaxation", "cai2019proxyless"),
-        ("search.interpolation", "whet.core.mixtures:sampled_interpolation", "relaxation", "dong2019transformable"),
-        ("search.trainable-gate", "whet.core.mixtures:trainable_gate", "relaxation", "kim2020gate"),
+        ("search.gates", "whet.decisions.mixtures:binary_gates", "relaxation", "cai2019proxyless"),
+        ("search.interpolation", "whet.decisions.mixtures:sampled_interpolation", "relaxation", "dong2019transformable"),
+        ("search.trainable-gate", "whet.decisions.mixtures:trainable_gate", "relaxation", "kim2020gate"),
         ("search.amended", "whet.search.bilevel:amended_gradient", "relaxation", "bi2019amended"),
         ("search.relaxed", "whet.search.bilevel:Relaxed", "relaxation", "xue2022rarts"),
         ("search.joint-embedding", "whet.search.joint_embedding:JointEmbedding", "relaxation", "huang2024simultaneous"),
@@ -102,7 +102,7 @@ METHODS = tuple(
         ("predictors.hypernetwork", "whet.search.predictors.hypernetwork:HyperNetwork", "predictor", "zhang2019graph"),
         ("predictors.checkpointed", "whet.search.predictors.checkpointed:Checkpointed", "predictor", "mehta2024checkpointed"),
         ("predictors.transfer", "whet.search.predictors.transfer:Transfer", "predictor", "wang2020apq"),
-        ("train.memory", "whet.core.memory:TeacherMemory", "training", ""),
+        ("train.memory", "whet.data.memory:TeacherMemory", "training", ""),
         ("train.fit", "whet.train.fit:fit", "training", "hinton2015distilling"),
         ("train.hints", "whet.train.hints:alike_layers", "training", "romero2015fitnets"),
         ("train.average", "whet.train.average:averaged", "training", "izmailov2018averaging"),

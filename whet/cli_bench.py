@@ -68,9 +68,9 @@ def latency(
     as_json: Json = False,
 ) -> None:
     """Measure how well the latency of sub-networks can be forecast."""
-    from whet.core.files import write_result
     from whet.flow import latency as suite
     from whet.flow.limits import seconds
+    from whet.flow.results import write_result
     from whet.report.console import LiveProgress
 
     with LiveProgress(quiet=as_json) as progress:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from whet.core.errors import LiftError, TargetError, WhetError
-from whet.core.folder import OWN, check_writable
+from whet.flow.folder import OWN, check_writable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
 Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]

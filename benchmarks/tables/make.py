@@ -25,12 +25,12 @@ from whet import tasks
 from whet.compress.depth import Depth
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.compress.width import Width
-from whet.core.memory import TeacherMemory
 from whet.core.passes import Chain
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import point, size
 from whet.core.target import Artifact
+from whet.data.memory import TeacherMemory
+from whet.decisions.enumerate import point, size
 from whet.elastic.supernet import Supernet
 from whet.flow.elastic import frozen
 from whet.flow.timing import cost_signature

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import point, size
+from whet.decisions.enumerate import point, size
 from whet.search import strategies
 from whet.search.tabular import Table
 from whet.testing.strategies import SPACES

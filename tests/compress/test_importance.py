@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 import whet
 from whet.compress.importance import Importance, batch_norm_scale, calibration, loss_change, taylor, weight_norm
-from whet.core.bind import bind
 from whet.core.net import Net
 from whet.core.run import Run
+from whet.data.bind import bind
 from whet.graph.axes import analyze
 from whet.graph.cut import cut
 from whet.testing.networks import make

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from whet.core.errors import StudyError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import Ledger, Observation, draw, neighbour, point, size
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import draw, neighbour, point, size
+from whet.decisions.ledger import Ledger
 
 
 @st.composite

@@ -11,10 +11,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import whet
-from whet.core.bind import bind
 from whet.core.errors import TaskError, UnknownNameError
 from whet.core.kinds import Kind
 from whet.core.task import Task, predict
+from whet.data.bind import bind
 
 X, Y = torch.randn(8, 3), torch.randint(0, 2, (8,))
 BATCHES = [(X, Y)]

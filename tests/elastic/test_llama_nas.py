@@ -19,10 +19,11 @@ from whet.compress.depth import Depth
 from whet.compress.importance import Frozen
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.compress.width import Width
-from whet.core.front import hypervolume, non_dominated
 from whet.core.passes import Chain
 from whet.core.space import Decision, Space
-from whet.core.strategy import Observation, draw
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import draw
+from whet.decisions.pareto import hypervolume, non_dominated
 from whet.elastic.supernet import Supernet
 from whet.graph.axes import analyze
 from whet.hardware import targets

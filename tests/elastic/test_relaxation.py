@@ -9,7 +9,7 @@ from torch import nn
 
 import whet
 from whet.core.errors import SpecError
-from whet.core.mixtures import binary_gates
+from whet.decisions.mixtures import binary_gates
 from whet.elastic.relaxation import Relaxation
 from whet.elastic.supernet import Supernet
 from whet.networks.resnet import ResNet

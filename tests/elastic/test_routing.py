@@ -18,7 +18,7 @@ from whet.compress.importance import Frozen
 from whet.compress.width import Width
 from whet.core.errors import SpecError, TrainingError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import point, size
+from whet.decisions.enumerate import point, size
 from whet.elastic.relaxation import Relaxation
 from whet.elastic.routing import (
     Plan,

@@ -13,11 +13,11 @@ import torch
 import whet
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
-from whet.core.folder import Folder
 from whet.core.study import Study, Trial
 from whet.elastic.supernet import Supernet
 from whet.flow import elastic
 from whet.flow.elastic import ElasticExplore, frozen
+from whet.flow.folder import Folder
 from whet.flow.front import DeliveredFront
 from whet.flow.job import Job
 from whet.flow.optimize import _opened as opened

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whet.core.strategy import point, size
+from whet.decisions.enumerate import point, size
 from whet.search.genes import Genes
 from whet.testing.strategies import SPACES
 

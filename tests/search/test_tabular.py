@@ -6,7 +6,8 @@ import pytest
 
 from whet.core.errors import ArtifactError, StudyError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import LedgerStrategy, point, size
+from whet.decisions.enumerate import point, size
+from whet.decisions.ledger import LedgerStrategy
 from whet.search import strategies
 from whet.search.tabular import Table
 from whet.testing.strategies import SPACES

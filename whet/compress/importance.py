@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from whet.compress.elimination import Elimination, order_of_removal
 from whet.compress.moments import inputs_of, moments
-from whet.core.batches import rows_of
-from whet.core.bind import Original
 from whet.core.errors import CalibrationError
-from whet.core.kinds import saliency
 from whet.core.net import Net
 from whet.core.run import Run
-from whet.core.structure import Tree, first_rows
-from whet.core.task import Task, split
+from whet.core.structure import Tree
+from whet.core.task import Task, rows_of, split
+from whet.data.bind import Original
+from whet.data.kinds import saliency
+from whet.data.rows import first_rows
 from whet.graph.axes import AtomGroup, Member, analyze
 from whet.graph.readers import Reader, find_readers
 

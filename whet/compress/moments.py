@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from whet.core.batches import rows_of
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
-from whet.core.task import Task, first_inputs
+from whet.core.task import Task, first_inputs, rows_of
 from whet.graph.readers import Reader
 
 Inputs = tuple[Tensor, ...]

@@ -16,11 +16,11 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from whet.core.errors import StudyError
-from whet.core.folder import DATABASE
 from whet.core.space import Decision, Space
 
 Stage = Literal["probe", "predicted", "short", "full", "failed"]
 STUDY_NAME = "whet"
+DATABASE = "study.db"
 STATES = {"failed": TrialState.FAIL, "predicted": TrialState.PRUNED}
 """The stages that are no measurements, and what they are to Optuna: its Pareto front takes none of these."""
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from whet.core.batches import length_of, rows_of
 from whet.core.errors import TaskError, unknown
 from whet.core.kinds import KINDS, Kind
 from whet.core.structure import Tree, joined, mapped
@@ -21,6 +20,27 @@ Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Any, Any], Any]
 COLLECTIONS = ("val", "train", "test", "calibration")
 CHOICES: dict[str, tuple[str, ...]] = {"direction": ("max", "min"), "drop": ("absolute", "relative")}
+
+
+def rows_of(inputs: Sequence[Tensor]) -> int:
+    """Return the number of samples of a batch by its inputs; targets may have any structure.
+
+    >>> rows_of((torch.zeros(8, 3), torch.zeros(8)))
+    8
+    """
+    return len(inputs[0])
+
+
+def length_of(batches: object) -> int | None:
+    """Return the number of batches, or None where the collection does not know it: a stream, a plain iterable.
+
+    >>> length_of([1, 2]), length_of(map(str, [1, 2]))
+    (2, None)
+    """
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def split(batch: Batch) -> tuple[tuple[Tensor, ...], Tree]:
@@ -54,7 +74,7 @@ class Task:
     """Data with a loss and a metric.
 
     `train`, `val`, `test` and `calibration` are re-iterable collections of batches as loaders yield them: `(inputs,
-    targets)`, dictionaries, inputs alone; `whet.core.bind` says which. If a collection has a method `at_epoch(epoch)`,
+    targets)`, dictionaries, inputs alone; `whet.data.bind` says which. If a collection has a method `at_epoch(epoch)`,
     the training loop calls it for that epoch's batches, which makes an interrupted training resume exactly. `loss` and
     `metric` take the network's outputs, in its own structure, and the targets as the loader gives them; `metric` is
     computed once over all outputs and targets, and returns a number or a dictionary with one. Without `train` nothing

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from whet.core.errors import SpecError, unknown
-from whet.core.mixtures import MIXINGS
 from whet.core.run import Run
 from whet.core.space import Decision
+from whet.decisions.mixtures import MIXINGS
 from whet.elastic.relaxation import Relaxation
 from whet.elastic.supernet import Supernet
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from whet.core.batches import rows_of
 from whet.core.errors import SpecError
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.structure import Tree, joined
+from whet.core.task import rows_of
 from whet.elastic.supernet import Supernet
 
 

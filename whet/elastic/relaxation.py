@@ -22,7 +22,7 @@ class Relaxation(nn.Module):
     which parameters read what c cuts: they are taken from the supernet's sub-networks, so no architecture needs code of
     its own. With one-hot mixtures m the network is the one that the decision cuts, with what it cuts silenced; the two
     are equal where no norm averages over what is cut. With others, gradients reach the mixtures and so whatever made
-    them (`whet.core.mixtures`). A pass costs what the whole network costs, whatever the mixture.
+    them (`whet.decisions.mixtures`). A pass costs what the whole network costs, whatever the mixture.
 
     Raises: SpecError for a choice that depends on another.
     """

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whet.core.errors import SpecError, TaskError, TrainingError
-from whet.core.mixtures import gumbel_noise
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.task import Batch, Loss, split
+from whet.decisions.mixtures import gumbel_noise
 from whet.elastic.relaxation import Relaxation
 from whet.elastic.supernet import Supernet
 

@@ -17,7 +17,7 @@ from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Run
 from whet.core.space import Decision, Space, Value
-from whet.core.strategy import draw
+from whet.decisions.enumerate import draw
 from whet.elastic.noise import with_noise
 from whet.elastic.rounding import Rounding
 

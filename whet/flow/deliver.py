@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from whet.core.front import non_dominated
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.core.target import Artifact
+from whet.decisions.pareto import non_dominated
 from whet.flow.conclude import conclusion
 from whet.flow.failures import ends_the_run, reason
 from whet.flow.front import DeliveredFront, Member

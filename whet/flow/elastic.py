@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
-from whet.core.front import non_dominated
 from whet.core.net import Net
 from whet.core.passes import Chain, Pass
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.strategy import Strategy
 from whet.core.study import Trial
+from whet.decisions.pareto import non_dominated
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
 from whet.flow.forecast import BELIEVED, NOISE, SPARE, Pair, Recovery

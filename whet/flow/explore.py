@@ -11,8 +11,9 @@ from typing import Any
 
 from whet.core.passes import Chain
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import LedgerStrategy, Observation, Strategy
+from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
+from whet.decisions.ledger import LedgerStrategy
 from whet.flow.forecast import NOISE, POWER
 from whet.flow.stage import Plan, Stage
 from whet.flow.workbench import Workbench

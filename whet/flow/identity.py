@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 import whet
-from whet.core.batches import length_of
 from whet.core.net import Net
-from whet.core.task import Task
+from whet.core.task import Task, length_of
 
 LENGTH = 12
 COLLECTIONS = ("train", "val", "test", "calibration")

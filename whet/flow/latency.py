@@ -11,12 +11,12 @@ from typing import Any
 
 from whet.compress.depth import Depth
 from whet.compress.width import Width
-from whet.core.bind import bind
 from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.run import Progress, Run
 from whet.core.target import Artifact
 from whet.core.task import Task
+from whet.data.bind import bind
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.guard import Guarded

@@ -11,21 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.core.batches import rows_of
-from whet.core.bind import bind
 from whet.core.errors import StudyError, TargetError, TaskError, unknown
-from whet.core.folder import DATABASE, Folder
 from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Budget, Progress, Run
 from whet.core.space import Decision
-from whet.core.study import Study
-from whet.core.task import Task, split
+from whet.core.study import DATABASE, Study
+from whet.core.task import Task, rows_of, split
+from whet.data.bind import bind
 from whet.flow.deliver import deliver
 from whet.flow.elastic import ElasticExplore, checkpoints, frozen
 from whet.flow.explore import Explore
 from whet.flow.failures import is_disk_full
 from whet.flow.finals import Finals
+from whet.flow.folder import Folder
 from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
 from whet.flow.job import Job
@@ -157,7 +156,7 @@ def _opened(
     job: Job, folder: Folder, plan: Plan, progress: Progress, clock: Budget | None = None
 ) -> tuple[Workbench, Plan]:
     """Return the workbench of a new or resumed study; an elastic one's passes cut by importances drawn up once."""
-    from whet.core.memory import TeacherMemory
+    from whet.data.memory import TeacherMemory
     from whet.train.fit import fit
 
     clock = clock or Budget(job.budget_seconds)

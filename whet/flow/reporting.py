@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whet.core.front import hypervolume
+from whet.decisions.pareto import hypervolume
 from whet.flow.front import DeliveredFront, Member
 from whet.flow.limits import explained
 from whet.flow.original import ORIGINAL, kind

@@ -16,16 +16,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from whet.core.batches import length_of, rows_of
-from whet.core.folder import Folder
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.study import Stage, Study, Trial
 from whet.core.target import Artifact
-from whet.core.task import predict, split
+from whet.core.task import length_of, predict, rows_of, split
 from whet.flow.failures import Attempt, reason
+from whet.flow.folder import Folder
 from whet.flow.job import Job
 from whet.flow.limits import explained, resolved, scale_of
 from whet.flow.original import Original, kind, scored, settings_by_name

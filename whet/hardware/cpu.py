@@ -14,7 +14,7 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 from whet.core.errors import ArtifactError, TargetError
 from whet.core.target import Array
-from whet.hardware.inputs import Dim, FileInput
+from whet.graph.file_inputs import Dim, FileInput
 
 Results = Sequence[Any]
 """What a runtime's call gives: an array an output, in the file's order."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.export import Dim
 
 from whet.core.net import Net, Port
-from whet.hardware.inputs import BATCH
+from whet.graph.file_inputs import BATCH
 
 MOST_ROWS = 65536
 

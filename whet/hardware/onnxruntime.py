@@ -12,8 +12,8 @@ import onnxruntime as ort
 from whet.core.errors import TargetError
 from whet.core.net import Net
 from whet.core.target import Array
+from whet.graph.file_inputs import fixed_batch, named_sizes, static_shapes
 from whet.hardware.cpu import BoundSession, Results, inputs_of_model, read_onnx, recorded_shapes, refusing
-from whet.hardware.inputs import fixed_batch, named_sizes, static_shapes
 from whet.hardware.onnx_export import export_onnx
 
 ONLY_ERRORS = 3

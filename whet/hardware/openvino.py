@@ -12,8 +12,8 @@ import numpy as np
 
 from whet.core.errors import TargetError
 from whet.core.net import Net
+from whet.graph.file_inputs import FileInput, fixed_batch, static_shapes
 from whet.hardware.cpu import BoundSession, Results, inputs_of_model, read_onnx, recorded_shapes, refusing, require
-from whet.hardware.inputs import FileInput, fixed_batch, static_shapes
 from whet.hardware.onnx_export import export_onnx
 
 # Importing OpenVINO reports the import to a server, unless this package is absent: then it uses its own stub.

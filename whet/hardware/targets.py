@@ -13,8 +13,8 @@ from whet.core.errors import ArtifactError, TargetError, unknown
 from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Array, Artifact, Session, Target
+from whet.graph.file_inputs import example_arrays, static_shapes
 from whet.hardware.device import Device, fingerprint
-from whet.hardware.inputs import example_arrays, static_shapes
 from whet.hardware.measure import Latency, measure, measure_artifacts
 
 Settings = dict[str, Any]

@@ -18,9 +18,9 @@ from onnxscript import opset20 as op
 from whet.core.errors import TargetError
 from whet.core.net import Net
 from whet.graph import fake_quantize
+from whet.graph.file_inputs import BATCH
 from whet.graph.outside import unwrap
 from whet.hardware.free_axes import free_axes, outside_example
-from whet.hardware.inputs import BATCH
 from whet.hardware.onnx_fourier import spell_out_transforms
 from whet.hardware.onnx_integers import store_integers
 

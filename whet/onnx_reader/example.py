@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from whet.core.errors import LiftError, TargetError, unknown
-from whet.hardware.inputs import FileInput, is_batch, static_shapes
+from whet.graph.file_inputs import FileInput, is_batch, static_shapes
 from whet.onnx_reader.graph import Port, ports_of
 from whet.onnx_reader.values import DTYPES, MOST_ELEMENTS, Array, numpy_dtype, type_name
 

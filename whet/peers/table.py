@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whet.core.files import whole, write_result, write_text
-from whet.core.front import hypervolume, non_dominated
+from whet.core.files import whole, write_text
+from whet.decisions.pareto import hypervolume, non_dominated
+from whet.flow.results import write_result
 
 WHET = "whet"
 RUNTIME = "runtime"

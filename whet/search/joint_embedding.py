@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whet.core.errors import SpecError, StudyError, TaskError
-from whet.core.mixtures import trainable_gate
+from whet.decisions.mixtures import trainable_gate
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A loss of outputs, shape (points, outputs), and targets."""
@@ -78,8 +78,8 @@ class JointEmbedding(nn.Module):
 
     A decoder gives weights, biases and a gate for each neuron, so a step in the embedding moves weights and widths
     together; the depth is that of the best decoder. Gates are 0 or 1 going forwards and have a gradient all the same
-    (`whet.core.mixtures.trainable_gate`), so what is descended is what is delivered; the best neuron of a layer stays,
-    or nothing would pass. `sparsity` is the loss that one neuron has to be worth.
+    (`whet.decisions.mixtures.trainable_gate`), so what is descended is what is delivered; the best neuron of a layer
+    stays, or nothing would pass. `sparsity` is the loss that one neuron has to be worth.
 
     Paper: Huang, Montazerin and Srivastava 2024, Simultaneous Weight and Architecture Optimization for Neural Networks
     (P458). In the published code of its successor (Huang et al. 2025, SWAT-NN) encoder and decoders are transformers

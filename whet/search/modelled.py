@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.core.space import Decision, Space
-from whet.core.strategy import LedgerStrategy, Observation, draw
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import draw
+from whet.decisions.ledger import LedgerStrategy
 from whet.search.dominance import Points, ranks
 from whet.search.genes import Genes, Rows
 

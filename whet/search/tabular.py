@@ -14,9 +14,11 @@ from typing import Any
 
 from whet.core.errors import ArtifactError, StudyError
 from whet.core.files import whole
-from whet.core.front import hypervolume
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import LedgerStrategy, Observation, Strategy, point, size
+from whet.core.strategy import Observation, Strategy
+from whet.decisions.enumerate import point, size
+from whet.decisions.ledger import LedgerStrategy
+from whet.decisions.pareto import hypervolume
 from whet.search import strategies
 
 FORMAT = "whet table 1"

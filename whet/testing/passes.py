@@ -13,8 +13,8 @@ from whet.core.net import Net
 from whet.core.passes import Pass, Result
 from whet.core.run import Run
 from whet.core.space import Decision, Space
-from whet.core.strategy import draw, size
 from whet.core.target import Target
+from whet.decisions.enumerate import draw, size
 
 Fingerprint = tuple[str, dict[str, Tensor], bool]
 

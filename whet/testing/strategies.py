@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import Observation, Strategy, size
+from whet.core.strategy import Observation, Strategy
+from whet.decisions.enumerate import size
 
 Make = Callable[[Space, int], Strategy]
 """Builds the strategy under test from a space and a seed; it may refuse a space with `DecisionError`."""

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whet.core.batches import length_of, rows_of
-from whet.core.bind import Original, bind
 from whet.core.checks import positive
 from whet.core.errors import ArtifactError, TaskError, TrainingError
-from whet.core.kinds import Kind, apart, kinds_of
-from whet.core.memory import TeacherMemory
+from whet.core.kinds import Kind
 from whet.core.net import Net
 from whet.core.structure import Tree
-from whet.core.task import Batch, Task, check_collection, floats, split
+from whet.core.task import Batch, Task, check_collection, floats, length_of, rows_of, split
+from whet.data.bind import Original, bind
+from whet.data.kinds import apart, kinds_of
+from whet.data.memory import TeacherMemory
 from whet.train.hints import Taps, alike_layers
 from whet.train.recipe import SCHEDULES, Recipe
 from whet.train.state import module_of, read_tensors, write_tensors

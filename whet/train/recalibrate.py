@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from whet.core.batches import rows_of
 from whet.core.net import Net
-from whet.core.task import Batches, first_inputs
+from whet.core.task import Batches, first_inputs, rows_of
 from whet.train.state import module_of
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

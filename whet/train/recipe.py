@@ -12,8 +12,9 @@ from torch import nn
 
 from whet.core.checks import ValueRangeError, positive, share
 from whet.core.errors import unknown
-from whet.core.kinds import DISTANCES as DISTANCES
-from whet.core.kinds import Kind, chosen
+from whet.core.kinds import Kind
+from whet.data.kinds import DISTANCES as DISTANCES
+from whet.data.kinds import chosen
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -49,7 +50,7 @@ class Recipe:
     """How to train.
 
     The loss is `(1 - distillation) * task loss + distillation * distance(student, teacher)`. The distance `auto`
-    follows the kind of each output (`whet.core.kinds`): `kl` for logits and probabilities, `T^2 KL(softmax(teacher / T)
+    follows the kind of each output (`whet.data.kinds`): `kl` for logits and probabilities, `T^2 KL(softmax(teacher / T)
     || softmax(student / T))` over their class axis (Hinton et al. 2015), `cosine` for embeddings, `mse`, the mean
     squared difference, for other numbers, and `relative`, that over the teacher's variance, where there are several
     outputs. `class_axis`, counted with the batch as 0, overrules the axis that was told from task and outputs.

@@ -7,10 +7,9 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
-from whet.core.batches import rows_of
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
-from whet.core.task import Batches, first_inputs
+from whet.core.task import Batches, first_inputs, rows_of
 from whet.graph.uses import used_once
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d

@@ -12,7 +12,7 @@ from whet.compress.depth import Depth
 from whet.compress.width import Width
 from whet.core.errors import StudyError
 from whet.core.passes import Chain
-from whet.core.strategy import point, size
+from whet.decisions.enumerate import point, size
 from whet.hardware import targets
 from whet.networks.resnet import resnet
 from whet.search.predictors.latency import LatencyModel, costs, errors

@@ -13,7 +13,7 @@ import whet
 from whet.compress.depth import Depth
 from whet.compress.width import Width
 from whet.core.passes import Chain
-from whet.core.strategy import draw
+from whet.decisions.enumerate import draw
 from whet.networks.resnet import resnet
 from whet.search.predictors.operations import REST, Operations, operations_by_layer, total_operations
 from whet.testing.runs import planning_run

@@ -5,7 +5,7 @@ import pytest
 
 from whet.core.errors import StudyError
 from whet.core.space import Choice, Space
-from whet.core.strategy import point, size
+from whet.decisions.enumerate import point, size
 from whet.search.predictors.posterior import NOISES
 from whet.search.predictors.weisfeiler_lehman import Graph, WeisfeilerLehman, chain, motifs
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from statistics import mean
 
-from whet.core.front import hypervolume
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy
+from whet.decisions.pareto import hypervolume
 from whet.search import strategies
 from whet.testing.strategies import WIDTHS
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from whet.core.errors import UnknownNameError
-from whet.core.front import hypervolume, non_dominated
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
+from whet.decisions.pareto import hypervolume, non_dominated
 from whet.search import strategies
 from whet.search.predictors import SURROGATES
 from whet.search.strategies import bayesian

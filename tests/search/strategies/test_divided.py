@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from engines import beat_random_search
 
-from whet.core.front import non_dominated
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
+from whet.decisions.pareto import non_dominated
 from whet.search import strategies
 from whet.search.strategies import divided
 from whet.search.strategies.divided import Divided

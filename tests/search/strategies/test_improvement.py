@@ -9,7 +9,8 @@ import pytest
 from engines import NETWORK, areas, cost
 
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import Observation, point, size
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import point, size
 from whet.search import strategies
 from whet.search.strategies.improvement import EXPLORED, FASTEST_EVERY, POOL, WARM_UP, WHOLE, Improvement
 from whet.search.strategies.sensitivity import Sensitivity

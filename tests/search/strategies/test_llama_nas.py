@@ -8,7 +8,8 @@ import pytest
 
 from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import Observation, point, size
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import point, size
 from whet.search import strategies
 from whet.search.strategies.llama_nas import DEPTH, LlamaNas
 from whet.testing.strategies import SPACES, WIDTHS, check

@@ -10,8 +10,8 @@ import torch
 from engines import NETWORK, areas
 
 from whet.core.errors import UnknownNameError
-from whet.core.mixtures import MIXINGS
 from whet.core.space import Choice, Space
+from whet.decisions.mixtures import MIXINGS
 from whet.search import strategies
 from whet.search.strategies.one_shot import Landscape, OneShot
 from whet.testing.strategies import SPACES, WIDTHS, check

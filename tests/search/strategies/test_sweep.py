@@ -8,7 +8,8 @@ from engines import NETWORK, areas, beat_random_search
 
 from whet.core.errors import UnknownNameError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import Observation, point, size
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import point, size
 from whet.search import strategies
 from whet.search.strategies.sweep import PROGRAMMES, Sweep
 from whet.testing.strategies import SPACES, check

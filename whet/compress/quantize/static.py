@@ -11,14 +11,13 @@ import torch
 from torch import fx, nn
 
 from whet.compress.quantize.observers import OBSERVERS, Seen, asymmetric, symmetric
-from whet.core.batches import rows_of
 from whet.core.errors import CalibrationError, unknown
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
-from whet.core.task import split
+from whet.core.task import rows_of, split
 from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, quantize_weight
 from whet.graph.fold import fold_batch_norms
 

@@ -14,8 +14,8 @@ from torch import Tensor, fx
 
 from whet.core.net import Port
 from whet.core.structure import items
+from whet.graph.file_inputs import BATCH
 from whet.graph.layers import bind
-from whet.hardware.inputs import BATCH
 from whet.hardware.onnx_writer import elementwise, layers, products, shapes
 from whet.hardware.onnx_writer.trace import Trace, trace
 from whet.hardware.onnx_writer.writer import DTYPES, Unwritten, Writer

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from whet.core.front import non_dominated
 from whet.core.space import Decision, Space
+from whet.decisions.pareto import non_dominated
 from whet.search.dominance import Points, best
 from whet.search.modelled import Modelled
 from whet.search.predictors import surrogate

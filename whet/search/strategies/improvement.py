@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from whet.core.space import Decision
-from whet.core.strategy import draw, point, size
+from whet.decisions.enumerate import draw, point, size
 from whet.search.dominance import Points, best
 from whet.search.genes import Genes, Rows, Vector
 from whet.search.predictors.gaussian_process import GaussianProcess

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from whet.core.errors import unknown
-from whet.core.mixtures import MIXINGS, settled
 from whet.core.space import Decision, Space
+from whet.decisions.mixtures import MIXINGS, settled
 from whet.search.dominance import Points
 from whet.search.genes import Features, Rows
 from whet.search.modelled import Modelled

@@ -16,7 +16,9 @@ from optuna.trial import TrialState, create_trial
 
 from whet.core.errors import DecisionError, unknown
 from whet.core.space import Choice, Decision, Space, Value
-from whet.core.strategy import LedgerStrategy, Observation, neighbour
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import neighbour
+from whet.decisions.ledger import LedgerStrategy
 from whet.search.dominance import standing
 from whet.search.genes import ordered
 from whet.search.strategies import check

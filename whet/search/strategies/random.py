@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from whet.core.space import Decision
-from whet.core.strategy import LedgerStrategy, draw
+from whet.decisions.enumerate import draw
+from whet.decisions.ledger import LedgerStrategy
 
 
 class RandomStrategy(LedgerStrategy):

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
-from whet.core.strategy import LedgerStrategy, Observation, draw
+from whet.core.strategy import Observation
+from whet.decisions.enumerate import draw
+from whet.decisions.ledger import LedgerStrategy
 from whet.search.predictors.linear import LinearForecast, distance
 from whet.search.predictors.power import PowerForecast
 from whet.search.programme import by_integer_programme

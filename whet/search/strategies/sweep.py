@@ -8,7 +8,7 @@ import numpy as np
 
 from whet.core.errors import unknown
 from whet.core.space import Decision, Space
-from whet.core.strategy import draw
+from whet.decisions.enumerate import draw
 from whet.search.programme import by_dynamic_programme
 from whet.search.strategies.alternating import apart
 from whet.search.strategies.sensitivity import Sensitivity

@@ -14,6 +14,7 @@ from torch import Tensor
 from whet.core.errors import TaskError
 from whet.core.net import Net, Port
 from whet.core.structure import Rows, Tree, is_rows, items, mapped, mapped_by_path
+from whet.core.task import length_of, rows_of
 
 Inputs = tuple[Tensor, ...]
 
@@ -23,27 +24,6 @@ INPUT_KEYS = (
 )  # fmt: skip
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 """What data sets call inputs and labels; the first that is there counts."""
-
-
-def rows_of(inputs: Sequence[Tensor]) -> int:
-    """Return the number of samples of a batch by its inputs; targets may have any structure.
-
-    >>> rows_of((torch.zeros(8, 3), torch.zeros(8)))
-    8
-    """
-    return len(inputs[0])
-
-
-def length_of(batches: object) -> int | None:
-    """Return the number of batches, or None where the collection does not know it: a stream, a plain iterable.
-
-    >>> length_of([1, 2]), length_of(map(str, [1, 2]))
-    (2, None)
-    """
-    try:
-        return len(batches)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
-        return None
 
 
 @dataclass(frozen=True)

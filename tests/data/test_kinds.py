@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from whet.core.errors import TrainingError, UnknownNameError
-from whet.core.kinds import Kind, apart, chosen, kind_of, kinds_of, likened, likeness, saliency
+from whet.core.kinds import Kind
+from whet.data.kinds import apart, chosen, kind_of, kinds_of, likened, likeness, saliency
 
 torch.manual_seed(0)
 UNIT = F.normalize(torch.randn(16, 8), dim=-1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from whet.core.errors import SpecError
-from whet.core.mixtures import (
+from whet.decisions.mixtures import (
     binary_gates,
     cost_term,
     gumbel_noise,

@@ -11,9 +11,9 @@ from filelock import FileLock, Timeout
 
 from whet.core.errors import StudyError
 from whet.core.files import part_of
+from whet.core.study import DATABASE
 
 OWN = ".whet"
-DATABASE = "study.db"
 WRITTEN = (DATABASE, "report.html", "front", "trials", "uncompressed")
 """What a study puts into its folder. A new one is not begun beside something of these names."""
 

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import whet
-from whet.core.bind import Original, bind
 from whet.core.errors import TaskError
 from whet.core.kinds import Kind
 from whet.core.net import Net, Port
 from whet.core.task import predict, split
+from whet.data.bind import Original, bind
 
 torch.manual_seed(0)
 X, Y = torch.randn(24, 6), torch.randint(0, 4, (24,))

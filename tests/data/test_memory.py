@@ -9,7 +9,7 @@ from torch import Tensor
 
 import whet
 from whet import tasks
-from whet.core.memory import TeacherMemory
+from whet.data.memory import TeacherMemory
 from whet.train.fit import fit
 from whet.train.recipe import Recipe
 

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whet.core.front import hypervolume, non_dominated
+from whet.decisions.pareto import hypervolume, non_dominated
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12)
 

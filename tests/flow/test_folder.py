@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from whet.core.errors import StudyError
-from whet.core.folder import Folder, check_writable
 from whet.core.study import Study
+from whet.flow.folder import Folder, check_writable
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from whet.core.folder import Folder
+from whet.flow.folder import Folder
 folder = Folder(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

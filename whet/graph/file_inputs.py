@@ -108,8 +108,9 @@ def fixed_batch(inputs: Sequence[FileInput]) -> int | None:
 
     A file that leaves the batch free in another place, (steps, batch, features), fixes no batch.
 
-    >>> fixed_batch([FileInput("x", np.dtype("f4"), (24, 6))]), fixed_batch([FileInput("x", np.dtype("f4"), (24, BATCH))])
-    (24, None)
+    >>> fixed_batch([FileInput("x", np.dtype("f4"), (24, 6))])
+    24
+    >>> fixed_batch([FileInput("x", np.dtype("f4"), (24, BATCH))])
     """
     all_dims = [port.dims for port in inputs]
     if any(is_batch(dim, i, all_dims) for dims in all_dims for i, dim in enumerate(dims)):

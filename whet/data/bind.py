@@ -12,13 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.core.batches import Bound, Canonical, Inputs, bound, length_of, rows_of
 from whet.core.errors import TaskError
-from whet.core.kinds import Kind, apart, kinds_of, likeness
-from whet.core.memory import TeacherMemory
+from whet.core.kinds import Kind
 from whet.core.net import Net
-from whet.core.structure import Tree, by_length, has_rows, mapped_by_path, tensors
-from whet.core.task import COLLECTIONS, DROPPED, Batches, Loss, Metric, Task, check_collection, no_loss, no_metric
+from whet.core.structure import Tree, mapped_by_path, tensors
+from whet.core.task import (
+    COLLECTIONS,
+    DROPPED,
+    Batches,
+    Loss,
+    Metric,
+    Task,
+    check_collection,
+    length_of,
+    no_loss,
+    no_metric,
+    rows_of,
+)
+from whet.data.batches import Bound, Canonical, Inputs, bound
+from whet.data.kinds import apart, kinds_of, likeness
+from whet.data.memory import TeacherMemory
+from whet.data.rows import by_length, has_rows
 
 
 @dataclass
