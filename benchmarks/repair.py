@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 import whet
-from whet.compress.importance import IMPORTANCES, Frozen
-from whet.compress.repair import reference_of, repaired
+from whet.compress.importance import Frozen
+from whet.compress.repair import output_error, reference_of, repaired
 from whet.compress.width import Width, is_stream
 from whet.core.net import Net
 from whet.core.run import Run
@@ -36,12 +36,16 @@ from whet.train.recalibrate import recalibrate
 
 WORKS = ("cifar10/resnet44", "cifar10/resnet20", "digits/digits_cnn", "shakespeare/decoder", "protein/mlp")
 KEPT = (0.75, 0.5, 0.25)
-VALIDATION, SAMPLES = 2500, 384
+VALIDATION, SAMPLES = 1000, 384
+COMPARED = ("weight_norm", "taylor", "error_rise")
 
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of one cut; seconds are of processor time, one thread, for the repair alone."""
+    """Scores of one cut; `error` is that of the repaired outputs on inputs held out, a share of their variance.
+
+    Seconds are of processor time, one thread, for the repair alone.
+    """
 
     work: str
     kept: float
@@ -50,6 +54,7 @@ class Row:
     cut: float
     normed: float
     repaired: float
+    error: float
     seconds: float
 
 
@@ -63,7 +68,7 @@ def rows(work: str, data: Path) -> Iterator[Row]:
     run = Run(task, AlignedTarget(1), teacher=net)  # type: ignore[arg-type]
     base, reference = score(net, task), reference_of(net, run, SAMPLES)
     sites = [site for site, group in analyze(net).groups.items() if not is_stream(net, group)]
-    for importance in IMPORTANCES:
+    for importance in COMPARED:
         frozen = Frozen.of(net, importance, run)
         for kept in KEPT:
             cut = Width(tie="none", importance=frozen).apply(net, Decision({f"{s}:width": kept for s in sites}), run)
@@ -73,7 +78,7 @@ def rows(work: str, data: Path) -> Iterator[Row]:
             result = repaired(reference, cut.net)
             seconds = time.process_time() - start
             scores = (score(x, task) for x in (cut.net, normed, result.net))
-            yield Row(work, kept, importance, base, *scores, round(seconds, 2))
+            yield Row(work, kept, importance, base, *scores, output_error(reference, result.net), round(seconds, 2))
 
 
 def score(net: Net, task: Task) -> float:
@@ -87,13 +92,14 @@ def markdown(table: dict[str, Any]) -> str:
         "### Cut and repaired, without training",
         "",
         "Kept: the share of the channels, heads and neurons of every group that is no residual stream. Scores are on "
-        f"{VALIDATION} validation samples; {SAMPLES} calibration samples, no labels but for taylor.",
+        f"{VALIDATION} validation samples; {SAMPLES} calibration samples, without labels but for taylor. The outputs' error is that of the "
+        "repaired network on inputs held out, as a share of their variance.",
         "",
-        "| network | kept | importance | original | cut | norms estimated again | repaired | CPU s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | kept | importance | original | cut | norms estimated again | repaired | outputs' error | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in table["rows"]:
-        scores = " | ".join(f"{r[key]:.4f}" for key in ("base", "cut", "normed", "repaired"))
+        scores = " | ".join(f"{r[key]:.4f}" for key in ("base", "cut", "normed", "repaired", "error"))
         lines.append(f"| {r['work']} | {r['kept']:g} | {r['importance']} | {scores} | {r['seconds']:.1f} |")
     return "\n".join([*lines, "", f"Device: {table['device'].get('cpu')}. Commit: {table['commit']}.", ""])
 
