@@ -92,8 +92,8 @@ def markdown(table: dict[str, Any]) -> str:
         "### Cut and repaired, without training",
         "",
         "Kept: the share of the channels, heads and neurons of every group that is no residual stream. Scores are on "
-        f"{VALIDATION} validation samples; {SAMPLES} calibration samples, without labels but for taylor. The outputs' error is that of the "
-        "repaired network on inputs held out, as a share of their variance.",
+        f"{VALIDATION} validation samples; {SAMPLES} calibration samples, without labels but for taylor. The outputs' "
+        "error is that of the repaired network on inputs held out, as a share of their variance.",
         "",
         "| network | kept | importance | original | cut | norms estimated again | repaired | outputs' error | CPU s |",
         "|---|---|---|---|---|---|---|---|---|",

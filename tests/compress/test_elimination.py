@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -194,3 +195,24 @@ def test_a_reference_keeps_its_cut_when_the_cut_is_good() -> None:
     smaller = cut(net, {"0": range(4)})
     found = Reference.of(net, [(torch.randn(9, 6),)], [(torch.randn(9, 6),)])
     assert output_error(found, repaired(found, smaller).net) <= output_error(found, smaller) + 1e-12
+
+
+def test_scores_are_the_originals_and_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = whet.lift(*make("resnet20"))
+    run = replace(planning_run(net), teacher=net)
+    group = analyze(net).groups["layer2.1.conv1"]
+    before = error_rise(net, [group], run, 8)[group.site]
+    other = net.copy()
+    with torch.no_grad():
+        other.layer("layer2.1.conv2").weight[:, :9] *= 9  # type: ignore[index, operator]
+    monkeypatch.setattr("whet.compress.importance.moments", lambda *given: pytest.fail("collected again"))
+    assert np.array_equal(error_rise(other, [group], run, 8)[group.site], before)
+    monkeypatch.undo()
+    assert not np.array_equal(error_rise(other, [group], replace(run, teacher=None), 8)[group.site], before)
+
+
+def test_without_inputs_it_is_the_weight_norm() -> None:
+    net = whet.lift(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(2, 3))
+    run, groups = planning_run(net), list(analyze(net).groups.values())
+    run.task = replace(run.task, train=None, calibration=None)
+    assert np.array_equal(error_rise(net, groups, run, 8)["0"], weight_norm(net, groups, run, 8)["0"])

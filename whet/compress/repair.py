@@ -104,8 +104,8 @@ def repaired(reference: Reference, net: Net, dampings: Sequence[float] = DAMPING
 
 def best(reference: Reference, net: Net, work: Solving) -> Result:
     """Return the cut net, the solved one or that with norms estimated again: which errs least on held-out inputs."""
-    if not work.changed:
-        return Result(net.copy(), {}, work.skipped)
+    if not work.touched:
+        return Result(net.copy())
     before, after = output_error(reference, net), output_error(reference, work.net)
     normed = renormed(work.net, reference.batches[:NORM_BATCHES], work.touched)
     again = output_error(reference, normed) if normed is not None else math.inf
