@@ -278,7 +278,7 @@ class ElasticExplore(Explore):
         """
         if any(t.samples and t.decision.items() <= decision.items() for t in self.of_stage("full")):
             return super().short(decision, super().short_seconds())
-        result = self.bench.structure(decision)
+        result = self.bench.cut(decision)
         timed = self.bench.time_net(result.net, self.finisher_decision())
         net = self.bench.recalibrated(self.supernet.extract(decision))
         return self.bench.record(
@@ -297,5 +297,5 @@ class ElasticExplore(Explore):
                 continue
             self.say(f"verifying sub-network {trial.number}")
             with self.bench.attempt("full", trial.decision, trial.number):
-                result: Any = replace(self.bench.structure(trial.decision), net=self.bench.rebuild(trial))
+                result: Any = replace(self.bench.cut(trial.decision), net=self.bench.rebuild(trial))
                 self.verify(result, trial.decision, trial.samples, trial.number)

@@ -143,7 +143,8 @@ class Explore(Stage):
         else:
             figures["speedup"] = self.bench.forecast_speedup(result.net)
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
-        quality = self.bench.quick_quality(self.bench.recalibrated(result.net))
+        net = result.net if self.bench.repairs else self.bench.recalibrated(result.net)
+        quality = self.bench.quick_quality(net)
         self.bench.record(
             "probe" if timed else "predicted",
             decision,
@@ -265,7 +266,7 @@ class Explore(Stage):
         timed = self.bench.time_net(result.net, self.finisher_decision())
         net, parent = self.bench.inherit(decision, result.net)
         samples = self.samples_of(parent)
-        if parent is None:
+        if parent is None and not self.bench.repairs:
             self.bench.recalibrated(net)
         report = self.bench.train(net, self.job.recipe, "short", **self.plan.limit(duration, self.plan.short_samples))
         return self.bench.record(

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from whet.compress.repair import Repair
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
 from whet.core.run import Run
@@ -146,8 +147,26 @@ class Workbench:
     # -- building and training -----------------------------------------------------------------------------------
 
     def structure(self, decision: Decision) -> Result:
-        """Apply the structural passes to the trained original; deterministic."""
+        """Apply the structural passes to the trained original and repair what they cut; deterministic."""
+        return self._repaired(self.cut(decision), self.job.net)
+
+    def cut(self, decision: Decision) -> Result:
+        """Apply the structural passes alone: for weights that come from elsewhere."""
         return Chain(self.job.passes).apply(self.job.net, decision, self.run)
+
+    def _repaired(self, result: Result, whole: Net) -> Result:
+        """Solve the layers that read what was cut of `whole`; where there are no inputs to solve on, do nothing."""
+        if not (self.repairs and result.changed):
+            return result
+        with self.clock("repair"):
+            done = Repair().apply(result.net, Decision(), replace(self.run, teacher=whole))
+        solved = {"repair": f"{len(done.changed)} layers solved on calibration data"} if done.changed else {}
+        return Result(done.net, result.changed | solved, result.skipped | done.skipped)
+
+    @property
+    def repairs(self) -> bool:
+        """Whether candidates are repaired, which leaves nothing for statistics estimated again to mend."""
+        return self.job.task.calibration is not None or self.job.task.train is not None
 
     def finish(self, net: Net, decision: Decision) -> Result:
         """Apply the passes that need no training of their own."""
@@ -155,7 +174,7 @@ class Workbench:
 
     def rebuild(self, trial: Trial) -> Net:
         """Return the net of a trial with its trained weights."""
-        result = self.structure(trial.decision)
+        result = self.structure(trial.decision) if trial.state is None else self.cut(trial.decision)
         net = self.finish(result.net, trial.decision).net
         if trial.state is not None:
             load_state(self.job.out / trial.state, net)
@@ -180,9 +199,10 @@ class Workbench:
             rest = Decision({n: v for n, v in own.items() if n not in parent.decision})
             if not rest:
                 return self.rebuild(parent), parent.number
-            child = Chain(self.job.passes).apply(self.rebuild(parent), rest, self.run).net
-            if same_graph(child, net):
-                return child, parent.number
+            whole = self.rebuild(parent)
+            child = Chain(self.job.passes).apply(whole, rest, self.run)
+            if same_graph(child.net, net):
+                return self._repaired(child, whole).net, parent.number
         return net, None
 
     def train(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
