@@ -30,7 +30,7 @@ def test_conforms(name: str, tie: str) -> None:
     assert len(check(Width(tie=tie), net, TARGET, planning_run(net), count=2))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("importance", ["taylor", "batch_norm_scale"])
+@pytest.mark.parametrize("importance", ["taylor", "batch_norm_scale", "weight_norm"])
 def test_conforms_with_every_importance(importance: str) -> None:
     net = lifted("mobilenet")
     assert len(check(Width(importance=importance), net, TARGET, planning_run(net), count=2))  # type: ignore[arg-type]
@@ -69,7 +69,9 @@ def test_known_zero_filters_are_cut_first() -> None:
     with torch.no_grad():
         net.layer("layer1.1.conv1").weight[zero] = 0  # type: ignore[index, operator]
     before = net.layer("layer1.1.conv1").weight
-    result = Width(tie="none").apply(net, Decision({"layer1.1.conv1:width": 0.5}), planning_run(net))
+    result = Width(importance="weight_norm", tie="none").apply(
+        net, Decision({"layer1.1.conv1:width": 0.5}), planning_run(net)
+    )
     kept = [i for i in range(16) if i not in zero]
     assert torch.equal(result.net.layer("layer1.1.conv1").weight, before[kept])  # type: ignore[arg-type, index]
     read = net.layer("layer1.1.conv2").weight

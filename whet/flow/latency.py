@@ -37,7 +37,7 @@ def run(net: Net, task: Task, budget_seconds: float, target: str, out: Path, pro
     both suffer cancels.
     """
     task, with_child = bind(task, net), Guarded(targets.get(target))
-    passes, began = Chain((Depth(), Width())), time.monotonic()
+    passes, began = Chain((Depth(), Width(importance="weight_norm"))), time.monotonic()  # only shapes matter
     work = Run(task, with_child, net)
     strategy = RandomStrategy(passes.space(net, with_child))
     nets: list[Net] = []
