@@ -76,7 +76,7 @@ def test_channels_that_others_can_make_up_for_are_cut_without_loss(name: str) ->
 def test_the_error_never_exceeds_that_of_no_repair(name: str) -> None:
     net = whet.lift(*build(name))
     run = planning_run(net)
-    solved, held = parted(inputs_of(run.task, 32), 24)
+    solved, held = parted(inputs_of(run.task, 16), 12)
     found = Reference.of(net, solved, held)
     axes = analyze(net)
     smaller = cut(net, {s: range(-(-g.size // 2)) for s, g in axes.groups.items()}, axes)
