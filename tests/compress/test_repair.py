@@ -72,39 +72,6 @@ def test_channels_that_others_can_make_up_for_are_cut_without_loss(name: str) ->
     assert not result.skipped and result.changed
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_error_never_exceeds_that_of_no_repair(name: str) -> None:
-    net = whet.lift(*build(name))
-    run = planning_run(net)
-    solved, held = parted(inputs_of(run.task, 16), 12)
-    found = Reference.of(net, solved, held)
-    axes = analyze(net)
-    smaller = cut(net, {s: range(-(-g.size // 2)) for s, g in axes.groups.items()}, axes)
-    before = fingerprint(smaller)
-    work = Solving(found, smaller.copy(), Repair().dampings)
-    work.run()
-    assert work.errors or name == "lstm"
-    for site, (after, without) in work.errors.items():
-        assert after <= without * (1 + 1e-5) + 1e-7, site
-    result = best(found, smaller, work)
-    assert output_error(found, result.net) <= output_error(found, smaller)
-    assert same(fingerprint(smaller), before)
-
-
-@pytest.mark.parametrize("name", ["resnet20", "mobilenet", "encoder_post_norm", "unet"])
-def test_conforms(name: str) -> None:
-    net = whet.lift(*make(name))
-    run = planning_run(net)
-    run.teacher = net
-    chain = Chain((Depth(tie="stage"), Width(tie="network", importance="weight_norm"), Repair(samples=16)))
-    space = chain.space(net, run.target)
-    smallest = Decision({c.name: c.values[0] for c in space})
-    first, again = (chain.apply(net, smallest, run) for _ in range(2))
-    assert same(fingerprint(first.net), fingerprint(again.net))
-    assert same(fingerprint(chain.apply(net, Decision(), run).net), fingerprint(net))
-    assert not chain.apply(net, Decision(), run).changed
-
-
 def halved(seed: int = 0, inputs: int = 24) -> tuple[Net, Net]:
     """Return a perceptron, and the same with half of its hidden neurons."""
     torch.manual_seed(seed)
@@ -288,3 +255,36 @@ def test_a_reference_is_collected_once_and_anew_when_weights_change() -> None:
     with torch.no_grad():
         net.layer("0").weight.mul_(2)  # type: ignore[operator]
     assert reference_of(net, run, 16) is not again
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_error_never_exceeds_that_of_no_repair(name: str) -> None:
+    net = whet.lift(*build(name))
+    run = planning_run(net)
+    solved, held = parted(inputs_of(run.task, 16), 12)
+    found = Reference.of(net, solved, held)
+    axes = analyze(net)
+    smaller = cut(net, {s: range(-(-g.size // 2)) for s, g in axes.groups.items()}, axes)
+    before = fingerprint(smaller)
+    work = Solving(found, smaller.copy(), Repair().dampings)
+    work.run()
+    assert work.errors or name == "lstm"
+    for site, (after, without) in work.errors.items():
+        assert after <= without * (1 + 1e-5) + 1e-7, site
+    result = best(found, smaller, work)
+    assert output_error(found, result.net) <= output_error(found, smaller)
+    assert same(fingerprint(smaller), before)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet", "encoder_post_norm", "unet"])
+def test_conforms(name: str) -> None:
+    net = whet.lift(*make(name))
+    run = planning_run(net)
+    run.teacher = net
+    chain = Chain((Depth(tie="stage"), Width(tie="network", importance="weight_norm"), Repair(samples=16)))
+    space = chain.space(net, run.target)
+    smallest = Decision({c.name: c.values[0] for c in space})
+    first, again = (chain.apply(net, smallest, run) for _ in range(2))
+    assert same(fingerprint(first.net), fingerprint(again.net))
+    assert same(fingerprint(chain.apply(net, Decision(), run).net), fingerprint(net))
+    assert not chain.apply(net, Decision(), run).changed
