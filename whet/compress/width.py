@@ -27,8 +27,8 @@ class Width:
     where a is the alignment: `round_to`, or the target's, halved until the smallest fraction keeps at least a
     atoms. Which atoms: those that `importance` (a name in `IMPORTANCES`, or a score) ranks highest; groups that an
     earlier pass removed are reported as skipped. By default those are kept whose loss the layers that read the group
-    make up for least (`error_rise`): in `benchmarks/results/repair.md`, solved or with norms estimated again, it is
-    ahead of norms and gradients at half and a quarter of the channels of every network.
+    make up for least (`error_rise`): in `benchmarks/results/repair.md` the repaired outputs then err less than by norms
+    and gradients on each of the four networks, at half and at a quarter of the channels.
 
     `tie` says what one choice decides:
     - `none`: each group has its own choice;

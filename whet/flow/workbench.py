@@ -165,8 +165,13 @@ class Workbench:
 
     @property
     def repairs(self) -> bool:
-        """Whether candidates are repaired, which leaves nothing for statistics estimated again to mend."""
-        return self.job.task.calibration is not None or self.job.task.train is not None
+        """Whether candidates are repaired, which leaves nothing for statistics estimated again to mend.
+
+        Not where they train together: their weights are a supernet's, and probes of repaired cuts, which lose next to
+        nothing, promise more than it keeps.
+        """
+        given = self.job.task.calibration is not None or self.job.task.train is not None
+        return given and not self.job.elastic
 
     def finish(self, net: Net, decision: Decision) -> Result:
         """Apply the passes that need no training of their own."""
