@@ -79,7 +79,9 @@ def test_batch_norm_scale_orders_by_gamma() -> None:
 )
 def test_loss_change_is_the_derivative_of_scaling_the_atom(name: str, site: str) -> None:
     module, example = make(name)
-    net = whet.lift(module.double(), tuple(map(as_double, example)))
+    net = whet.lift(module, example)
+    net.module.double()
+    net.example = tuple(map(as_double, net.example))
     run = planning_run(net)
     run.task.train[:] = [(tuple(map(as_double, x)), y) for x, y in run.task.train]  # type: ignore[index]
     group, step = analyze(net).groups[site], 1e-6

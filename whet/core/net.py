@@ -24,6 +24,9 @@ class Port:
     a constant, a mask for all rows. `free` names the other axes, by their place outside, whose length is left open.
     Within a net dimension 0 is always the batch: `lift` puts the moves into the graph, the exporter takes them off.
 
+    A `folded` output has several entries a row in dimension 0, those of a row together: (rows * steps, classes). Within
+    a net it is (rows, steps, classes).
+
     >>> Port("state", batch_axis=1).inside(torch.zeros(2, 5, 128), rows=5).shape
     torch.Size([5, 2, 128])
     """
@@ -31,16 +34,26 @@ class Port:
     name: str
     batch_axis: int | None = 0
     free: tuple[tuple[int, str], ...] = ()
+    folded: bool = False
 
     def inside(self, value: Tensor, rows: int) -> Tensor:
         """Return a tensor with its batch in dimension 0; one without a batch is repeated for each of the `rows`."""
         if self.batch_axis is None:
             return value.unsqueeze(0).expand(rows, *value.shape)
+        if self.folded:
+            return value.unflatten(0, (rows, -1))
         return value.movedim(self.batch_axis, 0)
 
     def outside(self, value: Tensor) -> Tensor:
         """Return a tensor of the net as the file has it: the reverse of `inside`."""
+        if self.folded:
+            return value.flatten(0, 1)
         return value[0] if self.batch_axis is None else value.movedim(0, self.batch_axis)
+
+    @property
+    def moved(self) -> bool:
+        """Say whether a tensor lies otherwise outside than within the net."""
+        return self.batch_axis != 0 or self.folded
 
 
 @dataclass

@@ -187,7 +187,7 @@ class Canonical:
 
     def outputs_outside(self, outputs: Tree) -> Tree:
         """Return outputs as the source gives them: the batch where it lay."""
-        if all(port.batch_axis == 0 for port in self.outputs):
+        if not any(port.moved for port in self.outputs):
             return outputs
         ports = iter(self.outputs)
         return mapped(lambda leaf: next(ports).outside(leaf) if isinstance(leaf, Tensor) else leaf, outputs)

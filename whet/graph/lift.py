@@ -140,11 +140,20 @@ class _Lift:
             fixed = self._fixed(tried)
             return probe(source, tried, outputs, fixed, self.check), fixed
         except RowsError as error:
+            self._refuse_branches(tried)
             where = ", ".join(f"'{n}': {a}" for n, a in zip(self.inputs.names, tried, strict=True))
             raise LiftError(
                 f"{type(self.module).__name__}: no batch along the dimensions given ({where}): "
                 f"{str(error).rstrip('.')}. {suggestion(source, tried)}"
             ) from error
+
+    def _refuse_branches(self, axes: Axes) -> None:
+        """Raise the error of a network that takes another way for other data: no batch axis mends that."""
+        try:
+            self._exported(free_of(self.module, None, self.inputs, axes)[1])
+        except LiftError as error:
+            if "DataDependent" in type(error.__cause__).__name__:
+                raise
 
     def _fixed(self, axes: Axes) -> int | None:
         """Return the only batch that a .pt2 file takes, where it was exported for one."""

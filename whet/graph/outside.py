@@ -24,6 +24,8 @@ def outward(graph: fx.Graph, node: fx.Node, port: Port, rank: int) -> fx.Node:
     """Insert what brings a tensor of `rank` dimensions, the batch in dimension 0, into its port's outside layout."""
     if port.batch_axis is None:
         return _call(graph, aten.select.int, (node, 0, 0))
+    if port.folded:
+        return _call(graph, aten.flatten.using_ints, (node, 0, 1))
     order = list(range(1, rank))
     order.insert(port.batch_axis, 0)
     return _permuted(graph, node, order)
@@ -32,8 +34,10 @@ def outward(graph: fx.Graph, node: fx.Node, port: Port, rank: int) -> fx.Node:
 def inward(graph: fx.Graph, node: fx.Node, port: Port, rank: int, rows: Callable[[], fx.Node]) -> fx.Node:
     """Insert what brings a tensor of `rank` dimensions from its port's outside layout to the batch in dimension 0.
 
-    `rows` makes the node that is the size of the batch; it is asked for tensors without a batch alone.
+    `rows` makes the node that is the size of the batch; it is asked for tensors without a batch, or with a folded one.
     """
+    if port.folded:
+        return _call(graph, aten.unflatten.int, (node, 0, [rows(), -1]))
     if port.batch_axis is None:
         one = _call(graph, aten.unsqueeze.default, (node, 0))
         return _call(graph, aten.expand.default, (one, [rows(), *[-1] * rank]))
@@ -54,7 +58,7 @@ def unwrap(net: Net) -> fx.GraphModule:
     any other the reverse is put in.
     """
     module = copy.deepcopy(net.module)
-    if all(port.batch_axis == 0 for port in (*net.inputs, *net.outputs)):
+    if not any(port.moved for port in (*net.inputs, *net.outputs)):
         return module
     graph, shapes = module.graph, net.forward_shapes()
     inputs = [n for n in graph.nodes if n.op == "placeholder"]
@@ -73,7 +77,7 @@ def unwrap(net: Net) -> fx.GraphModule:
 
     def leave(leaf: fx.Node) -> fx.Node:
         port = next(found)
-        return leaf if port.batch_axis == 0 else outward(graph, leaf, port, len(shapes[leaf.name]))
+        return outward(graph, leaf, port, len(shapes[leaf.name])) if port.moved else leaf
 
     with graph.inserting_before(end):
         end.args = (fx.map_arg(end.args[0], leave),)
@@ -91,6 +95,8 @@ def _cancel(graph: fx.Graph) -> None:
         if node.target is before.target is aten.permute.default:
             first, second = _dims(before), _dims(node)
             undone = [first[i] for i in second] == list(range(len(first)))
+        elif node.target is aten.flatten.using_ints:
+            undone = node.args[1:] == (0, 1) and before.target is aten.unflatten.int and before.args[1] == 0
         else:
             undone = node.target is aten.select.int and node.args[1:] == (0, 0) and _repeats(before)
             source = source.args[0] if undone and isinstance(source, fx.Node) else source

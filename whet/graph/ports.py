@@ -11,7 +11,7 @@ from torch.export import Dim
 from whet.core.errors import LiftError, unknown
 from whet.core.net import Port
 from whet.graph.calls import Flat
-from whet.graph.probe import Axes
+from whet.graph.probe import FOLDED, Axes
 
 FreeAxes = Mapping[str, Mapping[int, str] | Iterable[int]]
 LEAST, OPEN = 2, 1 << 31
@@ -93,9 +93,10 @@ def output_ports(
     )
     ports = []
     for name, axis, value, node in zip(names, axes, result.tensors, found, strict=True):
-        lengths = [d for d in range(value.dim()) if d != axis and _symbols(node, d) & open_]
+        batch = 0 if axis == FOLDED else axis
+        lengths = [d for d in range(value.dim()) if d != batch and _symbols(node, d) & open_]
         free = tuple((d, known.get(str(_size(node, d)), f"{name}_{d}")) for d in lengths)
-        ports.append(Port(name, axis, free))
+        ports.append(Port(name, 0, free, folded=True) if axis == FOLDED else Port(name, axis, free))
     return tuple(ports)
 
 

@@ -22,6 +22,9 @@ Rows = tuple[int, ...]
 INDEPENDENT = 2e-4
 """How far the rows of a batch may lie from the same rows elsewhere, relative to the largest number: rounding alone."""
 
+FOLDED = -1
+"""Stands for the axis of an output that has several entries a row in dimension 0, those of a row together."""
+
 SUGGESTIONS = 48
 SCALE = 1e-12
 
@@ -105,6 +108,8 @@ def _axis(name: str, fewer: Tensor, more: Tensor, fixed: int) -> Axis:
     if fewer.dim() != more.dim():
         raise LiftError(f"output '{name}' has {fewer.dim()} dimensions for a batch of 2 and {more.dim()} for 3.")
     grown = [d for d in range(more.dim()) if fewer.shape[d] != more.shape[d]]
+    if grown == [0] and fewer.shape[0] > 2 and 3 * fewer.shape[0] == 2 * more.shape[0]:
+        return FOLDED
     whole = [d for d in grown if (fewer.shape[d], more.shape[d]) == (2, 3)]
     if grown and not whole:
         a, b = tuple(fewer.shape), tuple(more.shape)
@@ -139,8 +144,9 @@ def _check_numbers(first: Flat, second: Flat) -> None:
 
 
 def _check_rows(probe: Probe, whole: Flat, found: Flat, rows: Rows) -> None:
+    count = len(max(probe.runs, key=len))
     for name, axis, a, b in zip(whole.names, probe.outputs, whole.tensors, found.tensors, strict=True):
-        difference = apart(b, _select(a, axis, rows))
+        difference = apart(b, _select(a, axis, rows, count))
         if difference > INDEPENDENT and axis is None:
             raise RowsError(
                 f"output '{name}' has no batch but changes with the rows of the batch (by {difference:.1e}): let the "
@@ -177,8 +183,14 @@ def apart(found: Tensor, wanted: Tensor) -> float:
 # -- rows ----------------------------------------------------------------------------------------------------------
 
 
-def _select(value: Tensor, axis: Axis, rows: Rows) -> Tensor:
-    return value if axis is None else value.index_select(axis, torch.tensor(rows, device=value.device))
+def _select(value: Tensor, axis: Axis, rows: Rows, count: int = 0) -> Tensor:
+    """Return rows of a tensor; `count` is how many it has, for an axis that is folded."""
+    if axis is None:
+        return value
+    places = torch.tensor(rows, device=value.device)
+    if axis == FOLDED and count:
+        return value.unflatten(0, (count, -1)).index_select(0, places).flatten(0, 1)
+    return value.index_select(axis, places)
 
 
 def _pool(values: Sequence[Tensor], axes: Axes, count: int) -> list[Tensor]:

@@ -166,5 +166,6 @@ def _model(
 
 def _named(dims: list[Any], port: Port) -> list[Any]:
     """Return a shape with the names of its free lengths."""
-    free = {**dict(port.free), **({} if port.batch_axis is None else {port.batch_axis: BATCH})}
+    batch = {} if port.batch_axis is None or port.folded else {port.batch_axis: BATCH}
+    free = {**dict(port.free), **batch}
     return [free.get(i, dim) for i, dim in enumerate(dims)]
