@@ -41,7 +41,7 @@ class Port:
         if self.batch_axis is None:
             return value.unsqueeze(0).expand(rows, *value.shape)
         if self.folded:
-            return value.unflatten(0, (rows, -1))
+            return value.reshape(rows, -1, *value.shape[1:])
         return value.movedim(self.batch_axis, 0)
 
     def outside(self, value: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def _cancel(graph: fx.Graph) -> None:
             first, second = _dims(before), _dims(node)
             undone = [first[i] for i in second] == list(range(len(first)))
         elif node.target is aten.flatten.using_ints:
-            undone = node.args[1:] == (0, 1) and before.target is aten.unflatten.int and before.args[1] == 0
+            undone = before.target is aten.unflatten.int and (node.args[1:], before.args[1]) == ((0, 1), 0)
         else:
             undone = node.target is aten.select.int and node.args[1:] == (0, 0) and _repeats(before)
             source = source.args[0] if undone and isinstance(source, fx.Node) else source

@@ -189,7 +189,7 @@ def _select(value: Tensor, axis: Axis, rows: Rows, count: int = 0) -> Tensor:
         return value
     places = torch.tensor(rows, device=value.device)
     if axis == FOLDED and count:
-        return value.unflatten(0, (count, -1)).index_select(0, places).flatten(0, 1)
+        return value.reshape(count, -1, *value.shape[1:]).index_select(0, places).flatten(0, 1)
     return value.index_select(axis, places)
 
 
