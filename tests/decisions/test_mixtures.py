@@ -118,7 +118,7 @@ def test_the_likelier_of_two_drawn_values_weighs_more() -> None:
     ("logits", "value"), [([9.0, 1.0, 1.0], 2), ([9.0, -1.0, 1.0], 0), ([-9.0, 1.0, -1.0], 1), ([0.0, -1.0, -1.0], 0)]
 )
 def test_nested_gates_stop_at_the_first_that_is_closed(logits: list[float], value: int) -> None:
-    """What lies behind a closed gate is not reached, however open its own: P568 on nested values."""
+    """What lies behind a closed gate is not reached, however open its own: trainable gates on nested values."""
     mixture = nested_gates(torch.tensor(logits))
     assert mixture.tolist() == [float(i == value) for i in range(3)]
     assert settled("trainable-gate", torch.tensor(logits)).argmax() == value

@@ -1,6 +1,6 @@
 """LLaMA-NAS out of the library's parts: one fine-tuning of a supernet, genetic search over depth and widths, int8.
 
-Paper: Sarah et al. 2024, LLaMA-NAS: Efficient Neural Architecture Search for Large Language Models (P295). Its space is
+Paper: Sarah et al. 2024, LLaMA-NAS: Efficient Neural Architecture Search for Large Language Models. Its space is
 the number of layers and the width of each layer's perceptron; its search is `whet.search.strategies.llama_nas`.
 """
 

@@ -20,7 +20,7 @@ def binary_gates(logits: Tensor, generator: torch.Generator | None = None) -> Te
     Going forwards one value counts alone, so what is trained is the network that was drawn. All values' paths are run
     for it: a step costs what the whole network costs, where the paper's implementation runs two paths alone.
 
-    Paper: Cai, Zhu and Han 2019, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware (P259).
+    Paper: Cai, Zhu and Han 2019, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware.
     """
     p = logits.softmax(-1)
     drawn = functional.one_hot(torch.multinomial(p.detach(), 1, generator=generator)[0], len(p)).to(p.dtype)
@@ -42,7 +42,7 @@ def sampled_interpolation(
     The features of the drawn widths are aggregated by these weights. The `count` largest of `log p_i + o_i` are a
     draw without replacement, so noise and draw are one.
 
-    Paper: Dong and Yang 2019, Network Pruning via Transformable Architecture Search (P303), which draws and perturbs
+    Paper: Dong and Yang 2019, Network Pruning via Transformable Architecture Search, which draws and perturbs
     separately and aligns features of different widths by interpolation, where a relaxed net pads them with zeros.
     Raises: SpecError for a temperature that is not positive.
     """
@@ -57,7 +57,7 @@ def sampled_interpolation(
 def cost_term(cost: Tensor, wanted: float, tolerance: float = 0.05) -> Tensor:
     """Return `log cost` above `(1 + tolerance) wanted`, `-log cost` below `(1 - tolerance) wanted`, and 0 between.
 
-    Its gradient moves an expected cost into the corridor and leaves it alone there (Dong and Yang 2019, P303).
+    Its gradient moves an expected cost into the corridor and leaves it alone there (Dong and Yang 2019).
     """
     if cost > (1 + tolerance) * wanted:
         return cost.log()
@@ -74,7 +74,7 @@ class TrainableGate(torch.autograd.Function):
     As M grows, G_M goes to the step (|G_M - b| <= g / M) while its derivative goes to g(w) almost everywhere: the
     step becomes trainable by the gradient that its sawtooth has. This is the limit.
 
-    Paper: Kim et al. 2020, Plug-in, Trainable Gate for Streamlining Arbitrary Neural Networks (P568).
+    Paper: Kim et al. 2020, Plug-in, Trainable Gate for Streamlining Arbitrary Neural Networks.
     """
 
     @staticmethod

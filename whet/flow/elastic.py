@@ -81,7 +81,7 @@ class ElasticExplore(Explore):
     batch norms re-estimated, and scored: about a second, however long the supernet was trained. The best within the
     limit are verified at once.
 
-    Paper: Valipour et al. 2023, SortedNet (P080), whose sub-networks are nested by construction and need no search; it
+    Paper: Valipour et al. 2023, SortedNet, whose sub-networks are nested by construction and need no search; it
     accumulates the gradients of several of them for each update, where each step here trains one.
     """
 

@@ -89,38 +89,32 @@ def optimize(
     resolved(parse(max_drop), task.glance, task)
     if task.train is None and (elastic or epochs is not None):
         raise TaskError(f"task '{task.name}' has no training data, and elastic and epochs train: give train=...")
-    about = identity(net, given)
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
-    named = [(p, load(p)) for p in passes]
     with (
         _full_disk_is_said(Path(out)),
         closing(Folder(Path(out))) as folder,
         closing(Guarded(targets.get(target))) as guarded,
     ):
         job = Job(
-            net=net,
-            task=task,
-            target=guarded,
-            passes=tuple(p for n, p in named if n not in FINISHER_NAMES),
-            finishers=tuple(p for n, p in named if n in FINISHER_NAMES),
-            budget_seconds=clock.seconds,
-            out=Path(out),
-            limit=parse(max_drop),
-            trials=trials,
-            strategy=strategy,
-            seed=seed,
-            recipe=recipe or Recipe(),
-            command=command or " ".join(sys.argv),
-            epochs=epochs,
-            elastic=elastic,
-            identity=about,
-        )
+            net=net, task=task, target=guarded, **_parted(passes), budget_seconds=clock.seconds, out=Path(out),
+            limit=parse(max_drop), trials=trials, strategy=strategy, seed=seed, recipe=recipe or Recipe(),
+            command=command or " ".join(sys.argv), epochs=epochs, elastic=elastic, identity=identity(net, given),
+        )  # fmt: skip
         if restart:
             folder.clear()
         bench, plan = _opened(job, folder, plan, progress, clock)
         _search(bench, plan)
         return deliver(bench)
+
+
+def _parted(passes: Sequence[str | Pass]) -> dict[str, tuple[Any, ...]]:
+    """Return what is searched, and what is tried on each finished structure."""
+    named = [(p, load(p)) for p in passes]
+    return {
+        "passes": tuple(p for n, p in named if n not in FINISHER_NAMES),
+        "finishers": tuple(p for n, p in named if n in FINISHER_NAMES),
+    }
 
 
 def check_words(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import keyword
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -13,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from whet.core.errors import LiftError
+from whet.graph.calls import identifiers
 from whet.onnx_reader.fold import Folded, Quantization, check_operators, drop_unread, fold, prune
 from whet.onnx_reader.graph import Body, Graph, Port
 from whet.onnx_reader.layers import Parameters, is_float, make_layers
@@ -107,26 +106,10 @@ def _class_for(names: Sequence[str]) -> type[OnnxModule]:
         return self.run(inputs)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(name, kind) for name in ("self", *_identifiers(names))]
+    parameters = [inspect.Parameter(name, kind) for name in ("self", *identifiers(names))]
     forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     made = type("OnnxModule", (OnnxModule,), {"forward": forward, "__doc__": OnnxModule.__doc__})
     return cast("type[OnnxModule]", made)
-
-
-def _identifiers(names: Sequence[str]) -> list[str]:
-    """Return names that Python accepts for parameters, each once.
-
-    >>> _identifiers(["pixel values", "0", "lambda", "pixel_values"])
-    ['pixel_values', 'input_0', 'lambda_', 'pixel_values_']
-    """
-    found: list[str] = []
-    for name in names:
-        made = re.sub(r"\W", "_", name, flags=re.ASCII) or "input"
-        made = f"input_{made}" if not made[0].isalpha() else made
-        while made in found or keyword.iskeyword(made) or made == "self":
-            made += "_"
-        found.append(made)
-    return found
 
 
 # -- building ------------------------------------------------------------------------------------------------------

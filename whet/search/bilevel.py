@@ -28,7 +28,7 @@ def amended_gradient(train: Loss, val: Loss, w: Tensor, a: Tensor, amending: flo
     trained out; inverting H is out of reach, and dropping the term, or taking H for the identity, has no bounded
     error. Both products are of Hessians with a vector, two backward passes each.
 
-    Paper: Bi et al. 2019, Stabilizing DARTS with Amended Gradient Estimation on Architectural Parameters (P579).
+    Paper: Bi et al. 2019, Stabilizing DARTS with Amended Gradient Estimation on Architectural Parameters.
     """
     w, a = w.detach().requires_grad_(), a.detach().requires_grad_()
     val_w, val_a = _gradients(val, w, a)
@@ -47,7 +47,7 @@ class Relaxed:
     descended in turn in w, y and a, each seeing the others' newest value: first-order, single-level, and all data
     take part in the architecture's gradient.
 
-    Paper: Xue et al. 2022, RARTS: An Efficient First-Order Relaxed Architecture Search Method (P607).
+    Paper: Xue et al. 2022, RARTS: An Efficient First-Order Relaxed Architecture Search Method.
     """
 
     y: Tensor

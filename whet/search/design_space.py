@@ -34,7 +34,7 @@ def quantized_linear(
     >>> quantized_linear(13, 24, 36.44, 2.49)
     [Stage(width=24, depth=1), Stage(width=56, depth=1), Stage(width=152, depth=4), Stage(width=368, depth=7)]
 
-    Paper: Radosavovic et al. 2020, Designing Network Design Spaces (P675). Raises: SpecError for parameters that give
+    Paper: Radosavovic et al. 2020, Designing Network Design Spaces. Raises: SpecError for parameters that give
     no growing widths.
     """
     if depth < 1 or initial_width <= 0 or slope < 0 or multiplier <= 1:

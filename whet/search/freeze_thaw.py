@@ -79,7 +79,7 @@ class FreezeThaw:
     what is safe, and no setting has to balance the two. The posterior of a curve is exact up to the number of draws:
     curves of the prior, weighed by how they fit.
 
-    Paper: Rakotoarison et al. 2024, In-Context Freeze-Thaw Bayesian Optimization (P464), whose transformer learns that
+    Paper: Rakotoarison et al. 2024, In-Context Freeze-Thaw Bayesian Optimization, whose transformer learns that
     posterior from draws of its prior, for curves that inform each other; here each curve stands for itself.
     """
 

@@ -81,8 +81,8 @@ class JointEmbedding(nn.Module):
     (`whet.decisions.mixtures.trainable_gate`), so what is descended is what is delivered; the best neuron of a layer
     stays, or nothing would pass. `sparsity` is the loss that one neuron has to be worth.
 
-    Paper: Huang, Montazerin and Srivastava 2024, Simultaneous Weight and Architecture Optimization for Neural Networks
-    (P458). In the published code of its successor (Huang et al. 2025, SWAT-NN) encoder and decoders are transformers
+    Paper: Huang, Montazerin and Srivastava 2024, Simultaneous Weight and Architecture Optimization for Neural Networks.
+    In the published code of its successor (Huang et al. 2025, SWAT-NN) encoder and decoders are transformers
     over padded weights, each network trains only the decoder that fits it best, gates are sigmoids, activations are
     chosen too, and single weights are thresholded. Here decoders are perceptrons that learn every network, activations
     are leaky rectifiers, neurons alone are closed, and the encoder is a perceptron on a network's outputs at learnt

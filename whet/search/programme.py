@@ -57,7 +57,7 @@ def by_dynamic_programme(costs: Table, damages: Table, budget: float, steps: int
         D[c, t] = min_v D[c - 1, t - cost_cv] + damage_cv,
 
     in `O(values * steps)`: how LayerMerge chooses what goes under a latency budget (Kim et al. 2024, LayerMerge: Neural
-    Network Depth Compression through Layer Pruning and Merging, P508).
+    Network Depth Compression through Layer Pruning and Merging).
 
     Raises: DecisionError if no selection is within the budget.
 

@@ -48,7 +48,7 @@ def scaling(factor: float, alpha: float = FAST) -> Scaling:
     >>> round(s.operations, 6), round(s.activations, 4) == round(16**0.6, 4)
     (16.0, True)
 
-    Paper: Dollar, Singh and Girshick 2021, Fast and Accurate Model Scaling (P278). Raises: SpecError.
+    Paper: Dollar, Singh and Girshick 2021, Fast and Accurate Model Scaling. Raises: SpecError.
     """
     if factor <= 0 or not 0 <= alpha <= 1:
         raise SpecError(f"a scaling needs factor > 0 and alpha in [0, 1]; got factor={factor}, alpha={alpha}.")

@@ -31,7 +31,7 @@ class Table:
     `about` tells the network, task, device and protocol. A strategy is run on the table as on the device, and told
     the `operations` of decisions, if they are known.
 
-    Paper: Klein and Hutter 2019, Tabular Benchmarks for Joint Architecture and Hyperparameter Optimization (P520).
+    Paper: Klein and Hutter 2019, Tabular Benchmarks for Joint Architecture and Hyperparameter Optimization.
     """
 
     space: Space

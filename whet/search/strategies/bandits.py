@@ -74,7 +74,7 @@ class Bandits(Modelled):
     over arms replace a search over their products, which works on spaces of any size, and cannot see that two choices
     only help together. The bound is one of hundreds of plays: after tens, agents prefer their better arms a little.
 
-    Paper: Carlucci et al. 2019, MANAS: Multi-Agent Neural Architecture Search (P682), whose agents play on one
+    Paper: Carlucci et al. 2019, MANAS: Multi-Agent Neural Architecture Search, whose agents play on one
     weight-sharing network, with losses estimated by least squares in one of its two variants.
     """
 

@@ -27,7 +27,7 @@ class Bayesian(Modelled):
     are children of the measured front and random ones.
 
     `model` is a name in `whet.search.predictors.SURROGATES`. Papers: Li et al. 2023, A Study of Bayesian Neural Network
-    Surrogates for Bayesian Optimization (P327); Dernoncourt and Lee 2016 (P455); Emmerich et al. 2006, Single- and
+    Surrogates for Bayesian Optimization; Dernoncourt and Lee 2016; Emmerich et al. 2006, Single- and
     Multiobjective Evolutionary Optimization Assisted by Gaussian Random Field Metamodels (the improvement).
     """
 

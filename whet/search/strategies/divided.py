@@ -25,7 +25,7 @@ class Divided(Modelled):
 
         argmin over the part's members m of  sum_k w_k (f_k(m) - f_k(original)).
 
-    Paper: An EMO Joint Pruning with Multiple Sub-networks (P580), which trains the parts separately under feature
+    Paper: An EMO Joint Pruning with Multiple Sub-networks, which trains the parts separately under feature
     constraints; here a part is measured inside the whole network, which needs no training scheme of its own.
     """
 

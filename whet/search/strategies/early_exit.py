@@ -20,7 +20,7 @@ class EarlyExitEvolution(Modelled):
     left, the mean over choices of one minus the distance from the identity's far end, so that nothing but the space is
     needed; parameters or multiply-accumulates are better where they are known.
 
-    Paper: Termritthikun et al. 2021, EEEA-Net: An Early Exit Evolutionary Neural Architecture Search (P266), whose cost
+    Paper: Termritthikun et al. 2021, EEEA-Net: An Early Exit Evolutionary Neural Architecture Search, whose cost
     is the number of parameters, against a threshold of some millions.
     """
 

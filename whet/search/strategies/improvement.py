@@ -46,7 +46,7 @@ class Improvement(Sensitivity):
     fast only where much else is cut (f32, on the table of digits) was otherwise found too late.
 
     Papers: Emmerich et al. 2006, Single- and Multiobjective Evolutionary Optimization Assisted by Gaussian Random Field
-    Metamodels (the improvement); Dernoncourt and Lee 2016 (P455, the process).
+    Metamodels (the improvement); Dernoncourt and Lee 2016 (the process).
     """
 
     def propose(self) -> Decision | None:

@@ -31,7 +31,7 @@ class LlamaNas(LedgerStrategy):
     network is fine-tuned once, as a supernet of such proposals, and candidates are cut from it: the paper's one shot.
     Decisions of other kinds that it is told teach it nothing. Where nothing of its space is left it proposes nothing.
 
-    Paper: Sarah et al. 2024, LLaMA-NAS: Efficient Neural Architecture Search for Large Language Models (P295).
+    Paper: Sarah et al. 2024, LLaMA-NAS: Efficient Neural Architecture Search for Large Language Models.
     Raises: DecisionError for a space without blocks to drop or widths to choose.
 
     >>> blocks = [Choice(f"b{i}:keep", (True, False), True) for i in range(8)]

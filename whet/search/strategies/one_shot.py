@@ -50,8 +50,8 @@ class OneShot(Modelled):
 
         logits <- logits - rate * d/dlogits  sum_k weight_k f_k(sum_v m_v(logits) features_v)
 
-    `mixing` makes the mixture m: `gates` (ProxylessNAS, P259), `interpolation` (transformable architecture search,
-    P303) or `trainable-gate` (P568, on nested values). The weights are drawn anew for each proposal, so that proposals
+    `mixing` makes the mixture m: `gates` (ProxylessNAS), `interpolation` (transformable architecture search)
+    or `trainable-gate` (on nested values). The weights are drawn anew for each proposal, so that proposals
     spread over the front. The papers descend the loss of a network that is trained meanwhile
     (`whet.elastic.relaxation` is that network); here the landscape is a regression on what was measured, so the engine
     runs on any space, at no training.

@@ -26,7 +26,7 @@ class Regular(Modelled):
     and its other choices agree along one stretch, as those of a stage do. The space to draw from is itself drawn, with
     the probability that one of its networks was seen to rank better (`superiority`) than one of the other's.
 
-    Paper: Radosavovic et al. 2020, Designing Network Design Spaces (P675), which finds such spaces by hand, comparing
+    Paper: Radosavovic et al. 2020, Designing Network Design Spaces, which finds such spaces by hand, comparing
     the error distributions of 500 trained networks each; here one comparison is made, on what the search measures.
     """
 

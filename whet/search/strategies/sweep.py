@@ -22,9 +22,9 @@ class Sweep(Sensitivity):
     """Fit a linear forecast to each objective, solve for a ladder of budgets, propose the solution farthest from all.
 
     `integer` bounds the damage and finds the least latency by an integer programme (Dong et al. 2021, HAO:
-    Hardware-aware Neural Architecture Optimization for Efficient Inference, P517, which sweeps the accuracy and
+    Hardware-aware Neural Architecture Optimization for Efficient Inference, which sweeps the accuracy and
     prunes its space by such a programme); `dynamic` bounds the latency and finds the least damage by dynamic
-    programming (the selection of Kim et al. 2024, LayerMerge, P508). Both take the means of the forecasts where
+    programming (the selection of Kim et al. 2024, LayerMerge). Both take the means of the forecasts where
     `sensitivity` draws from their posteriors, and begin with `WARM_UP` random decisions unless effects were `believe`d.
     """
 

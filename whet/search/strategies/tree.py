@@ -37,7 +37,7 @@ class TreeSearch(Modelled):
     below its parent's values that open it. `bisect` makes an ordered choice of n values a path of log n halvings, so
     that close values share what is learnt.
 
-    Paper: Negrinho and Gordon 2017, DeepArchitect (P131): tree-structured spaces, searched by random, MCTS, MCTS with
+    Paper: Negrinho and Gordon 2017, DeepArchitect: tree-structured spaces, searched by random, MCTS, MCTS with
     bisection, and SMBO; here those are `random`, this one, and `alternating` or `bayesian`.
     """
 
