@@ -91,15 +91,17 @@ def optimize(
         raise TaskError(f"task '{task.name}' has no training data, and elastic and epochs train: give train=...")
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
+    searched, finishers = _parted(passes)
     with (
         _full_disk_is_said(Path(out)),
         closing(Folder(Path(out))) as folder,
         closing(Guarded(targets.get(target))) as guarded,
     ):
         job = Job(
-            net=net, task=task, target=guarded, **_parted(passes), budget_seconds=clock.seconds, out=Path(out),
-            limit=parse(max_drop), trials=trials, strategy=strategy, seed=seed, recipe=recipe or Recipe(),
-            command=command or " ".join(sys.argv), epochs=epochs, elastic=elastic, identity=identity(net, given),
+            net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=Path(out), trials=trials,
+            budget_seconds=clock.seconds, limit=parse(max_drop), strategy=strategy, seed=seed, epochs=epochs,
+            recipe=recipe or Recipe(), command=command or " ".join(sys.argv), elastic=elastic,
+            identity=identity(net, given),
         )  # fmt: skip
         if restart:
             folder.clear()
@@ -108,13 +110,11 @@ def optimize(
         return deliver(bench)
 
 
-def _parted(passes: Sequence[str | Pass]) -> dict[str, tuple[Any, ...]]:
+def _parted(passes: Sequence[str | Pass]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return what is searched, and what is tried on each finished structure."""
     named = [(p, load(p)) for p in passes]
-    return {
-        "passes": tuple(p for n, p in named if n not in FINISHER_NAMES),
-        "finishers": tuple(p for n, p in named if n in FINISHER_NAMES),
-    }
+    searched, finishers = ([p for n, p in named if (n in FINISHER_NAMES) == late] for late in (False, True))
+    return tuple(searched), tuple(finishers)
 
 
 def check_words(
