@@ -32,8 +32,6 @@ def test_two_rows_share_work_bar_and_race(
     int8, original = table["rows"]
     assert int8["decision"] == {"network:int8": "all"} and original["decision"] == {}
     assert int8["size_bytes"] < 0.5 * original["size_bytes"]
-    # Trained on it stands where it is better; otherwise the network as it came does.
-    assert original["samples"] > 0 or original["speedup"] == 1.0
     assert 0.8 < original["speedup"] < 1.25
     stem = tmp_path / "results" / "techniques-digits-digits_cnn"
     assert json.loads(stem.with_suffix(".json").read_text())["rows"] == table["rows"]

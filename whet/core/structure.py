@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree
 
 Tree = Any
 """A tensor, or a tuple, list, dictionary or dataclass of trees; other values are leaves that nobody touches."""
@@ -29,7 +28,7 @@ def items(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
     >>> [name for name, _ in items({"logits": 0, "state": (1, 2)})]
     ['logits', 'state.0', 'state.1']
     """
-    children = _children(tree)
+    children = parts_of(tree)
     if children is None:
         yield path, tree
         return
@@ -54,7 +53,7 @@ def mapped_by_path(
     >>> mapped_by_path(lambda path, leaf: path, {"a": 1, "b": [2, 3]})
     {'a': 'a', 'b': ['b.0', 'b.1']}
     """
-    children = None if (is_leaf or is_rows)(tree) else _children(tree)
+    children = None if (is_leaf or is_rows)(tree) else parts_of(tree)
     if children is None:
         return function(path, tree)
     inner = ((key, child, f"{path}.{key}" if path else str(key)) for key, child in children)
@@ -66,10 +65,10 @@ def zipped(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
 
     Raises: ValueError, naming the place, where the trees have not the same keys or lengths.
     """
-    children = _children(tree)
+    children = parts_of(tree)
     if children is None:
         return function(tree, *others)
-    parts = [dict(_children(other) or ()) for other in others]
+    parts = [dict(parts_of(other) or ()) for other in others]
     for part in parts:
         if part.keys() != dict(children).keys():
             raise ValueError(f"one has {sorted(map(str, dict(children)))}, another {sorted(map(str, part))}")
@@ -95,10 +94,10 @@ def joined(trees: Sequence[Tree]) -> Tree:
         return Rows(row for t in trees for row in t)
     if is_rows(first):
         return Rows(row for tree in trees for row in tree)
-    children = _children(first)
+    children = parts_of(first)
     if children is None:
         return first
-    made = {key: joined([dict(_children(tree) or ())[key] for tree in trees]) for key, _ in children}
+    made = {key: joined([dict(parts_of(tree) or ())[key] for tree in trees]) for key, _ in children}
     return _like(first, made)
 
 
@@ -117,7 +116,7 @@ def is_rows(tree: Tree) -> bool:
     return isinstance(tree, list) and bool(tree) and all(isinstance(row, Mapping | str) for row in tree)
 
 
-def _children(tree: Tree) -> list[tuple[Any, Any]] | None:
+def parts_of(tree: Tree) -> list[tuple[Any, Any]] | None:
     """Return keys and children of an inner node, or None for a leaf."""
     if isinstance(tree, Mapping):
         return list(tree.items())
@@ -137,20 +136,3 @@ def _like(tree: Tree, children: Mapping[Any, Any]) -> Tree:
     if isinstance(tree, Mapping) or dataclasses.is_dataclass(tree):
         return make(**children)
     return make(*children.values()) if hasattr(tree, "_fields") else make(children.values())
-
-
-def spec_of(tree: Tree) -> Any:
-    """Return torch's own description of a tree, which `torch.export` understands; unknown dataclasses are made known.
-
-    It is what a graph's code generator needs to take and return trees.
-    """
-    _make_known(tree)
-    return _pytree.tree_flatten(tree)[1]
-
-
-def _make_known(tree: Tree) -> None:
-    known = _pytree.SUPPORTED_NODES
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type) and type(tree) not in known:
-        torch.export.register_dataclass(type(tree))
-    for _, child in _children(tree) or ():
-        _make_known(child)

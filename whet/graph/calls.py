@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import keyword
 import re
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from whet.core.errors import LiftError
-from whet.core.structure import Tree, items, mapped, spec_of
+from whet.core.structure import Tree, items, mapped, parts_of
 
 PLAIN = (bool, int, float, complex, str, type(None))
 """Kinds of values that may stand beside tensors in inputs and outputs; they are constants."""
@@ -108,6 +109,23 @@ def flattened(tree: Tree, name: Any) -> Flat:
     paths = _paths(tree)
     names = tuple(name(path) for path, leaf in zip(paths, leaves, strict=True) if isinstance(leaf, Tensor))
     return Flat(tuple(leaves), spec, names)
+
+
+def spec_of(tree: Tree) -> Any:
+    """Return torch's own description of a tree, which `torch.export` understands; unknown dataclasses are made known.
+
+    It is what a graph's code generator needs to take and return trees.
+    """
+    _make_known(tree)
+    return _pytree.tree_flatten(tree)[1]
+
+
+def _make_known(tree: Tree) -> None:
+    known = _pytree.SUPPORTED_NODES
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type) and type(tree) not in known:
+        torch.export.register_dataclass(type(tree))
+    for _, child in parts_of(tree) or ():
+        _make_known(child)
 
 
 def identifiers(names: Iterable[str]) -> list[str]:
