@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import types
+
 import pytest
 import torch
 
@@ -146,3 +148,13 @@ def test_fields_are_checked_at_once() -> None:
         Width(fractions=(0.5,))
     with pytest.raises(DecisionError, match="at least 1; got 0"):
         Width(round_to=0)
+
+
+@pytest.mark.parametrize("task", [None, types.SimpleNamespace(calibration=None, train=None)], ids=["none", "no inputs"])
+def test_without_inputs_the_default_keeps_what_weights_say(task: object) -> None:
+    net = whet.lift(ResidualNet(3), torch.randn(2, 3, 32, 32))
+    run = types.SimpleNamespace(target=types.SimpleNamespace(alignment=1), task=task, seed=0, teacher=None)
+    decision = Decision(dict.fromkeys(Width().space(net, run.target).choices, 0.5))
+    found, by_norm = (w.apply(net, decision, run).net for w in (Width(), Width(importance="weight_norm")))  # type: ignore[arg-type]
+    with torch.no_grad():
+        assert torch.equal(found(*net.example), by_norm(*net.example))

@@ -184,13 +184,13 @@ def error_rise(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) ->
     Atoms go one by one, the cheapest first (`whet.compress.elimination`), so the order is that of a greedy choice that
     knows what the atoms left make up for, and narrower cuts nest in wider ones. The error is the share of the readers'
     output variance that is lost, over `samples` samples; no labels are used. Groups that no layer reads which could be
-    solved get their `weight_norm`: queries and keys, states of recurrent layers; so do all where the task has no
-    inputs. Groups that the original (`run.teacher`) has as they are have its scores, which are taken once.
+    solved get their `weight_norm`: queries and keys, states of recurrent layers; so do all where there is no
+    task, or one without inputs. Groups that the original (`run.teacher`) has as they are have its scores, taken once.
 
     Optimal Brain Surgeon: Hassibi and Stork, 1993; by blocks, layer by layer: Frantar and Alistarh, 2022 (OBC), and
     Kurtic et al., 2023 (ZipLM).
     """
-    if run.task.calibration is None and run.task.train is None:
+    if run.task is None or (run.task.calibration is None and run.task.train is None):
         return weight_norm(net, groups, run, samples)
     known = _original_rises(net if run.teacher is None else run.teacher, run, samples)
     found = {g.site: known[g.site] for g in groups if len(known.get(g.site, ())) == g.size}

@@ -15,7 +15,7 @@ from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
 from whet.decisions.ledger import LedgerStrategy
 from whet.flow.forecast import NOISE, POWER
-from whet.flow.stage import Plan, Stage
+from whet.flow.stage import SAVE_SECONDS, Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search import strategies
 from whet.search.predictors.operations import Operations
@@ -113,7 +113,7 @@ class Explore(Stage):
         """
         done = {t.decision for t in self.of_stage("probe", "predicted") + self.failures("probe")}
         allowed = self.plan.probe_share * self.job.budget_seconds
-        step = self.bench.cost("save", 3.0) + self.bench.cost("race", 1.0)
+        step = self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 1.0)
         timed = len(self.space) * step < allowed
         until = min(self.run_.budget.spent_seconds + allowed, self.job.budget_seconds - self.reserve_seconds)
         for choice in probing_order(self.space):
@@ -205,7 +205,7 @@ class Explore(Stage):
     def one_more(self, until: float) -> bool:
         """Try the strategy's next proposal if it will be done `until` then; say whether there was one."""
         short = self.short_seconds()
-        step = short + self.bench.cost("save", 4.0) + self.bench.cost("race", 2.0)
+        step = short + self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 2.0)
         asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
         if asked and not len(asked[0]):  # the untouched network has been tried already
             asked = self.strategy.ask(1)

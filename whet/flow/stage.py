@@ -22,6 +22,9 @@ TOLERABLE = 2.0
 int8 took 6% from the MLP on protein at a limit of 1%, and 2 to 5% from candidates trained on with it.
 """
 
+SAVE_SECONDS = 0.5
+"""What writing a file is believed to cost until one was written: the table of operators takes a tenth of a second."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -173,7 +176,7 @@ class Stage:
     @property
     def file_seconds(self) -> float:
         """Seconds that it costs to save, time and score one candidate."""
-        return self.bench.cost("save", 3.0) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0)
+        return self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0)
 
     def samples_of(self, parent: int | None) -> int:
         return 0 if parent is None or parent < 0 else self.study.trials[parent].samples
