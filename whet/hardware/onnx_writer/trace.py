@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+LENGTHS = (torch.ops.aten.sym_size.int, torch.ops.aten.sym_numel.default)
+
 Dims = list[int | None]
 """The lengths of a tensor's dimensions; None where it depends on a free one."""
 
@@ -54,13 +56,16 @@ def trace(module: fx.GraphModule, first: Sequence[Tensor], second: Sequence[Tens
 
 
 def _constants(graph: fx.Graph, values: dict[fx.Node, tuple[Any, Any]]) -> set[fx.Node]:
-    """Return the nodes that are fixed: constants, what is computed of constants alone, and lengths that are fixed."""
+    """Return the nodes that are fixed: constants, what is computed of constants alone, and lengths that are fixed.
+
+    A number that is read out of a tensor is no length: that it was the same twice says nothing.
+    """
     found: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op in ("placeholder", "output"):
             continue
         a, b = values[node]
-        measured = isinstance(a, int | float | bool) and a == b
+        measured = node.target in LENGTHS and a == b
         derived = node.op == "get_attr" or all(n in found for n in node.all_input_nodes)
         if measured or (derived and node.op != "call_module" and _same(a, b)):
             found.add(node)

@@ -106,9 +106,11 @@ class Writer:
         return self.constant(constant)
 
     def _of_node(self, node: fx.Node, dtype: torch.dtype | None) -> str:
-        if isinstance(self.trace.values[node][0], int):
+        if isinstance(self.trace.values[node][0], int) and not isinstance(self.trace.values[node][0], bool):
             scalar = self.emit("Squeeze", [self.length(node), self.vector([0])])
             return self.cast(scalar, torch.int64, dtype)
+        if node not in self.names:
+            raise Unwritten(f"'{node.name}' is a number that depends on the data")
         name = self.names[node]
         if isinstance(name, tuple):
             raise Unwritten(f"'{node.name}' is several tensors where one is read")
