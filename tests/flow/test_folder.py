@@ -104,10 +104,12 @@ def test_folders_that_cannot_be_are_told_before_anything_is_written(tmp_path: Pa
 
 
 def test_a_folder_and_its_study_open_again(tmp_path: Path) -> None:
-    for _ in range(2):
+    for before in (None, 1):
         with closing(Folder(tmp_path)) as folder:
             folder.claim("study.db")
-            Study.in_folder(tmp_path, {}, space()).remember("a", 1)
+            study = Study.in_folder(tmp_path, {}, space())
+            assert study.recall("a") == before
+            study.remember("a", 1)
 
 
 def space():  # type: ignore[no-untyped-def]

@@ -23,8 +23,8 @@ from whet.graph.outside import unwrap
 from whet.hardware.free_axes import free_axes, outside_example
 from whet.hardware.onnx_fourier import spell_out_transforms
 from whet.hardware.onnx_integers import store_integers
+from whet.hardware.onnx_writer.file import OPSET
 
-OPSET = 20
 
 def _quantize_dequantize(x: Any, scale: Any, zero_point: Any, axis: int, qmin: int, qmax: int) -> Any:
     kind = onnx.TensorProto.UINT8 if qmin >= 0 else onnx.TensorProto.INT8
