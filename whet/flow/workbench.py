@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from whet.flow.folder import Folder
 from whet.flow.job import Job
 from whet.flow.limits import explained, resolved, scale_of
 from whet.flow.original import Original, kind, scored, settings_by_name
+from whet.flow.recipes import Trainer, Training
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
@@ -51,7 +52,6 @@ MODEL_FILES = ("model.onnx", "model.data")
 """What a target writes for a network; large weights lie beside the graph."""
 EVALUATION_BATCH = 64
 PARENTS = 3
-Training = Literal["short", "full", "finish"]
 
 
 class Workbench:
@@ -210,18 +210,19 @@ class Workbench:
                 return self._repaired(child, whole).net, parent.number
         return net, None
 
+    @cached_property
+    def trainer(self) -> Trainer:
+        return Trainer(self.study, self.run)
+
     def train(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
-        """Fine-tune `net` in place with distillation from the original, for `seconds` or `samples`."""
+        """Fine-tune `net` in place with distillation from the original, for `seconds` or `samples`, without harm."""
         with self.clock("train"):
-            report: FitReport = self.run.fit(net, recipe=recipe, **limit)
-        self.study.remember(f"samples_per_second_{what}", report.samples_per_second)
-        return report
+            return self.trainer(net, recipe, what, **limit)
 
     @property
     def samples_per_second(self) -> float:
         """The speed of the last full training, or while there is none of the last short one, which hints slow down."""
-        speeds = (self.study.recall(f"samples_per_second_{what}") for what in ("full", "short"))
-        return float(next(filter(None, speeds), 0.0))
+        return self.trainer.last_speed
 
     @cached_property
     def epoch_samples(self) -> int:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,36 +20,18 @@ from whet.core.errors import ArtifactError, TaskError, TrainingError
 from whet.core.kinds import Kind
 from whet.core.net import Net
 from whet.core.structure import Tree
-from whet.core.task import Batch, Task, check_collection, floats, length_of, rows_of, split
-from whet.data.bind import Original, bind
+from whet.core.task import Batch, Batches, Task, floats, length_of, rows_of, split
 from whet.data.kinds import apart, kinds_of
 from whet.data.memory import TeacherMemory
+from whet.train.bound import Network, bound
+from whet.train.fit_report import FitReport as FitReport
+from whet.train.held_out import HeldOut
 from whet.train.hints import Taps, alike_layers
 from whet.train.recipe import SCHEDULES, Recipe
 from whet.train.state import module_of, read_tensors, write_tensors
 
 REPORT_SECONDS = 0.5
 GOOD_EVERY = 50
-Network = Net | nn.Module
-
-
-@dataclass
-class FitReport:
-    """What a training did. `losses` holds the mean loss of each tenth of it or so, in order.
-
-    `distance` says by what student and teacher were compared, empty without a teacher.
-    """
-
-    samples: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    distance: str = ""
-
-    @property
-    def samples_per_second(self) -> float:
-        return self.samples / max(self.seconds, 1e-9)
 
 
 def fit(
@@ -64,6 +45,7 @@ def fit(
     seconds: float | None = None,
     seed: int = 0,
     memory: TeacherMemory | None = None,
+    held_out: HeldOut | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     progress: Callable[[dict[str, Any]], None] = lambda event: None,
@@ -72,20 +54,23 @@ def fit(
 
     The schedule follows the larger of the shares of samples and of seconds that are used, so it always runs to its
     end; with samples alone, and one thread, the result is the same to the bit each time. With `checkpoint` the state is
-    written now and then and on Ctrl-C, and the same call goes on from there, exactly where samples limit it.
+    written now and then and on Ctrl-C, and the same call goes on from there, exactly where samples limit it. With
+    `held_out` the better of the weights before and after is kept, by the loss on it in eval mode, without hints.
 
     Raises: TaskError without training data; TrainingError at a loss that is no finite number, after the weights were
-    set back to the last good ones; ArtifactError for a damaged checkpoint.
+    set back to the last good ones, or with `held_out` only where the first loss is none; ArtifactError for a damaged
+    checkpoint.
     """
     for name, limit in (("samples", samples), ("epochs", epochs), ("seconds", seconds)):
         if limit is not None:
             positive(name, limit)
-    task = _bound(task, net, teacher)
+    task = bound(task, net, teacher)
     if epochs is not None:
         samples = math.ceil(epochs * sum(rows_of(split(b)[0]) for b in task.training))
     if samples is None and seconds is None:
         raise TrainingError("fit needs a limit: samples, epochs or seconds.")
-    loop = _Loop(net, task, teacher, recipe or Recipe(), samples, seconds, seed, memory)
+    loop = _Loop(net, task, teacher, recipe or Recipe(), samples, seconds, seed, memory, held_out)
+    loop.judge_before()
     if checkpoint is not None and checkpoint.exists():
         loop.load(checkpoint)
     try:
@@ -95,40 +80,13 @@ def fit(
             if checkpoint is not None:
                 loop.save(checkpoint)
             raise KeyboardInterrupt
+        loop.keep_better()
     finally:
         loop.module.eval()
         loop.taps.remove()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return loop.report
-
-
-def _bound(task: Task, net: Network, teacher: Network | None) -> Task:
-    """Return a task with training data, bound to the network where its batches are not as the network takes them."""
-    check_collection(task.name, "train", task.training)
-    original = teacher if isinstance(teacher, Net) else net
-    if task.bound or not isinstance(original, Net) or _is_canonical(task, original):
-        return task
-    made = bind(task, original)
-    if original is net and isinstance(split(next(iter(made.training)))[1], Original):
-        raise TrainingError(f"task '{task.name}' has no training labels: training needs a teacher, which is a Net.")
-    return made
-
-
-def _is_canonical(task: Task, net: Net) -> bool:
-    """Say whether batches are tensors with the batch in dimension 0 already, inputs and targets."""
-    batch = next(iter(task.training), None)
-    if (
-        not isinstance(batch, tuple)
-        or len(batch) != 2
-        or any(port.batch_axis != 0 for port in (*net.inputs, *net.outputs))
-    ):
-        return False
-    inputs = batch[0] if isinstance(batch[0], tuple) else (batch[0],)
-    fitting = len(inputs) == len(net.example) and isinstance(batch[1], Tensor)
-    return fitting and all(
-        isinstance(x, Tensor) and x.dtype == e.dtype for x, e in zip(inputs, net.example, strict=True)
-    )
 
 
 @contextmanager
@@ -153,11 +111,12 @@ class _Loop:
     def __init__(
         self, net: Network, task: Task, teacher: Network | None, recipe: Recipe,
         samples: int | None, seconds: float | None, seed: int, memory: TeacherMemory | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:  # fmt: skip
         self.module, self.task, self.recipe, self.seed = module_of(net), task, recipe, seed
         self.teacher = module_of(teacher).eval() if teacher is not None and recipe.distillation > 0 else None
         self.memory = memory if memory is not None and memory.teacher is teacher else None
-        self.samples, self.seconds = samples, seconds
+        self.samples, self.seconds, self.held_out = samples, seconds, held_out
         self.bf16 = recipe.bf16()
         self.kinds: tuple[Kind, ...] = recipe.kinds(task.kinds)
         self.report = FitReport()
@@ -166,6 +125,7 @@ class _Loop:
             if module is not None:
                 channels_last(module)
         self.optimizer = recipe.build(self.module)
+        self.before: dict[str, Tensor] = {}
         self.before_seconds = 0.0
         self.started = time.monotonic()
         torch.manual_seed(seed)
@@ -195,17 +155,28 @@ class _Loop:
         for epoch in count():
             items = train.at_epoch(epoch) if hasattr(train, "at_epoch") else train
             length = length_of(items)
+            if self.held_out is not None:
+                length = None if length is None else length - self.held_out.skipped(items)
+                items = self.held_out.others(items)
             if length is not None and 0 < length <= skip:
                 skip -= length
                 continue
             seen = 0
-            for seen, batch in enumerate(items, 1):  # noqa: B007
+            for seen, batch in enumerate(self._loaded(items), 1):  # noqa: B007
                 if skip:
                     skip -= 1
                 else:
                     yield batch
             if not seen:
                 raise TaskError(f"task '{self.task.name}' gives no training batch.")
+
+    def _loaded(self, items: Batches) -> Iterator[Batch]:
+        """Yield batches and charge the time that they take."""
+        began = time.monotonic()
+        for batch in items:
+            self.report.data_seconds += time.monotonic() - began
+            yield batch
+            began = time.monotonic()
 
     def run(
         self,
@@ -220,11 +191,8 @@ class _Loop:
         for batch in self.batches() if self.progress < 1 else ():
             loss = self.step(batch)
             if not math.isfinite(loss):
-                self.module.load_state_dict(good)
-                raise TrainingError(
-                    f"the loss was {loss} at step {self.report.steps}; the weights are those of the last good step "
-                    f"kept. A lower learning rate than {self.recipe.learning_rate} may help."
-                )
+                self._failed(loss, good)
+                break
             window.append(loss)
             now = time.monotonic()
             if self.report.steps % GOOD_EVERY == 0:
@@ -243,10 +211,52 @@ class _Loop:
             self.report.losses.append(sum(window) / len(window))
         self.report.seconds = self.elapsed
 
+    def _failed(self, loss: float, good: dict[str, Tensor]) -> None:
+        """Set the weights back; raise, unless it is known what they were worth before training made the loss so."""
+        self.module.load_state_dict(self.before or good)
+        which = "from before the training" if self.before else "of the last good step kept"
+        self.report.failure = (
+            f"the loss was {loss} at step {self.report.steps}; the weights are those {which}. "
+            f"A lower learning rate than {self.recipe.learning_rate} may help."
+        )
+        if not self.before or self.report.steps == 1:
+            raise TrainingError(self.report.failure)
+
+    # -- no harm --
+
+    def judge_before(self) -> None:
+        """With held-out data, remember the weights and what they are worth; the time for it is part of the limit."""
+        if self.held_out is not None:
+            self.before, self.report.held_before = self._copy(), self._judged(self.held_out)
+            if self.seconds is not None:  # as long again after the last step
+                self.seconds = max(self.seconds - 2 * self.report.check_seconds, self.seconds / 2)
+            self.started = time.monotonic()
+
+    def keep_better(self) -> None:
+        """Set the weights back where training made the loss on held-out data worse; the report says so."""
+        if self.held_out is None:
+            return
+        self.report.held_after = math.nan if self.report.failure else self._judged(self.held_out)
+        before, after = self.report.held_before, self.report.held_after
+        self.report.kept = "after" if after <= before or math.isfinite(after) > math.isfinite(before) else "before"
+        if self.report.kept == "before":
+            self.module.load_state_dict(self.before)
+
+    @torch.no_grad()
+    def _judged(self, held_out: HeldOut) -> float:
+        """Return the mean loss over held-out samples in eval mode."""
+        began, total = time.monotonic(), 0.0
+        self.module.eval()
+        for batch in held_out.batches:
+            inputs, targets = split(batch)
+            total += rows_of(inputs) * float(self.loss(_laid_out(inputs), targets, hints=False))
+        self.report.check_seconds += time.monotonic() - began
+        return total / held_out.samples
+
     def step(self, batch: Batch) -> float:
         """Take one optimizer step; return its loss."""
         inputs, targets = split(batch)
-        inputs = tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
+        inputs = _laid_out(inputs)
         factor = SCHEDULES[self.recipe.schedule](self.progress, self.recipe.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * factor
@@ -262,21 +272,25 @@ class _Loop:
             self.optimizer.step()
         return value
 
-    def loss(self, inputs: tuple[Tensor, ...], targets: Tree) -> Tensor:
-        """Return the task's loss mixed with the distance to the teacher."""
+    def loss(self, inputs: tuple[Tensor, ...], targets: Tree, hints: bool = True) -> Tensor:
+        """Return the task's loss mixed with the distance to the teacher, and with that of hint layers."""
         share = self.recipe.distillation if self.teacher is not None else 0.0
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
             outputs = self.module(*inputs)
             if self.teacher is not None:
+                began = time.monotonic()
                 with torch.no_grad():
-                    wanted = self._wanted(self.teacher, inputs)
+                    wanted = self._wanted(self.teacher, inputs, hints)
+                self.report.teacher_seconds += time.monotonic() - began
         outputs = floats(outputs)
         loss = self.task.loss(outputs, targets) * (1 - share) if share < 1 else torch.zeros(())
         if self.teacher is not None:
             self._told(wanted, targets)
             distance = apart(outputs, floats(wanted), self.kinds, self.recipe.distance, self.recipe.temperature)
             loss = loss + share * distance
-            loss = loss + self.recipe.hint_weight * self.taps.distance()
+            if hints:
+                loss = loss + self.recipe.hint_weight * self.taps.distance()
+            self.taps.seen.clear()
         return loss
 
     def _told(self, wanted: Tree, targets: Tree) -> None:
@@ -285,9 +299,9 @@ class _Loop:
             self.kinds = self.recipe.kinds(kinds_of(floats(wanted), targets))
         self.report.distance = self.report.distance or self.recipe.comparison(self.kinds)
 
-    def _wanted(self, teacher: nn.Module, inputs: tuple[Tensor, ...]) -> Tree:
+    def _wanted(self, teacher: nn.Module, inputs: tuple[Tensor, ...], hints: bool) -> Tree:
         """Return the teacher's outputs, from memory where nothing else of the teacher is needed."""
-        if self.memory is None or self.taps.handles:
+        if self.memory is None or (hints and self.taps.handles):
             return teacher(*inputs)
         return self.memory.outputs(inputs, lambda: teacher(*inputs))
 
@@ -345,6 +359,10 @@ class _Loop:
         self.report.steps, self.report.samples = metadata["steps"], metadata["samples"]
         self.report.losses = metadata["losses"]
         self.before_seconds, self.started = metadata["seconds"], time.monotonic()
+
+
+def _laid_out(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
 
 
 def channels_last(module: nn.Module) -> None:
