@@ -109,10 +109,7 @@ class Solving:
             if total is not None:
                 goal = self._unnormed(total.norm, goal - reader.outputs(values[total.other], chosen))
             rows.append((reader.inputs(self.net, x, positions, chosen), goal))
-        if not all(x.isfinite().all() and goal.isfinite().all() for x, goal in rows):
-            return "what it reads holds NaN or infinity on the calibration inputs."
-        self._write(node, reader, rows)
-        return ""
+        return self._write(node, reader, rows)
 
     def _unnormed(self, norm: fx.Node | None, goal: Tensor) -> Tensor:
         """Return what a batch norm has to read to give `goal`: `(goal - beta) sqrt(v + eps) / gamma + m`.
@@ -128,16 +125,18 @@ class Solving:
             goal = (goal - layer.bias) / torch.where(small, torch.inf, layer.weight)
         return goal * (layer.running_var + layer.eps).sqrt() + layer.running_mean
 
-    def _write(self, node: fx.Node, reader: Reader, rows: list[tuple[Tensor, Tensor]]) -> None:
+    def _write(self, node: fx.Node, reader: Reader, rows: list[tuple[Tensor, Tensor]]) -> str:
         """Solve for the weight, `LARGEST` inputs at a time, then the bias, and write down what became of the error."""
         weight, norm = reader.matrix(self.net).clone(), norm_behind(self.net, node)
         free = reader.bias is not None or norm is not None
         pairs = [(x, grouped(goal, len(x))) for x, goal in rows]
-        count, first, last = sum(x.shape[1] for x, _ in pairs), 0.0, 0.0
+        first = last = 0.0
         for block in torch.split(torch.arange(weight.shape[-1]), LARGEST):
             one, two = (_moments(half, weight, block) for half in _halves(pairs))
             one, two = (one, two) if free else (one.raw(), two.raw())
             found = one.joined(two)
+            if not (found.xx.isfinite().all() and found.yx.isfinite().all()):
+                return "what it reads holds NaN or infinity on the calibration inputs."
             first = first or found.error(weight[..., block])
             weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings)
             last = found.error(weight[..., block])
@@ -149,10 +148,15 @@ class Solving:
             mean = self.net.layer(str(norm.target)).running_mean
             assert isinstance(mean, Tensor)
             mean.sub_(shift)
-        whole = max(float(found.yy.sum()), 1e-30)
-        few = f"; damped by {damping:g}, {count} rows for {weight.shape[-1]} inputs" if count < weight.shape[-1] else ""
-        self.errors[reader.site] = last / whole, first / whole
-        self.changed[reader.site] = f"error {last / whole:.4f} of its output, {first / whole:.4f} before{few}"
+        self._record(reader.site, found, (first, last), damping, weight.shape[-1])
+        return ""
+
+    def _record(self, site: str, found: Moments, errors: tuple[float, float], damping: float, inputs: int) -> None:
+        """Write down a layer's error before and after as shares of what it gives."""
+        before, after = (error / max(float(found.yy.sum()), 1e-30) for error in errors)
+        few = f"; damped by {damping:g}, {found.count} rows for {inputs} inputs" if found.count < inputs else ""
+        self.errors[site] = after, before
+        self.changed[site] = f"error {after:.4f} of its output, {before:.4f} before{few}"
 
 
 def stand_ins(net: Net, original: dict[str, fx.Node]) -> dict[str, str]:

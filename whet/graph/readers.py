@@ -104,7 +104,7 @@ class Reader:
         if self.channel_axis == -1:
             return x.reshape(-1, x.shape[-1])[chosen].unsqueeze(0)
         patches = _patches(net.layer(self.site), x, tuple(positions[1:]), chosen)
-        return patches.reshape(len(chosen), _groups(net, self.site), -1).transpose(0, 1)
+        return patches.unflatten(2, (_groups(net, self.site), -1)).permute(2, 0, 3, 1).flatten(2)
 
     def outputs(self, y: Tensor, chosen: Tensor) -> Tensor:
         """Return the rows of `y`, or of any tensor of its shape, at the `chosen` positions: `(chosen, out)`."""
@@ -119,7 +119,11 @@ def _groups(net: Net, site: str) -> int:
 
 
 def _patches(layer: Any, x: Tensor, size: tuple[int, ...], chosen: Tensor) -> Tensor:
-    """Return `(chosen, in_channels, *kernel)`; a transposed convolution reads its input with zeros between."""
+    """Return `(chosen, positions of the kernel, in_channels)`.
+
+    A transposed convolution reads its input with zeros between. Positions are rows of channels in memory, as most
+    activations are anyway, so that taking them is copying rows.
+    """
     kernel, dilation, stride = layer.kernel_size, layer.dilation, layer.stride
     reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     if isinstance(layer, TRANSPOSED):
@@ -134,11 +138,13 @@ def _patches(layer: Any, x: Tensor, size: tuple[int, ...], chosen: Tensor) -> Te
         before = after = [0] * len(reach) if layer.padding == "valid" else list(layer.padding)
     pads = [p for pair in reversed(list(zip(before, after, strict=True))) for p in pair]
     x = F.pad(x, pads)  # a lifted convolution pads with zeros alone: other paddings are operations of their own
-    rows, channels, *spaces = x.stride()
-    steps = [s * t for s, t in zip(spaces, stride, strict=True)]
-    inside = [s * d for s, d in zip(spaces, dilation, strict=True)]
-    view = x.as_strided((len(x), *size, x.shape[1], *kernel), (rows, *steps, channels, *inside), x.storage_offset())
-    return view[_unravelled(chosen, (len(x), *size))]
+    rows = x.movedim(1, -1).flatten(0, -2)
+    sample, *corner = _unravelled(chosen, (len(x), *size))
+    first = _ravelled([sample, *(i * s for i, s in zip(corner, stride, strict=True))], x.shape[2:])
+    inside = torch.cartesian_prod(*(torch.arange(k) * d for k, d in zip(kernel, dilation, strict=True)))
+    offsets = _ravelled([torch.tensor(0), *inside.view(-1, len(kernel)).T], x.shape[2:])
+    index = (first.unsqueeze(1) + offsets).flatten()
+    return rows.index_select(0, index).view(len(chosen), len(offsets), -1)
 
 
 def _spread(x: Tensor, stride: Sequence[int]) -> Tensor:
@@ -155,6 +161,14 @@ def _unravelled(index: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
         found.append(index % size)
         index = index // size
     return tuple(reversed(found))
+
+
+def _ravelled(index: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """Return the flat index of what lies at `index`, of which the first runs over an axis of any length."""
+    first, *others = index
+    for i, size in zip(others, sizes, strict=True):
+        first = first * size + i
+    return first
 
 
 def find_readers(net: Net) -> tuple[dict[str, Reader], dict[str, tuple[str, str]]]:
