@@ -167,7 +167,7 @@ def test_moments_take_several_passes_where_memory_asks() -> None:
     whole, parts = moments(net, data, readers), moments(net, data, readers, memory=1)
     assert whole.keys() == parts.keys()
     for site, found in whole.items():
-        assert torch.equal(found.xx, parts[site].xx) and torch.equal(found.mean, parts[site].mean)
+        torch.testing.assert_close((found.xx, found.mean), (parts[site].xx, parts[site].mean))
 
 
 @pytest.mark.parametrize("inputs", [8, 300])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import whet
 from whet.compress.depth import Depth
 from whet.compress.kernel import Kernel
+from whet.compress.lockstep import Checkpoint
 from whet.compress.moments import inputs_of
 from whet.compress.reference import Reference
 from whet.compress.repair import Repair, best, output_error, parted, repaired
@@ -175,6 +176,54 @@ def test_memory_is_kept_by_fewer_rows() -> None:
     bytes_of = [sum(t.numel() * 4 for rows in r.rows.values() for t in rows) for r in (whole, small)]
     assert bytes_of[1] <= 20_000 * 1.05 < bytes_of[0]
     assert repaired(small, smaller).changed
+
+
+def test_memory_is_kept_by_fewer_samples_and_that_is_said() -> None:
+    net, smaller = halved()
+    x = [(torch.randn(300, 24),) for _ in range(3)]
+    found = Reference.of(net, x[1:], x[:1], memory=400 * 4 * 128)  # 400 samples in front of the ReLU and behind
+    assert [len(batch) for batch, in found.batches] == [300, 100]
+    result = repaired(found, smaller)
+    assert result.skipped["calibration"].startswith("400 of 600 samples") and "2" in result.changed
+
+
+def late_cut() -> tuple[Net, Net, Reference]:
+    """Return a network, the same with a stream and channels of its last stage cut, and the reference."""
+    net = whet.lift(*make("resnet20"))
+    batches = inputs_of(planning_run(net).task, 16)
+    axes = analyze(net)
+    late = {s: range(g.size // 2) for s, g in axes.groups.items() if s.startswith("layer3")}
+    return net, cut(net, late, axes), Reference.of(net, batches, batches[:1])
+
+
+def test_what_stands_in_front_of_a_cut_is_remembered() -> None:
+    _, smaller, found = late_cut()
+    assert len(found.checkpoints) > 5
+    work = Solving(found, smaller.copy(), (1e-2,))
+    assert work.start is not None and len(work.steps.nodes) < 0.6 * len(list(smaller.graph.nodes))
+    one = repaired(found, smaller)
+    found.checkpoints.clear()
+    assert same(fingerprint(one.net), fingerprint(repaired(found, smaller).net))
+    assert Solving(found, smaller.copy(), (1e-2,)).start is None
+
+
+def test_nothing_is_remembered_behind_other_weights() -> None:
+    _, smaller, found = late_cut()
+    with torch.no_grad():
+        smaller.layer("conv1").weight[0, 0, 0, 0] += 1e-4  # type: ignore[index, operator]
+    assert Solving(found, smaller, (1e-2,)).start is None
+
+
+def test_checkpoints_fit_into_memory() -> None:
+    net = whet.lift(*make("resnet20"))
+    batches = inputs_of(planning_run(net).task, 16)
+    whole, small = (Reference.of(net, batches, batches[:1], m).checkpoints for m in (2**29, 2**22))
+
+    def size(found: list[tuple[Checkpoint, Checkpoint]]) -> int:
+        values = [v for pair in found for part in pair for known in part.values for v in known.values()]
+        return sum(v.numel() * 4 for v in values)
+
+    assert 0 < size(small) <= 2**21 < size(whole)
 
 
 def test_a_cut_of_unknown_origin_is_solved_where_it_can_be() -> None:

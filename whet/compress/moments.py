@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from whet.compress.lockstep import Inputs, Lockstep, limited, pieces, survey
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
-from whet.core.task import Task, first_inputs, rows_of
+from whet.core.task import Task, first_inputs
 from whet.graph.readers import Reader
 
-Inputs = tuple[Tensor, ...]
-Step = Callable[[fx.Node], None]
-ROWS = 16
+ROWS = 12
 """Rows taken for each input of a layer, out of all positions of all samples."""
 MEMORY_BYTES = 512 * 2**20
 """For matrices at a time, and for what a repair remembers of the original."""
@@ -151,10 +150,7 @@ def inputs_of(task: Task, samples: int) -> list[Inputs]:
     found = list(first_inputs(source, samples)) if source is not None else []
     if not found:
         raise CalibrationError(f"task '{task.name}' has neither calibration nor training inputs.")
-    more = sum(map(rows_of, found)) - samples
-    if more > 0:
-        found[-1] = tuple(x[: len(x) - more] for x in found[-1])
-    return found
+    return limited(found, samples)
 
 
 def chosen_rows(batch: int, positions: Sequence[int], wanted: int) -> Tensor:
@@ -170,50 +166,6 @@ def quota(reader: Reader, net: Net, batches: int, rows: float = ROWS) -> int:
     return math.ceil(rows * reader.matrix(net).shape[-1] / batches)
 
 
-class _Interpreter(fx.Interpreter):
-    """Runs views of what does not lie in memory as it did when the net was traced."""
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        return super().call_function(VIEWS.get(target, target), args, kwargs)
-
-
-VIEWS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """Return images with the channels of a position side by side: convolutions read them up to twice as fast."""
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-
-
-class Lockstep:
-    """A net run on several batches node by node, so that a layer can be changed before anything behind it runs.
-
-    `values[i]` holds what the nodes gave on batch i, as long as a later node reads it.
-    """
-
-    def __init__(self, net: Net, batches: Collection[Inputs]) -> None:
-        self.net = net
-        self.runs = [_Interpreter(net.module) for _ in batches]
-        for run, inputs in zip(self.runs, batches, strict=True):
-            run.env, run.args_iter = {}, iter(map(channels_last, inputs))
-        self.values: list[dict[fx.Node, Any]] = [run.env for run in self.runs]
-
-    def run(self, before: Step = lambda node: None, after: Step = lambda node: None) -> list[Any]:
-        """Run the net in eval mode, calling `before` and `after` each node; return what it gives for each batch."""
-        with self.net.evaluating(), torch.no_grad():
-            for node in self.net.graph.nodes:
-                before(node)
-                for run in self.runs:
-                    run.env[node] = run.run_node(node)
-                after(node)
-                if node.op == "output":
-                    return [run.env[node] for run in self.runs]
-                for run in self.runs:
-                    for dead in run.user_to_last_uses.get(node, ()):
-                        del run.env[dead]
-        raise AssertionError("a graph has an output")
-
-
 def moments(
     net: Net, batches: Collection[Inputs], layers: Collection[Reader], rows: int = ROWS, memory: int = MEMORY_BYTES
 ) -> dict[str, Moments]:
@@ -225,11 +177,13 @@ def moments(
     Raises: CalibrationError without batches, or, naming it, if a layer reads NaN or infinity.
     """
     found: dict[str, Moments] = {}
+    batches = list(batches)
+    if batches:
+        batches = pieces(batches, max(1, memory // max(1, survey(net, limited(batches, 1)[0]).most)))
     for some in _passes(net, layers, memory):
         sums = {reader.node: Sums() for reader in some}
         for i, inputs in enumerate(batches):
             steps = Lockstep(net, [inputs])
-
             steps.run(after=partial(_add, steps, {r.node: r for r in some}, sums, i, len(batches), rows))
         found |= {reader.site: sums[reader.node].moments() for reader in some}
     return found

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
-from whet.compress.moments import Inputs, Lockstep, inputs_of
+from whet.compress.lockstep import Checkpoint, Inputs, Lockstep
+from whet.compress.moments import inputs_of
 from whet.compress.reference import NORMS, Reference
 from whet.compress.solving import Solving
 from whet.core.net import Net
@@ -57,7 +58,7 @@ class Repair:
     al. 2022 solve masks of heads and neurons alike, layer by layer.
     """
 
-    samples: int = 384
+    samples: int = 256
     dampings: tuple[float, ...] = DAMPINGS
     paper = "he2017channel"
 
@@ -111,32 +112,33 @@ def repaired(reference: Reference, net: Net, dampings: Sequence[float] = DAMPING
 
 def best(reference: Reference, net: Net, work: Solving) -> Result:
     """Return the cut net, the solved one or that with norms estimated again: which errs least on held-out inputs."""
+    said = work.skipped | ({"calibration": reference.note} if reference.note else {})
     if not work.touched:
         return Result(net.copy())
-    given = answers(work.net, reference.held)
+    start = work.start[1] if work.start else None
+    given = answers(work.net, reference.held, start)
     after, few = error_of(reference, given), error_of(reference, given[:1])
-    before, again = _contested(reference, net, few), math.inf
-    first = reference.held[:1]
-    normed = renormed(work.net, first, work.touched)
-    if normed is not None and error_of(reference, answers(normed, first)) < few:
-        normed = renormed(work.net, reference.batches[:NORM_BATCHES], work.touched)
-        again = _contested(reference, normed, few) if normed is not None else again
+    before, again = _contested(reference, net, few, start), math.inf
+    normed = renormed(work, few)
+    if normed is not None:
+        again = _contested(reference, normed, few, start)
     if not min(after, again) < before:
         reason = f"on held-out inputs the outputs' error is {after:.4f} solved, {before:.4f} as it was cut."
-        return Result(net.copy(), {}, work.skipped | {"network": reason})
+        return Result(net.copy(), {}, said | {"network": reason})
     changed = {site: f"solved: {text}" for site, text in work.changed.items()}
     if normed is not None and again < after:
         changed["batch norms"] = f"statistics estimated again: error of the outputs {again:.4f}, {after:.4f} without"
-        return Result(normed, changed, work.skipped)
-    return Result(work.net, changed, work.skipped)
+        return Result(normed, changed, said)
+    return Result(work.net, changed, said)
 
 
-def _contested(reference: Reference, net: Net, few: float) -> float:
+def _contested(reference: Reference, net: Net, few: float, start: Checkpoint | None) -> float:
     """Return the outputs' error; infinity if on the first held-out batch it is far above that of the solved net."""
-    given = answers(net, reference.held[:1])
+    first, more = slice(0, 1), slice(1, None)
+    given = answers(net, reference.held[first], start and start.part(first))
     if error_of(reference, given) > FAR * few:
         return math.inf
-    return error_of(reference, given + answers(net, reference.held[1:]))
+    return error_of(reference, given + answers(net, reference.held[more], start and start.part(more)))
 
 
 def output_error(reference: Reference, net: Net) -> float:
@@ -144,9 +146,12 @@ def output_error(reference: Reference, net: Net) -> float:
     return error_of(reference, answers(net, reference.held))
 
 
-def answers(net: Net, batches: Sequence[Inputs]) -> list[list[Tensor]]:
+def answers(net: Net, batches: Sequence[Inputs], start: Checkpoint | None = None) -> list[list[Tensor]]:
     """Return what a net gives for each batch, a tensor an output."""
-    return [tensors(out) for inputs in batches for out in Lockstep(net, [inputs]).run()]
+    found = []
+    for i, inputs in enumerate(batches):
+        found.append(tensors(Lockstep(net, [inputs], start and start.part(slice(i, i + 1))).run()[0]))
+    return found
 
 
 def error_of(reference: Reference, given: Sequence[Sequence[Tensor]]) -> float:
@@ -161,15 +166,28 @@ def error_of(reference: Reference, given: Sequence[Sequence[Tensor]]) -> float:
     return sum(errors) / max(1, len(errors))
 
 
-def renormed(net: Net, batches: Sequence[Inputs], touched: set[str]) -> Net | None:
-    """Return a copy whose touched batch norms have the statistics of what they read now, in order; None without any."""
-    copied = net.copy()
-    nodes = {n.name: n for n in copied.graph.nodes if n.op == "call_module" and n.name in touched}
-    norms = {name: layer for name, n in nodes.items() if isinstance(layer := copied.layer(str(n.target)), NORMS)}
-    norms = {name: layer for name, layer in norms.items() if layer.running_mean is not None}
-    if not norms:
+def renormed(work: Solving, few: float) -> Net | None:
+    """Return the solved net with the norms that a cut reached estimated again; None if that promises nothing.
+
+    It promises nothing if the first held-out batch, normed by its own statistics, errs no less than `few`.
+    """
+    reference, start = work.reference, work.start
+    if not _norms(work.net, work.touched):
         return None
-    steps = Lockstep(copied, batches)
+    first, some = slice(0, 1), slice(0, NORM_BATCHES)
+    _, given = estimated(work.net, reference.held[first], work.touched, start and start[1].part(first))
+    if not error_of(reference, given) < few:
+        return None
+    return estimated(work.net, reference.batches[some], work.touched, start and start[0].part(some))[0]
+
+
+def estimated(
+    net: Net, batches: Sequence[Inputs], touched: Collection[str], start: Checkpoint | None = None
+) -> tuple[Net, list[list[Tensor]]]:
+    """Return a copy whose touched batch norms have the statistics of what they read, in order, and what it gives."""
+    copied = net.copy()
+    norms = _norms(copied, touched)
+    steps = Lockstep(copied, batches, start)
 
     def estimate(node: fx.Node) -> None:
         if node.name not in norms:
@@ -182,5 +200,14 @@ def renormed(net: Net, batches: Sequence[Inputs], touched: set[str]) -> Net | No
         layer.running_mean.copy_(mean.flatten())
         layer.running_var.copy_((values - mean).square_().sum(others) / max(1, values[:, 0].numel() - 1))
 
-    steps.run(before=estimate)
-    return copied
+    return copied, [tensors(out) for out in steps.run(before=estimate)]
+
+
+def _norms(net: Net, touched: Collection[str]) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+    """Return the batch norms with running statistics among some nodes."""
+    found: dict[str, nn.modules.batchnorm._BatchNorm] = {}
+    for node in net.graph.nodes:
+        layer = net.layer(str(node.target)) if node.op == "call_module" and node.name in touched else None
+        if isinstance(layer, NORMS) and layer.running_mean is not None:
+            found[node.name] = layer
+    return found

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
 
-from whet.compress.moments import LARGEST, Lockstep, Moments, Sums, chosen_rows, grouped, least_squares, read
+from whet.compress.lockstep import Lockstep
+from whet.compress.moments import LARGEST, Moments, Sums, chosen_rows, grouped, least_squares, read
 from whet.compress.reference import NORMS, Reference, Writer, norm_behind, written_sum
 from whet.core.net import Net
 from whet.graph.blocks import IDEMPOTENT
 from whet.graph.cut import kept
 from whet.graph.readers import Reader, find_readers
 
+CHUNK_BYTES = 32 * 2**20
+"""Of rows of a layer's inputs that are there at a time."""
+
 SMALLEST_SCALE = 1e-3
 """Of a batch norm's largest; outputs that are scaled by less cannot say what their layer should give."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reader to solve: in the original it is `old`, of whose outputs it still gives `outputs`, and into `total`."""
+
+    node: fx.Node
+    reader: Reader
+    old: Reader
+    total: Writer | None
+    outputs: Tensor
 
 
 class Solving:
@@ -27,12 +43,18 @@ class Solving:
         self.readers, self.others = find_readers(net)
         self.last = _last(net, self.readers)
         self.stands_for = stand_ins(net, self.original)
-        self.steps = Lockstep(net, reference.batches)
+        self.start = reference.start(net, self._in_front())
+        self.steps = Lockstep(net, reference.batches, self.start[0] if self.start else None)
         self.touched: set[str] = set()
         self.dropped = False
         self.changed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
         self.errors: dict[str, tuple[float, float]] = {}
+
+    def _in_front(self) -> list[str]:
+        """Return the readers that write in front of dropped blocks: solved though nothing before them is cut."""
+        totals = {n.name: written_sum(self.net, n) for n in self.net.graph.nodes if n.name in self.readers}
+        return [name for name, total in totals.items() if total is not None and total.total.name in self.stands_for]
 
     def run(self) -> None:
         self.steps.run(before=self._before)
@@ -98,18 +120,30 @@ class Solving:
         outputs = _kept_outputs(self.net, reader, old, self.reference.net)
         if outputs is None:
             return "it is not known which of its outputs were kept: they were not cut by `whet.graph.cut`."
-        rows = []
-        for i, values in enumerate(self.steps.values):
-            x, positions = read(reader, values), self.reference.positions[node.name][i]
-            goals = self.reference.rows[self._goal(total) if total else node.name][i]
-            chosen = chosen_rows(i, positions, min(len(goals), self.reference.quota(old)))
+        for values, positions in zip(self.steps.values, self.reference.positions[node.name], strict=True):
+            x = read(reader, values)
             if not reader.fits(self.net, x, positions):
                 return f"it reads {tuple(x.shape)}: other positions than in the original."
-            goal = goals[: len(chosen), outputs]
-            if total is not None:
-                goal = self._unnormed(total.norm, goal - reader.outputs(values[total.other], chosen))
-            rows.append((reader.inputs(self.net, x, positions, chosen), goal))
-        return self._write(node, reader, rows)
+        return self._write(Problem(node, reader, old, total, outputs))
+
+    def _halves(self, asked: Problem, weight: Tensor, block: Tensor) -> tuple[Moments, Moments]:
+        """Return the moments of a block of inputs on each half of the rows, with what other inputs do not give as y."""
+        reader, sums, count = asked.reader, (Sums(), Sums()), len(self.steps.values)
+        goals_of = self.reference.rows[self._goal(asked.total) if asked.total else asked.node.name]
+        for i, values in enumerate(self.steps.values):
+            positions, goals = self.reference.positions[asked.node.name][i], goals_of[i]
+            chosen = chosen_rows(i, positions, min(len(goals), self.reference.quota(asked.old)))
+            for half, rows in _parts(i, count, len(chosen), max(1, CHUNK_BYTES // (4 * weight.shape[-1]))):
+                x = reader.inputs(self.net, read(reader, values), positions, chosen[rows])
+                goal = goals[: len(chosen)][rows][:, asked.outputs]
+                if asked.total is not None:
+                    goal = goal - reader.outputs(values[asked.total.other], chosen[rows])
+                    goal = self._unnormed(asked.total.norm, goal)
+                y = grouped(goal, len(x))
+                if len(block) < x.shape[-1]:
+                    y = y - (x @ weight.mT - x[..., block] @ weight[..., block].mT)
+                sums[half].add(x[..., block] if len(block) < x.shape[-1] else x, y)
+        return sums[0].moments(), sums[1].moments()
 
     def _unnormed(self, norm: fx.Node | None, goal: Tensor) -> Tensor:
         """Return what a batch norm has to read to give `goal`: `(goal - beta) sqrt(v + eps) / gamma + m`.
@@ -125,14 +159,14 @@ class Solving:
             goal = (goal - layer.bias) / torch.where(small, torch.inf, layer.weight)
         return goal * (layer.running_var + layer.eps).sqrt() + layer.running_mean
 
-    def _write(self, node: fx.Node, reader: Reader, rows: list[tuple[Tensor, Tensor]]) -> str:
-        """Solve for the weight, `LARGEST` inputs at a time, then the bias, and write down what became of the error."""
-        weight, norm = reader.matrix(self.net).clone(), norm_behind(self.net, node)
+    def _write(self, asked: Problem) -> str:
+        """Solve for the weight, `LARGEST` inputs at a time, then the bias; return why it could not be solved."""
+        reader, weight = asked.reader, asked.reader.matrix(self.net).clone()
+        norm = norm_behind(self.net, asked.node)
         free = reader.bias is not None or norm is not None
-        pairs = [(x, grouped(goal, len(x))) for x, goal in rows]
         first = last = 0.0
         for block in torch.split(torch.arange(weight.shape[-1]), LARGEST):
-            one, two = (_moments(half, weight, block) for half in _halves(pairs))
+            one, two = self._halves(asked, weight, block)
             one, two = (one, two) if free else (one.raw(), two.raw())
             found = one.joined(two)
             if not (found.xx.isfinite().all() and found.yx.isfinite().all()):
@@ -182,23 +216,19 @@ def stand_ins(net: Net, original: dict[str, fx.Node]) -> dict[str, str]:
     return found
 
 
-def _moments(rows: Sequence[tuple[Tensor, Tensor]], weight: Tensor, block: Tensor) -> Moments:
-    """Return the moments of a block of inputs, with what the other inputs do not give as the outputs."""
-    sums = Sums()
-    for x, y in rows:
-        if len(block) < x.shape[-1]:
-            y = y - (x @ weight.mT - x[..., block] @ weight[..., block].mT)
-        sums.add(x[..., block], y)
-    return sums.moments()
+def _parts(batch: int, batches: int, rows: int, most: int) -> Iterator[tuple[int, slice]]:
+    """Yield which half `most` rows of a batch at a time belong to: that of every second batch, or the other.
 
+    Of a single batch the first rows make one half and the last the other.
 
-def _halves(rows: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
-    """Return every second batch and the others; of a single batch, its first rows and its last."""
-    if len(rows) > 1:
-        return list(rows[::2]), list(rows[1::2])
-    ((x, y),) = rows
-    middle = max(1, x.shape[1] // 2)
-    return [(x[:, :middle], y[:, :middle])], [(x[:, -middle:], y[:, -middle:])]
+    >>> list(_parts(1, 2, 5, 3)), list(_parts(0, 1, 5, 3))
+    ([(1, slice(0, 3, None)), (1, slice(3, 5, None))], [(0, slice(0, 2, None)), (1, slice(3, 5, None))])
+    """
+    middle = max(1, rows // 2)
+    halves = [(batch % 2, 0, rows)] if batches > 1 else [(0, 0, middle), (1, rows - middle, rows)]
+    for half, start, stop in halves:
+        for at in range(start, stop, most):
+            yield half, slice(at, min(at + most, stop))
 
 
 def _last(net: Net, readers: Collection[str]) -> set[str]:

@@ -103,8 +103,9 @@ class Reader:
         """Return what the layer reads at the `chosen` of its positions, `(groups, chosen, inputs)`."""
         if self.channel_axis == -1:
             return x.reshape(-1, x.shape[-1])[chosen].unsqueeze(0)
-        patches = _patches(net.layer(self.site), x, tuple(positions[1:]), chosen)
-        return patches.unflatten(2, (_groups(net, self.site), -1)).permute(2, 0, 3, 1).flatten(2)
+        patches, groups = _patches(net.layer(self.site), x, tuple(positions[1:]), chosen), _groups(net, self.site)
+        rows, kernel, channels = patches.shape
+        return patches.view(rows, kernel, groups, channels // groups).permute(2, 0, 3, 1).flatten(2)
 
     def outputs(self, y: Tensor, chosen: Tensor) -> Tensor:
         """Return the rows of `y`, or of any tensor of its shape, at the `chosen` positions: `(chosen, out)`."""
