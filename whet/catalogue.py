@@ -108,6 +108,7 @@ METHODS = tuple(
         ("train.average", "whet.train.average:averaged", "training", "izmailov2018averaging"),
         ("train.recalibrate", "whet.train.recalibrate:recalibrate", "training", "yu2019slimmable"),
         ("train.restore-norms", "whet.train.restore_norms:restore_batch_norms", "training", "ioffe2015batch"),
+        ("train.range-test", "whet.train.range_test:RangeTest", "training", "smith2017cyclical"),
         ("elastic.relaxation", "whet.elastic.relaxation:Relaxation", "elastic", ""),
         ("elastic.one-shot", "whet.elastic.gated:one_shot", "elastic", "cai2019proxyless"),
         ("elastic.noise", "whet.elastic.noise:with_noise", "elastic", "shvetsov2022quantnas"),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from quick import made
+from spoken import spoken
 
+from whet.compress.width import Width
 from whet.core.run import Budget, Run
-from whet.core.space import Space
+from whet.core.space import Decision, Space
 from whet.core.study import Study
-from whet.flow.recipes import Trainer
+from whet.flow.folder import Folder
+from whet.flow.job import Job
+from whet.flow.optimize import _opened
+from whet.flow.recipes import Trainer, find_recipe
+from whet.flow.stage import Plan
+from whet.flow.workbench import Workbench
+from whet.hardware import targets
 from whet.train.fit import fit
 from whet.train.recipe import Recipe
 from whet.train.speed import LEAST_STEPS
@@ -65,3 +74,45 @@ def test_the_speed_of_one_network_tells_that_of_another(tmp_path: Path) -> None:
     assert train.last_speed == 0.0 and train.samples_per_second(net) == float("inf")
     train.study.remember("training_seconds_trial", [(operations / 2, 1e-3), (operations / 4, 0.75e-3)])
     assert train.samples_per_second(net) == pytest.approx(1 / 1.5e-3)
+
+
+# -- finding the recipe ----------------------------------------------------------------------------------------------
+
+
+def opened(out: Path, budget_seconds: float = 400.0, **options: Any) -> Workbench:
+    net, task = spoken()
+    job = Job(
+        net=net, task=task, target=targets.get("onnxruntime-cpu"), passes=(Width(),), finishers=(),
+        budget_seconds=budget_seconds, out=out, **{"finds_recipe": True, "recipe": Recipe(precision="f32"), **options},
+    )  # fmt: skip
+    return _opened(job, Folder(out), Plan(), lambda event: None)[0]
+
+
+def test_a_recipe_is_found_that_improves_cuts_which_the_default_makes_worse(tmp_path: Path) -> None:
+    """A network of convolutions and a GRU, trained with AdamW, cut to a quarter and repaired."""
+    bench = opened(tmp_path / "r", math.inf, epochs=36.0)
+    find_recipe(bench)
+    assert bench.job.recipe != Recipe(precision="f32") and "found best of" in bench.notes[0]
+    cut = bench.structure(Decision({c.name: 0.25 for c in bench.job.space()})).net
+    held, samples = bench.trainer.held_out, 20 * 32
+    default, found = (
+        bench.run.fit(cut.copy(), recipe=recipe, samples=samples, held_out=held)
+        for recipe in (Recipe(precision="f32"), bench.job.recipe)
+    )
+    assert default.kept == "before" and found.kept == "after" and found.held_after < 0.85 * found.held_before
+    bench.folder.close()
+    again = opened(tmp_path / "r", math.inf, epochs=36.0)
+    again.run.trainer = lambda *a, **k: pytest.fail("a resumed study trains again")
+    find_recipe(again)
+    assert again.job.recipe == bench.job.recipe and again.notes == bench.notes
+
+
+def test_a_recipe_that_was_given_or_cannot_be_found_in_time_stays(tmp_path: Path) -> None:
+    given = opened(tmp_path / "r", finds_recipe=False)
+    given.run.trainer = lambda *a, **k: pytest.fail("it trains")
+    find_recipe(given)
+    assert given.job.recipe == Recipe(precision="f32") and not given.notes
+    short = opened(tmp_path / "s", budget_seconds=0.01)
+    find_recipe(short)
+    assert short.job.recipe == Recipe(precision="f32") and "no time to try others" in short.notes[0]
+    assert short.trainer.samples_per_second(short.job.net) < float("inf"), "the speed of training is known by then"

@@ -23,8 +23,9 @@ class Job:
     on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`; where `limit` is
     given it is told from that once the original's quality is known. `trials` ends the exploration after so many
     candidates; without it the budget alone does. `elastic` trains all candidates at once before that, in place of one
-    by one. `skipped` says of layers of `net` why they were left as they came. `identity` tells other weights, data or
-    code apart (`whet.flow.identity`).
+    by one. `finds_recipe` says that `recipe` was not given, so that a better one may be found for this network
+    (`whet.flow.recipes`). `skipped` says of layers of `net` why they were left as they came. `identity` tells other
+    weights, data or code apart (`whet.flow.identity`).
     """
 
     net: Net
@@ -40,6 +41,7 @@ class Job:
     strategy: str = "tpe"
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
+    finds_recipe: bool = False
     command: str = ""
     epochs: float | None = None
     elastic: bool = False

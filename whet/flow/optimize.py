@@ -29,6 +29,7 @@ from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
 from whet.flow.job import Job
 from whet.flow.limits import parse, positive, resolved, seconds, whole
+from whet.flow.recipes import find_recipe
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
 from whet.search import strategies
@@ -76,7 +77,8 @@ def optimize(
     `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
     training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
     data or code it is refused. `restart` removes what whet wrote into `out`, nothing else, and begins anew.
-    `elastic` trains one supernet of all candidates instead of each candidate briefly.
+    `elastic` trains one supernet of all candidates instead of each candidate briefly. Without a `recipe` one is found
+    for this network, in at most 5 % of the budget.
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
     from whet.hardware import targets
@@ -100,8 +102,8 @@ def optimize(
         job = Job(
             net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=Path(out), trials=trials,
             budget_seconds=clock.seconds, limit=parse(max_drop), strategy=strategy, seed=seed, epochs=epochs,
-            recipe=recipe or Recipe(), command=command or " ".join(sys.argv), elastic=elastic,
-            identity=identity(net, given),
+            recipe=recipe or Recipe(), finds_recipe=recipe is None, command=command or " ".join(sys.argv),
+            elastic=elastic, identity=identity(net, given),
         )  # fmt: skip
         if restart:
             folder.clear()
@@ -186,6 +188,8 @@ def _search(bench: Workbench, plan: Plan) -> None:
     try:
         bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
         bench.prepare()
+        with bench.attempt("search", Decision()):
+            find_recipe(bench)
         explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)
         stages = [explorer.run, Finals(bench, plan, explorer).run]
         if bench.job.task.train is None:

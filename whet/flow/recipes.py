@@ -1,21 +1,33 @@
-"""`Trainer`: trains the candidates of one optimization so that none is harmed, and not at all where time is wanting."""
+"""How candidates are trained: by a recipe found for the network, without harm, and not at all where time is wanting."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from whet.core.net import Net
 from whet.core.run import Run
+from whet.core.space import Choice, Decision, Space
 from whet.core.study import Study
 from whet.core.task import rows_of, split
+from whet.search.predictors.linear import distance
 from whet.search.predictors.operations import total_operations
-from whet.train.fit import FitReport
+from whet.train.fit import FitReport, held_out_loss
 from whet.train.held_out import HeldOut
+from whet.train.range_test import Found, RangeTest
 from whet.train.recipe import Recipe
 from whet.train.speed import LATEST, LEAST_STEPS, TrainingSpeed
 
+if TYPE_CHECKING:
+    from whet.flow.workbench import Workbench
+
+TEST_SHARE, TEST_SECONDS = 0.05, 60.0
+"""The share of the budget that finding a recipe may take, and at most how long."""
+WARM_STEPS = 1, 3
+"""Steps of the original that warm up, and that tell how many samples the time for finding a recipe is."""
+MOST_CUTS = 2
 Training = Literal["short", "full", "finish"]
 WORDS: dict[str, str] = {"short": "a short training", "full": "a training in earnest", "finish": "a training in int8"}
 
@@ -42,23 +54,25 @@ class Trainer:
         if wanting:
             self._say(f"not trained: {wanting}")
             return FitReport(failure=wanting)
-        rate = recipe.learning_rate * 0.5 ** self._halvings().get(what, 0)
+        rate = recipe.learning_rate * self._rates().get(what, 1.0)
         report: FitReport = self.run.fit(
             net, recipe=replace(recipe, learning_rate=rate), held_out=self.held_out, **limit
         )
         self.learn(what, operations, report)
+        if report.kept == "before":
+            self.harmed(what, report)
         return report
 
     def learn(self, what: str, operations: float, report: FitReport) -> None:
-        """Remember how fast a training was, and whether it did harm."""
+        """Remember how fast a training was."""
         if report.samples:
             self.study.remember(f"samples_per_second_{what}", report.samples_per_second)
             seen = [*self.seen(what), (operations, 1 / report.samples_per_second)]
             self.study.remember(f"training_seconds_{what}", seen[-LATEST:])
-        if report.kept != "before":
-            return
-        halvings = self._halvings()
-        self.study.remember("halved_rates", halvings | {what: halvings.get(what, 0) + 1})
+
+    def harmed(self, what: str, report: FitReport) -> None:
+        """Halve the rate of a kind of training that made its candidate worse, and say so."""
+        self.scale_rate(what, 0.5)
         how = report.failure or f"loss {report.held_before:.4g} before, {report.held_after:.4g} after"
         self._say(f"{WORDS.get(what, what)} made its candidate worse ({how}): undone, later ones at half the rate")
 
@@ -92,8 +106,109 @@ class Trainer:
     def seen(self, what: str) -> list[tuple[float, float]]:
         return [(float(a), float(b)) for a, b in self.study.recall(f"training_seconds_{what}") or []]
 
-    def _halvings(self) -> dict[str, int]:
-        return dict(self.study.recall("halved_rates") or {})
+    def scale_rate(self, what: str, factor: float) -> None:
+        """Multiply the learning rate of a kind of training from now on."""
+        rates = self._rates()
+        self.study.remember("rate_shares", rates | {what: rates.get(what, 1.0) * factor})
+
+    def _rates(self) -> dict[str, float]:
+        return dict(self.study.recall("rate_shares") or {})
 
     def _say(self, text: str) -> None:
         self.run.progress({"stage": text, "seconds_left": self.run.budget.left_seconds})
+
+
+# -- finding the recipe --------------------------------------------------------------------------------------------
+
+
+def find_recipe(bench: Workbench) -> None:
+    """Find the recipe for the job's network on cuts of it, unless one was given; a resumed study remembers it.
+
+    It takes at most `TEST_SHARE` of the budget, sees training data alone, and says in the conclusion what it took.
+    """
+    if not bench.job.finds_recipe or bench.job.task.train is None:
+        return
+    memo = bench.study.recall("recipe")
+    if memo is None:
+        found = _found(bench)
+        memo = {"recipe": asdict(found.recipe), "short": found.short, "said": _said(found, bench.job.recipe)}
+        bench.study.remember("recipe", memo)
+        bench.trainer.scale_rate("short", found.short)
+    recipe = memo["recipe"]
+    hints = recipe["hints"] if isinstance(recipe["hints"], str) else tuple(recipe["hints"])
+    bench.job = replace(bench.job, recipe=Recipe(**{**recipe, "hints": hints}))
+    bench.note(memo["said"])
+
+
+def _found(bench: Workbench) -> Found:
+    trainer, job = bench.trainer, bench.job
+    batch = rows_of(split(trainer.held_out.batches[0])[0])
+    bench.run.progress({"stage": "finding the recipe", "seconds_left": bench.run.budget.left_seconds})
+
+    def train(net: Net, recipe: Recipe, samples: int) -> FitReport:
+        report: FitReport = bench.run.fit(net, recipe=recipe, samples=samples, held_out=trainer.held_out)
+        trainer.learn("trial", trainer.operations(net), report)
+        return report
+
+    def loss(net: Net) -> float:
+        return held_out_loss(net, job.task, trainer.held_out, teacher=job.net, recipe=job.recipe)
+
+    with bench.clock("recipe"):
+        samples, until = TEST_SHARE * (job.epochs or 0.0) * bench.epoch_samples, math.inf
+        if math.isfinite(job.budget_seconds):
+            speed = [train(job.net.copy(), job.recipe, n * batch).samples_per_second for n in WARM_STEPS][-1]
+            seconds = min(TEST_SHARE * job.budget_seconds, TEST_SECONDS)
+            samples, until = speed * seconds, bench.run.budget.spent_seconds + seconds
+        test = RangeTest(train, loss, job.net, (), batch, samples, lambda: bench.run.budget.spent_seconds > until)
+        if test.worth_it:
+            test.cuts = [cut for cut in (_cut(bench, d) for d in trial_decisions(job.space())[:MOST_CUTS]) if cut]
+        return test.run(job.recipe)
+
+
+def trial_decisions(space: Space) -> list[Decision]:
+    """Return decisions that cut all of a kind: every second choice where it has two values, else all, half and far.
+
+    >>> blocks, width = [Choice(f"{i}:keep", (True, False), True) for i in "012"], Choice("a:width", (0.5, 0.8, 1), 1)
+    >>> [dict(d) for d in trial_decisions(Space([*blocks, width]))]
+    [{'1:keep': False}, {'a:width': 0.8}, {'a:width': 0.5}]
+    """
+    kinds: dict[str, list[Choice]] = {}
+    for choice in space:
+        if len(choice.values) > 1:
+            kinds.setdefault(choice.kind, []).append(choice)
+    found = []
+    for alike in kinds.values():
+        if all(len(c.values) == 2 for c in alike):
+            found.append({c.name: _by_distance(c)[-1] for c in alike[1::2] or alike})
+            continue
+        found.append({c.name: _by_distance(c)[len(c.values) // 2] for c in alike})
+        found.append({c.name: _by_distance(c)[-1] for c in alike})
+    return list(dict.fromkeys(space.canonical(Decision(values)) for values in found))
+
+
+def _by_distance(choice: Choice) -> list[Any]:
+    """Return a choice's values, the identity first and the furthest from it last."""
+    return sorted(choice.values, key=lambda value: distance(choice, value))
+
+
+def _cut(bench: Workbench, decision: Decision) -> Net | None:
+    """Return the repaired cut of a decision; one that cannot be made says so and is left out."""
+    try:
+        net = bench.structure(decision).net
+    except (RuntimeError, ValueError, IndexError, KeyError) as error:
+        left = bench.run.budget.left_seconds
+        bench.run.progress({"stage": f"a cut to find the recipe by failed: {error}", "seconds_left": left})
+        return None
+    return net if bench.repairs else bench.recalibrated(net)
+
+
+def _said(found: Found, given: Recipe) -> str:
+    recipe = found.recipe
+    words = f"{recipe.optimizer} at {recipe.learning_rate:.3g} ({recipe.schedule})"
+    if found.why:
+        return f"training goes by {words}: {found.why}"
+    taken = min((t for t in found.tried if t.recipe == recipe), key=lambda t: -t.samples, default=None)
+    shares = f", which left {taken.left:.0%} of a cut's damage after {taken.samples} samples" if taken else ""
+    short = f"; short trainings at {found.short:.2g} of the rate" if found.short < 1 else ""
+    how = "found best of" if recipe != given else "stayed the best of"
+    return f"training goes by {words}, {how} {len({t.recipe for t in found.tried})} recipes{shares}{short}"

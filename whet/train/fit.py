@@ -89,6 +89,17 @@ def fit(
     return loop.report
 
 
+def held_out_loss(
+    net: Network, task: Task, held_out: HeldOut, *,
+    teacher: Network | None = None, recipe: Recipe | None = None, memory: TeacherMemory | None = None,
+) -> float:  # fmt: skip
+    """Return the loss that `fit` would judge `net` by before a training."""
+    loop = _Loop(net, bound(task, net, teacher), teacher, recipe or Recipe(), 1, None, 0, memory, held_out)
+    loop.judge_before()
+    loop.taps.remove()
+    return loop.report.held_before
+
+
 @contextmanager
 def _between_steps() -> Iterator[list[int]]:
     """Hold Ctrl-C back until a step is whole; the list is non-empty once it was pressed.
