@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 import whet
 from whet.compress.elimination import Elimination, order_of_removal
 from whet.compress.importance import error_rise, weight_norm
-from whet.compress.moments import Moments, Sums, moments
+from whet.compress.moments import ROWS, Moments, Sums, enough, inputs_of, moments
 from whet.compress.reference import Reference
 from whet.compress.repair import output_error, repaired
 from whet.compress.width import Width
@@ -168,6 +169,21 @@ def test_moments_take_several_passes_where_memory_asks() -> None:
     assert whole.keys() == parts.keys()
     for site, found in whole.items():
         torch.testing.assert_close((found.xx, found.mean), (parts[site].xx, parts[site].mean))
+
+
+def test_samples_are_enough_for_rows() -> None:
+    perceptron = whet.lift(nn.Sequential(nn.Linear(40, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(2, 40))
+    assert enough(perceptron, 16) == 40 * ROWS and enough(perceptron, 1000) == 1000
+    image = whet.lift(nn.Sequential(nn.Conv2d(4, 4, 3)), torch.randn(2, 4, 14, 14))
+    assert enough(image, 1) == math.ceil(36 * ROWS / 144)
+
+
+def test_inputs_come_from_calibration_and_then_from_training() -> None:
+    run = planning_run(whet.lift(nn.Linear(3, 2), torch.randn(2, 3)))
+    first = next(iter(run.task.train))[0][0]  # type: ignore[arg-type]
+    task = replace(run.task, calibration=[(torch.ones(5, 3), torch.zeros(5))])
+    found = inputs_of(task, 5 + 4)
+    assert torch.equal(torch.cat([x for x, in found]), torch.cat([torch.ones(5, 3), first[:4]]))
 
 
 @pytest.mark.parametrize("inputs", [8, 300])

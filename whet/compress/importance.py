@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from whet.compress.elimination import Elimination, order_of_removal
-from whet.compress.moments import inputs_of, moments
+from whet.compress.moments import enough, inputs_of, moments
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.run import Run
@@ -212,7 +212,7 @@ def _rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Sco
     by_weight = {reader.weight: reader for reader in find_readers(net)[0].values()}
     reading = {g.site: [(by_weight[m.parameter], m) for m in g.members if _solvable(net, m, by_weight)] for g in groups}
     readers = {reader.node: reader for pairs in reading.values() for reader, _ in pairs}
-    found = moments(net, inputs_of(run.task, samples), list(readers.values())) if readers else {}
+    found = moments(net, inputs_of(run.task, enough(net, samples)), list(readers.values())) if readers else {}
     scores = weight_norm(net, [g for g in groups if not any(r.site in found for r, _ in reading[g.site])], run, samples)
     for group in groups:
         parts = [

@@ -15,7 +15,7 @@ from whet.compress.lockstep import Inputs, Lockstep, limited, pieces, survey
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.task import Task, first_inputs
-from whet.graph.readers import Reader
+from whet.graph.readers import Reader, find_readers
 
 ROWS = 12
 """Rows taken for each input of a layer, out of all positions of all samples."""
@@ -23,6 +23,12 @@ MEMORY_BYTES = 512 * 2**20
 """For matrices at a time, and for what a repair remembers of the original."""
 LARGEST = 4096
 """Inputs of one matrix product that are solved together: four matrices of 128 MB in float64 meanwhile."""
+
+STRIPE = 128
+"""Rows of a square of moments that are multiplied at a time."""
+
+MOST_SAMPLES, MOST_WORK = 4096, 2 * 10**10
+"""Samples that are looked at, and multiplications that they take, where fewer leave layers with too few rows."""
 
 EXACT = 128
 """Inputs up to which products are taken in float64: their cost is not noticed."""
@@ -81,22 +87,26 @@ class Moments:
         return Moments(self.count + other.count, means[0], xx, means[1], yx, a * self.yy + b * other.yy + a * b * y * y)
 
 
-def least_squares(first: Moments, second: Moments, weight: Tensor, dampings: Sequence[float]) -> tuple[Tensor, float]:
+def least_squares(
+    first: Moments, second: Moments, weight: Tensor, dampings: Sequence[float], guess: float | None = None
+) -> tuple[Tensor, float]:
     """Return the weight solved on all rows, and the damping that, on the first rows alone, errs least on the second.
 
-    The weight comes back as it was, with damping infinite, where every one of the `dampings` leaves a singular matrix.
+    Of the `dampings`, in order, neighbours are tried from the `guess` on, or from the middle, down the hill. The weight
+    comes back as it was, with damping infinite, where those tried leave a singular matrix.
     """
     both = first.joined(second)
-    for damping in _ranked(first, second, weight, dampings):
+    for damping in _ranked(first, second, weight, dampings, guess):
         if (solved := both.solved(weight, damping)) is not None:
             return solved, damping
     return weight, math.inf
 
 
-def _ranked(first: Moments, second: Moments, weight: Tensor, dampings: Sequence[float]) -> list[float]:
-    """Return dampings, those that err least on the second rows first: looked for from the middle, down the hill."""
+def _ranked(
+    first: Moments, second: Moments, weight: Tensor, dampings: Sequence[float], guess: float | None
+) -> list[float]:
+    """Return the dampings that were tried, those that err least on the second rows first."""
     errors: dict[int, float] = {}
-    dampings = sorted(dampings)
 
     def error(i: int) -> float:
         if i not in errors:
@@ -104,7 +114,7 @@ def _ranked(first: Moments, second: Moments, weight: Tensor, dampings: Sequence[
             errors[i] = math.inf if solved is None else second.error(solved)
         return errors[i]
 
-    at = len(dampings) // 2
+    at = dampings.index(guess) if guess in dampings else len(dampings) // 2
     while (best := min((at, at + 1, at - 1), key=error)) != at:
         at = best
     return [dampings[i] for i in sorted(errors, key=error) if errors[i] < math.inf]
@@ -127,7 +137,7 @@ class Sums:
         self.origins = self.origins or (x.mean(1, keepdim=True), y.mean(1, keepdim=True))
         x, y = x - self.origins[0], y - self.origins[1]
         x, y = (x.double(), y.double()) if x.shape[-1] <= EXACT else (x, y)
-        new = [n.double() for n in (x.sum(1), x.mT @ x, y.sum(1), y.mT @ x, (y * y).sum(1))]
+        new = [n.double() for n in (x.sum(1), _square(x), y.sum(1), y.mT @ x, (y * y).sum(1))]
         self.sums = [s + n for s, n in zip(self.sums, new, strict=True)] if self.sums else new
         self.count += x.shape[1]
 
@@ -141,16 +151,50 @@ class Sums:
         return Moments(self.count, mean, xx, y_mean, yx, (yy - y**2).clamp(min=0))
 
 
+def _square(x: Tensor) -> Tensor:
+    """Return x^T x, `(groups, d, d)`, of which blocks below the diagonal are copies of those above."""
+    width = x.shape[-1]
+    found = x.new_empty(len(x), width, width)
+    for at in range(0, width, STRIPE):
+        rows = slice(at, at + STRIPE)
+        found[:, rows, at:] = x[..., rows].mT @ x[..., at:]
+        found[:, at + STRIPE :, rows] = found[:, rows, at + STRIPE :].mT
+    return found
+
+
 def inputs_of(task: Task, samples: int) -> list[Inputs]:
-    """Return the first `samples` calibration inputs, or training inputs where a task has no others, batch by batch.
+    """Return the first `samples` calibration inputs, then training inputs where there are too few, batch by batch.
 
     Raises: CalibrationError if there are none.
     """
-    source = task.calibration if task.calibration is not None else task.train
-    found = list(first_inputs(source, samples)) if source is not None else []
+    found: list[Inputs] = []
+    for source in (task.calibration, task.train):
+        left = samples - sum(len(x[0]) for x in found)
+        found += list(first_inputs(source, left)) if source is not None and left > 0 else []
     if not found:
         raise CalibrationError(f"task '{task.name}' has neither calibration nor training inputs.")
     return limited(found, samples)
+
+
+def enough(net: Net, least: int) -> int:
+    """Return `least` samples, or more where a layer would have fewer than `ROWS` rows for each of its inputs.
+
+    More are only taken while they take no more than `MOST_WORK` multiplications in all: a perceptron has one row a
+    sample, and thousands of samples cost it nothing.
+    """
+    readers, _ = find_readers(net)
+    steps = Lockstep(net, [tuple(x[:1] for x in net.example)])
+    wanted, work = 1.0, 1.0
+
+    def count(node: fx.Node) -> None:
+        nonlocal wanted, work
+        if node.name in readers:
+            matrix = readers[node.name].matrix(net)
+            rows = math.prod(readers[node.name].positions(steps.values[0][node]))
+            wanted, work = max(wanted, ROWS * matrix.shape[-1] / rows), work + matrix.numel() * rows
+
+    steps.run(after=count)
+    return max(least, min(math.ceil(wanted), MOST_SAMPLES, int(MOST_WORK / work)))
 
 
 def chosen_rows(batch: int, positions: Sequence[int], wanted: int) -> Tensor:

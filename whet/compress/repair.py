@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from whet.compress.lockstep import Checkpoint, Inputs, Lockstep
-from whet.compress.moments import inputs_of
+from whet.compress.moments import enough, inputs_of
 from whet.compress.reference import NORMS, Reference
 from whet.compress.solving import Solving
 from whet.core.net import Net
@@ -28,7 +28,7 @@ DAMPINGS = (1e-8, 1e-5, 1e-3, 1e-2, 1e-1, 1.0)
 NORM_BATCHES = 1
 """Batches that statistics are estimated on."""
 
-FEW = 32
+FEW = 16
 """Held-out samples that a net is judged by first."""
 
 FAR = 1.5
@@ -58,7 +58,7 @@ class Repair:
     al. 2022 solve masks of heads and neurons alike, layer by layer.
     """
 
-    samples: int = 256
+    samples: int = 192
     dampings: tuple[float, ...] = DAMPINGS
     paper = "he2017channel"
 
@@ -78,6 +78,7 @@ def reference_of(net: Net, run: Run, samples: int) -> Reference:
     """Return the reference of a network, collected at the first call; three quarters of the samples are solved on."""
     version = sum(t._version for t in net.module.state_dict().values()), samples
     if net.module not in _references or _references[net.module][0] != version:
+        samples = enough(net, samples)
         batches = inputs_of(run.task, samples)
         solved, held = parted(batches, samples - samples // 4)
         few, more = parted(held, FEW)

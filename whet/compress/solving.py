@@ -38,7 +38,8 @@ class Solving:
     """One pass over a cut net that solves its readers; `touched` are the nodes that give other values than before."""
 
     def __init__(self, reference: Reference, net: Net, dampings: Sequence[float]) -> None:
-        self.reference, self.net, self.dampings = reference, net, dampings
+        self.reference, self.net, self.dampings = reference, net, sorted(dampings)
+        self.guess: float | None = None
         self.original = {node.name: node for node in reference.net.graph.nodes}
         self.readers, self.others = find_readers(net)
         self.last = _last(net, self.readers)
@@ -132,7 +133,7 @@ class Solving:
         goals_of = self.reference.rows[self._goal(asked.total) if asked.total else asked.node.name]
         for i, values in enumerate(self.steps.values):
             positions, goals = self.reference.positions[asked.node.name][i], goals_of[i]
-            chosen = chosen_rows(i, positions, min(len(goals), self.reference.quota(asked.old)))
+            chosen = chosen_rows(i, positions, min(len(goals), self.reference.quota(asked.reader, self.net)))
             for half, rows in _parts(i, count, len(chosen), max(1, CHUNK_BYTES // (4 * weight.shape[-1]))):
                 x = reader.inputs(self.net, read(reader, values), positions, chosen[rows])
                 goal = goals[: len(chosen)][rows][:, asked.outputs]
@@ -172,7 +173,8 @@ class Solving:
             if not (found.xx.isfinite().all() and found.yx.isfinite().all()):
                 return "what it reads holds NaN or infinity on the calibration inputs."
             first = first or found.error(weight[..., block])
-            weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings)
+            weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings, self.guess)
+            self.guess = damping
             last = found.error(weight[..., block])
         reader.assign(self.net, weight)
         shift = (found.y_mean - (weight[..., block].double() @ found.mean.unsqueeze(-1)).squeeze(-1)).flatten().float()
