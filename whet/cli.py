@@ -126,11 +126,22 @@ def measure(
 
 
 @app.command()
-def report(folder: Path) -> None:
-    """Write the report of a study again and print where it is."""
+def report(
+    folder: Path,
+    seconds: Annotated[bool, typer.Option("--seconds", help="Print where the seconds went instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a study again and print where it is, or where the seconds of the search went."""
+    from whet.core.study import recorded
     from whet.flow.reporting import rewrite_report
+    from whet.flow.stopwatch import seconds_table
 
-    print(rewrite_report(folder))
+    if seconds:
+        own, spent = (recorded(folder, key) for key in ("seconds", "spent_seconds"))
+        print(json.dumps(own)) if as_json else Console().print(seconds_table(own, spent))
+        return
+    path = rewrite_report(folder)
+    print(json.dumps({"report": str(path)}) if as_json else path)
 
 
 @app.command(name="list")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from whet.core.errors import StudyError, WhetError
@@ -17,16 +18,21 @@ IN_A_ROW = 6
 
 @dataclass(frozen=True)
 class Attempt:
-    """A context that gives what is raised in it to `failed` and goes on behind it, unless that ends the run."""
+    """A context that gives what is raised in it to `failed` and goes on behind it, unless that ends the run.
+
+    `timed` is the context that charges its time.
+    """
 
     failed: Callable[[Exception], None]
+    timed: AbstractContextManager[None] = field(default_factory=nullcontext)
 
     def __enter__(self) -> None:
-        return None
+        self.timed.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self.timed.__exit__(None, None, None)
         if not isinstance(error, Exception) or ends_the_run(error):
             return False
         self.failed(error)

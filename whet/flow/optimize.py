@@ -109,7 +109,8 @@ def optimize(
             folder.clear()
         bench, plan = _opened(job, folder, plan, progress, clock)
         _search(bench, plan)
-        return deliver(bench)
+        with bench.stopwatch.stage("delivery"):
+            return deliver(bench)
 
 
 def _parted(passes: Sequence[str | Pass]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -187,7 +188,9 @@ def _search(bench: Workbench, plan: Plan) -> None:
     left = bench.run.budget.left_seconds
     try:
         bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
-        bench.prepare()
+        bench.stopwatch.charge("beginning", bench.run.budget.spent_seconds - bench.run.budget.spent_before)
+        with bench.stopwatch.stage("uncompressed"):
+            bench.prepare()
         with bench.attempt("search", Decision()):
             find_recipe(bench)
         explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)

@@ -146,14 +146,15 @@ def _found(bench: Workbench) -> Found:
     bench.run.progress({"stage": "finding the recipe", "seconds_left": bench.run.budget.left_seconds})
 
     def train(net: Net, recipe: Recipe, samples: int) -> FitReport:
-        report: FitReport = bench.run.fit(net, recipe=recipe, samples=samples, held_out=trainer.held_out)
+        with bench.clock("train"):
+            report: FitReport = bench.run.fit(net, recipe=recipe, samples=samples, held_out=trainer.held_out)
         trainer.learn("trial", trainer.operations(net), report)
         return report
 
     def loss(net: Net) -> float:
         return held_out_loss(net, job.task, trainer.held_out, teacher=job.net, recipe=job.recipe)
 
-    with bench.clock("recipe"):
+    with bench.stopwatch.stage("recipe"):
         samples, until = TEST_SHARE * (job.epochs or 0.0) * bench.epoch_samples, math.inf
         if math.isfinite(job.budget_seconds):
             speed = [train(job.net.copy(), job.recipe, n * batch).samples_per_second for n in WARM_STEPS][-1]

@@ -84,7 +84,9 @@ def report(bench: Workbench, front: DeliveredFront, latencies: Mapping[str, Late
         budget_seconds=bench.job.budget_seconds,
         spent_seconds=bench.run.budget.spent_seconds,
         unfit=bench.unfit,
+        seconds=bench.stopwatch.so_far(),
     )
+    bench.study.remember("seconds", data.seconds)
     bench.study.remember("spent_seconds", bench.run.budget.spent_seconds)
     bench.study.remember("report", vars(data))
     bench.folder.claim(front.report.name)

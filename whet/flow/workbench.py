@@ -6,8 +6,7 @@ import math
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from whet.flow.job import Job
 from whet.flow.limits import explained, resolved, scale_of
 from whet.flow.original import Original, kind, scored, settings_by_name
 from whet.flow.recipes import Trainer, Training
+from whet.flow.stopwatch import Stopwatch
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
@@ -65,7 +65,7 @@ class Workbench:
     def __init__(self, job: Job, study: Study, run: Run, folder: Folder) -> None:
         self.job, self.study, self.run, self.folder = job, study, run, folder
         self.device = fingerprint()
-        self.seconds: dict[str, list[float]] = {}
+        self.stopwatch = Stopwatch(own=study.recall("seconds") or {})
         self.original: Original
         self.bars: list[Settings] = []
         self.bar: str = ""
@@ -76,16 +76,13 @@ class Workbench:
         self.timing: Timing
         self._times: dict[tuple[str, Decision | None], dict[str, Any]] = {}
 
-    @contextmanager
-    def clock(self, what: str) -> Iterator[None]:
-        """Time a kind of step, so that later ones can be planned for."""
-        start = time.monotonic()
-        yield
-        self.seconds.setdefault(what, []).append(time.monotonic() - start)
+    def clock(self, what: str) -> AbstractContextManager[None]:
+        """Time a kind of step, so that later ones can be planned for, and it is known where the seconds went."""
+        return self.stopwatch(what)
 
     def cost(self, what: str, otherwise: float) -> float:
         """Return the mean seconds of the last steps of a kind."""
-        seen = self.seconds.get(what, [])[-5:]
+        seen = self.stopwatch.lasted.get(what, [])[-5:]
         return sum(seen) / len(seen) if seen else otherwise
 
     # -- the uncompressed network ------------------------------------------------------------------------------
@@ -102,7 +99,7 @@ class Workbench:
             began = time.monotonic()
             found = baselines(self.job.net, self.job.target, path.parent, seconds=seconds)
             # The first file takes about twice as long as a later one: libraries are loaded with it.
-            self.seconds["save"] = [(time.monotonic() - began - seconds) / 2]
+            self.stopwatch.lasted["save"] = [(time.monotonic() - began - seconds) / 2]
             times = {name: latency.latency_ms for name, latency in found.latencies.items()}
             self.original = scored(
                 path, self.job.target, times, found.unfit, lambda artifact: self.score_file(artifact, self.job.task.val)
@@ -217,7 +214,10 @@ class Workbench:
     def train(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
         """Fine-tune `net` in place with distillation from the original, for `seconds` or `samples`, without harm."""
         with self.clock("train"):
-            return self.trainer(net, recipe, what, **limit)
+            report = self.trainer(net, recipe, what, **limit)
+            for part in ("data", "teacher", "check"):
+                self.stopwatch.charge(part, getattr(report, f"{part}_seconds"))
+        return report
 
     @property
     def samples_per_second(self) -> float:
@@ -350,7 +350,7 @@ class Workbench:
 
         The traceback goes into `.whet/failures.log`.
         """
-        return Attempt(partial(self._failed, stage, decision, parent))
+        return Attempt(partial(self._failed, stage, decision, parent), self.stopwatch.stage(stage))
 
     def _failed(self, stage: str, decision: Decision, parent: int | None, error: Exception) -> None:
         trial = Trial(

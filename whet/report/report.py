@@ -22,7 +22,8 @@ class ReportData:
 
     `trials` are `Trial.to_dict()`, with `speedup_then` where the last race gave a new speed-up, `front` and `nearest`
     members of the delivered front, `settings` the latency of the uncompressed network by setting in ms, `outside` why
-    some of these are no bars, `limit` and `drop_unit` how drops are read, `hypervolume` pairs of seconds and area.
+    some of these are no bars, `limit` and `drop_unit` how drops are read, `hypervolume` pairs of seconds and area,
+    `seconds` where they went by `stage/activity`.
     """
 
     title: str
@@ -53,6 +54,7 @@ class ReportData:
     drop_unit: Sequence[Any] = (1.0, "")
     notes: list[str] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def render(data: ReportData, path: Path) -> Path:

@@ -25,6 +25,9 @@ BETTER = 0.03
 """By how much less of a cut's damage another recipe has to leave than the one at hand, to take its place."""
 MUCH_BETTER = 0.2
 """The same where only short trainings tell, which favour lower rates than long ones."""
+CLEARLY_BETTER = 0.1
+"""The same for the rate of short trainings beside that of long ones: of ResNet-20, cut to half, a tenth of the
+rate left 82 % of the damage after twenty steps, 0.3 of it 86 %, and the rate itself 85 %: noise."""
 NOTHING = 0.02
 """The damage of a cut, in shares of the original's loss, by which recipes cannot be told apart."""
 HARM = 3.0
@@ -99,7 +102,7 @@ class RangeTest:
             return Found(base, why="the cuts tried did no damage")
         chosen = self._second_round(first, base, least)
         alike = {r: left for r, left in first.items() if r.optimizer == chosen.optimizer}
-        quick = _chosen(alike, replace(chosen, schedule=base.schedule))
+        quick = _chosen(alike, replace(chosen, schedule=base.schedule), CLEARLY_BETTER)
         if not self._rise(chosen, least) < self.loss(self.cuts[0]) - self.original_loss:
             chosen = replace(chosen, learning_rate=chosen.learning_rate * GENTLER)
         return Found(chosen, min(1.0, quick.learning_rate / chosen.learning_rate), tuple(self.tried))
