@@ -21,7 +21,7 @@ import torch
 
 import whet
 from whet.compress.importance import Frozen
-from whet.compress.repair import output_error, reference_of, repaired
+from whet.compress.repair import Repair, output_error, reference_of, repaired
 from whet.compress.width import Width, is_stream
 from whet.core.net import Net
 from whet.core.run import Run
@@ -36,7 +36,7 @@ from whet.train.recalibrate import recalibrate
 
 WORKS = ("cifar10/resnet44", "cifar10/resnet20", "digits/digits_cnn", "shakespeare/decoder", "protein/mlp")
 KEPT = (0.75, 0.5, 0.25)
-VALIDATION, SAMPLES = 1000, 384
+VALIDATION, SAMPLES = 2500, 384
 COMPARED = ("weight_norm", "taylor", "error_rise")
 
 
@@ -66,7 +66,7 @@ def rows(work: str, data: Path) -> Iterator[Row]:
     net = whet.lift(module, example)
     task = bind(bundle.task, net)
     run = Run(task, AlignedTarget(1), teacher=net)  # type: ignore[arg-type]
-    base, reference = score(net, task), reference_of(net, run, SAMPLES)
+    base, reference = score(net, task), reference_of(net, run, Repair().samples)
     sites = [site for site, group in analyze(net).groups.items() if not is_stream(net, group)]
     for importance in COMPARED:
         frozen = Frozen.of(net, importance, run)
@@ -92,8 +92,9 @@ def markdown(table: dict[str, Any]) -> str:
         "### Cut and repaired, without training",
         "",
         "Kept: the share of the channels, heads and neurons of every group that is no residual stream. Scores are on "
-        f"{VALIDATION} validation samples; {SAMPLES} calibration samples, without labels but for taylor. The outputs' "
-        "error is that of the repaired network on inputs held out, as a share of their variance.",
+        f"up to {VALIDATION} validation samples; {Repair().samples} calibration samples, more where layers have too "
+        "few rows, without labels but for taylor. The outputs' error is that of the repaired network on inputs that no "
+        "layer was solved on, as a share of their variance.",
         "",
         "| network | kept | importance | original | cut | norms estimated again | repaired | outputs' error | CPU s |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -171,6 +171,22 @@ def test_moments_take_several_passes_where_memory_asks() -> None:
         torch.testing.assert_close((found.xx, found.mean), (parts[site].xx, parts[site].mean))
 
 
+def test_what_a_recurrent_layer_reads_is_chosen_by_what_it_makes_up_for() -> None:
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.write, self.rnn, self.head = nn.Linear(3, 8), nn.GRU(8, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.head(self.rnn(self.write(x))[0])
+            return y
+
+    torch.manual_seed(0)
+    net = whet.lift(Steps(), torch.randn(2, 5, 3))
+    scores = error_rise(net, [analyze(net).groups["write"]], planning_run(net), 32)["write"]
+    assert (np.sort(scores)[:5] < 1e-2).all() and (np.sort(scores)[5:] > 0.02).all()  # three inputs span what eight say
+
+
 def test_samples_are_enough_for_rows() -> None:
     perceptron = whet.lift(nn.Sequential(nn.Linear(40, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(2, 40))
     assert enough(perceptron, 16) == 40 * ROWS and enough(perceptron, 1000) == 1000

@@ -39,6 +39,19 @@ def relative_error(net: Net, other: Net, x: Tensor) -> float:
         return float((net(x) - other(x)).norm() / net(x).norm())
 
 
+class Steps(nn.Module):
+    """A recurrent layer that reads redundant channels, and a head on its states."""
+
+    def __init__(self, kind: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.add_module("0", nn.Linear(3, 24))
+        self.rnn, self.head = kind(24, 5, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.rnn(self.get_submodule("0")(x))[0])
+        return y
+
+
 REDUNDANT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Sequential(nn.Linear(6, 24), nn.Linear(24, 3)), (6,)),
     "without bias": (lambda: nn.Sequential(nn.Linear(6, 24, bias=False), nn.Linear(24, 3, bias=False)), (6,)),
@@ -53,6 +66,9 @@ REDUNDANT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (2, 12, 12),
     ),
     "transposed": (lambda: nn.Sequential(nn.Conv2d(2, 24, 1), nn.ConvTranspose2d(24, 4, 2, 2)), (2, 6, 6)),
+    "gru": (lambda: Steps(nn.GRU), (7, 3)),
+    "lstm": (lambda: Steps(nn.LSTM), (7, 3)),
+    "rnn": (lambda: Steps(nn.RNN), (7, 3)),
     "depthwise between": (
         lambda: nn.Sequential(nn.Conv1d(2, 24, 1), nn.BatchNorm1d(24), nn.Conv1d(24, 3, 1)),
         (2, 9),

@@ -114,21 +114,36 @@ def test_a_weight_that_is_read_twice_is_skipped_with_its_reason(kind: str, tied:
     assert tied.isdisjoint(r.site for r in readers.values())
 
 
-def test_a_recurrent_layer_is_skipped_with_its_reason() -> None:
-    class Recurrent(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn, self.head = nn.GRU(4, 6, batch_first=True), nn.Linear(6, 2)
+class Recurrent(nn.Module):
+    """Sequences through a recurrent layer."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = self.head(self.rnn(x)[0])
-            return y
+    def __init__(self, kind: Callable[..., nn.Module], **given: bool) -> None:
+        super().__init__()
+        self.rnn = kind(4, 6, batch_first=True, **given)
+        self.head = nn.Linear(12 if given.get("bidirectional") else 6, 2)
 
-    readers, skipped = find_readers(whet.lift(Recurrent(), torch.randn(2, 3, 4)))
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.rnn(x)[0])
+        return y
+
+
+@pytest.mark.parametrize("kind, gates", [(nn.GRU, 3), (nn.LSTM, 4), (nn.RNN, 1)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_recurrent_layer_reads_its_input_linearly(kind: Callable[..., nn.Module], gates: int, bias: bool) -> None:
+    x = torch.randn(2, 3, 4)
+    net = whet.lift(Recurrent(kind, bias=bias), x)
+    readers, skipped = find_readers(net)
+    reader = next(iter(readers.values()))
+    assert [r.weight for r in readers.values()] == ["rnn.weight_ih_l0", "head.weight"] and not skipped
+    y = reader.given(net, None, x)
+    assert y.shape == (2, 3, 6 * gates) and reader.fits(net, x, reader.positions(y))
+    torch.testing.assert_close(rebuilt(net, reader, x, y, torch.arange(6)), reader.outputs(y, torch.arange(6)))
+
+
+def test_a_recurrent_layer_of_two_directions_is_skipped_with_its_reason() -> None:
+    readers, skipped = find_readers(whet.lift(Recurrent(nn.GRU, bidirectional=True), torch.randn(2, 3, 4)))
     assert [r.site for r in readers.values()] == ["head"]
-    assert [reason for _, reason in skipped.values()] == [
-        "its state comes back to it: a recurrent layer is not solved."
-    ]
+    assert ["two directions" in reason for _, reason in skipped.values()] == [True]
 
 
 @pytest.mark.parametrize("build", [nn.Conv2d, nn.ConvTranspose2d])

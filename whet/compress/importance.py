@@ -26,7 +26,7 @@ from whet.data.bind import Original
 from whet.data.kinds import saliency
 from whet.data.rows import first_rows
 from whet.graph.axes import AtomGroup, Member, analyze
-from whet.graph.readers import Reader, find_readers
+from whet.graph.readers import Reader, find_readers, reader_of
 
 Scores = dict[str, NDArray[np.float64]]
 Importance = Callable[[Net, Sequence[AtomGroup], Run, int], Scores]
@@ -73,6 +73,8 @@ def input_dim(net: Net, parameter: str) -> int | None:
         return 1
     if any(str(u.target).startswith(("aten.mm", "aten.addmm", "aten.matmul")) for u in users):
         return 0
+    if any(r.weight == parameter for u in users if (r := reader_of(net, u)) is not None):
+        return 1  # what a recurrent layer reads its input with
     layer = net.module.get_submodule(parameter.rpartition(".")[0])
     if users or not isinstance(layer, MATRICES):
         return None

@@ -190,7 +190,9 @@ def enough(net: Net, least: int) -> int:
         nonlocal wanted, work
         if node.name in readers:
             matrix = readers[node.name].matrix(net)
-            rows = math.prod(readers[node.name].positions(steps.values[0][node]))
+            values = steps.values[0]
+            given = readers[node.name].given(net, values[node], read(readers[node.name], values))
+            rows = math.prod(readers[node.name].positions(given))
             wanted, work = max(wanted, ROWS * matrix.shape[-1] / rows), work + matrix.numel() * rows
 
     steps.run(after=count)
@@ -245,12 +247,14 @@ def _add(
     if node.name not in readers:
         return
     reader, (values,) = readers[node.name], steps.values
-    positions = reader.positions(values[node])
+    source = read(reader, values)
+    given = reader.given(steps.net, values[node], source)
+    positions = reader.positions(given)
     chosen = chosen_rows(batch, positions, quota(reader, steps.net, batches, rows))
-    x = reader.inputs(steps.net, read(reader, values), positions, chosen)
+    x = reader.inputs(steps.net, source, positions, chosen)
     if not x.isfinite().all():
         raise CalibrationError(f"layer '{reader.site}' reads NaN or infinity in calibration batch {batch}.")
-    y = reader.outputs(values[node], chosen)
+    y = reader.outputs(given, chosen)
     sums[node.name].add(x, grouped(y, len(x)))
 
 

@@ -21,7 +21,7 @@ from whet.compress.lockstep import (
     same_prefix,
     survey,
 )
-from whet.compress.moments import MEMORY_BYTES, ROWS, chosen_rows, quota
+from whet.compress.moments import MEMORY_BYTES, ROWS, chosen_rows, quota, read
 from whet.core.net import Net
 from whet.core.structure import tensors
 from whet.graph.blocks import ADDS
@@ -129,11 +129,13 @@ class Reference:
             readers = readers_of.get(node.name, [])
             if not readers:
                 return
+            value = values[node]
             if node.name in self.readers:
-                self.positions.setdefault(node.name, []).append(self.readers[node.name].positions(values[node]))
+                value = self.readers[node.name].given(self.net, value, read(self.readers[node.name], values))
+                self.positions.setdefault(node.name, []).append(self.readers[node.name].positions(value))
             most = max(self.quota(r) for r in readers)
-            chosen = chosen_rows(batch, readers[0].positions(values[node]), most)
-            self.rows.setdefault(node.name, []).append(readers[0].outputs(values[node], chosen))
+            chosen = chosen_rows(batch, readers[0].positions(value), most)
+            self.rows.setdefault(node.name, []).append(readers[0].outputs(value, chosen))
 
         (outputs,) = steps.run(after=collect)
         if batch < 0:

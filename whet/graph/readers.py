@@ -16,7 +16,7 @@ from whet.graph.rows import bind, operator_name
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-Kind = Literal["layer", "product", "convolution", "transposed"]
+Kind = Literal["layer", "product", "convolution", "transposed", "recurrent"]
 PRODUCTS: dict[str, tuple[str, str, str, Kind]] = {
     "aten.linear.default": ("input", "weight", "bias", "layer"),
     "aten.addmm.default": ("mat1", "mat2", "self", "product"),
@@ -31,6 +31,8 @@ RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 @dataclass(frozen=True)
 class Reader:
     """A layer y = W x + b at every position, for one call of the graph.
+
+    Of a recurrent layer it is what the first of its cells adds to what comes back from the state.
 
     `node` is the call's name, `source` that of what it reads; `site` is the layer's dotted name, or the weight's where
     no layer holds it; `weight` and `bias` name the parameters. The matrix of a weight is `(groups, out / groups,
@@ -87,6 +89,15 @@ class Reader:
         kernel = math.prod(weight.shape[2:])
         order = torch.argsort(atoms, stable=True)[int((atoms < 0).sum()) :].view(int(atoms.max()) + 1, -1)
         return (order.unsqueeze(-1) * kernel + torch.arange(kernel)).flatten(1)
+
+    @torch.no_grad()
+    def given(self, net: Net, value: Any, x: Tensor) -> Tensor:
+        """Return y where the call gives `value` and reads x."""
+        if self.kind != "recurrent":
+            assert isinstance(value, Tensor)
+            return value
+        bias = net.module.get_parameter(self.bias) if self.bias is not None else None
+        return F.linear(x, net.module.get_parameter(self.weight), bias)
 
     def positions(self, y: Tensor) -> tuple[int, ...]:
         """Return the lengths of the axes, the batch among them, that outputs `y` have one row for."""
@@ -184,7 +195,7 @@ def find_readers(net: Net) -> tuple[dict[str, Reader], dict[str, tuple[str, str]
     found: dict[str, Reader] = {}
     skipped: dict[str, tuple[str, str]] = {}
     for node in net.graph.nodes:
-        reader = _reader(net, node)
+        reader = reader_of(net, node)
         if reader is None:
             if reason := _why_none(net, node):
                 skipped[node.name] = (_site(net, node), reason)
@@ -205,7 +216,7 @@ def _matrices(net: Net, node: fx.Node) -> list[Tensor]:
     return [tensor] * len(node.users) if tensor is not None and tensor.dim() > 1 else []
 
 
-def _reader(net: Net, node: fx.Node) -> Reader | None:
+def reader_of(net: Net, node: fx.Node) -> Reader | None:
     if node.op == "call_module":
         layer, site, source = net.layer(str(node.target)), str(node.target), node.args[0]
         if not isinstance(layer, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)) or not isinstance(source, fx.Node):
@@ -214,6 +225,8 @@ def _reader(net: Net, node: fx.Node) -> Reader | None:
         kind: Kind = "layer" if isinstance(layer, nn.Linear) else "convolution"
         kind = "transposed" if isinstance(layer, TRANSPOSED) else kind
         return Reader(node.name, source.name, site, f"{site}.weight", bias, kind)
+    if node.op == "call_function" and operator_name(node.target) in RECURRENT:
+        return _recurrent(net, node)
     if node.op != "call_function" or str(node.target) not in PRODUCTS:
         return None
     read, weight, bias, kind = PRODUCTS[str(node.target)]
@@ -227,6 +240,19 @@ def _reader(net: Net, node: fx.Node) -> Reader | None:
         return None
     name = str(w.target)
     return Reader(node.name, x.name, name, name, str(b.target) if isinstance(b, fx.Node) else None, kind)
+
+
+def _recurrent(net: Net, node: fx.Node) -> Reader | None:
+    """Return the first cell of a recurrent layer of one direction as what it is for its input: a linear layer."""
+    given = bind(node)
+    x, params = given.get("input"), given.get("params")
+    if given.get("bidirectional") or not isinstance(x, fx.Node) or not params:
+        return None
+    parameters = dict(net.module.named_parameters(remove_duplicate=False))
+    if not _holds(parameters, params[0], 2) or (given["has_biases"] and not _holds(parameters, params[2], 1)):
+        return None
+    name, bias = str(params[0].target), str(params[2].target) if given["has_biases"] else None
+    return Reader(node.name, x.name, name, name, bias, "recurrent")
 
 
 def _holds(parameters: dict[str, nn.Parameter], node: object, dims: int) -> bool:
@@ -252,5 +278,5 @@ def _why_none(net: Net, node: fx.Node) -> str:
         if any(len(s) > 1 and math.prod(s) > max(s) for s in shapes):
             return f"a {type(net.layer(str(node.target))).__name__} is not linear in what it reads."
     if operator_name(node.target) in RECURRENT:
-        return "its state comes back to it: a recurrent layer is not solved."
+        return "a recurrent layer of two directions, or one whose weights are computed, is not solved."
     return ""
