@@ -36,7 +36,7 @@ from whet.train.recalibrate import recalibrate
 
 WORKS = ("cifar10/resnet44", "cifar10/resnet20", "digits/digits_cnn", "shakespeare/decoder", "protein/mlp")
 KEPT = (0.75, 0.5, 0.25)
-VALIDATION, SAMPLES = 2500, 384
+VALIDATION, SAMPLES = 1000, 384
 COMPARED = ("weight_norm", "taylor", "error_rise")
 
 

@@ -194,6 +194,33 @@ def test_samples_are_enough_for_rows() -> None:
     assert enough(image, 1) == math.ceil(36 * ROWS / 144)
 
 
+class Masked(nn.Module):
+    """Tokens, of which a mask leaves some out of the mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write, self.read = nn.Linear(3, 40), nn.Linear(40, 2)
+
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+        y = self.read(self.write(x).relu()) * attention_mask.unsqueeze(-1)
+        return y.sum(1) / attention_mask.sum(1, keepdim=True)
+
+
+def test_what_a_mask_hides_is_nothing_to_solve_on() -> None:
+    torch.manual_seed(0)
+    x, mask = torch.randn(30, 8, 3), (torch.rand(30, 8) < 0.4).float()
+    mask[:, 0] = 1
+    padded = torch.where(mask.unsqueeze(-1) == 1, x, 9.0)
+    net = whet.lift(Masked(), (x[:2], mask[:2]))
+    (reader,) = [r for r in find_readers(net)[0].values() if r.site == "read"]
+    found = moments(net, [(padded, mask)], [reader])["read"]
+    assert found.count == int(mask.sum())
+    smaller = cut(net, {"write": range(12)})
+    reference = Reference.of(net, [(padded[:15], mask[:15]), (padded[15:], mask[15:])], [(x, mask)])
+    assert sum(map(len, reference.rows["read"])) == int(mask.sum())
+    assert output_error(reference, repaired(reference, smaller).net) < 0.5 * output_error(reference, smaller)
+
+
 def test_inputs_come_from_calibration_and_then_from_training() -> None:
     run = planning_run(whet.lift(nn.Linear(3, 2), torch.randn(2, 3)))
     first = next(iter(run.task.train))[0][0]  # type: ignore[arg-type]

@@ -32,11 +32,16 @@ class Elimination:
         scale = found.xx.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-30).view(-1, 1, 1)
         system = found.xx + ridge * scale * torch.eye(found.xx.shape[-1], dtype=torch.float64)
         self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
+        self.alive = torch.ones(found.xx.shape[-1], dtype=torch.bool)
         self.total = max(float((self.weight @ found.xx * self.weight).sum()), 1e-30)
 
     def rises(self, atoms: Tensor) -> Tensor:
         """Return by how much the error rises for each of the atoms alone."""
         columns = self.columns[atoms]
+        if columns.shape[1] == 1:
+            one = columns.squeeze(1)
+            squares = self.weight[..., one].square().sum(1) / self.inverse.diagonal(dim1=-2, dim2=-1)[:, one]
+            return squares.sum(0) / self.total
         blocks = self.inverse[:, columns.unsqueeze(-1), columns.unsqueeze(-2)]
         parts = self.weight[:, :, columns].transpose(1, 2)
         products: Tensor = parts * torch.linalg.solve(blocks, parts.mT).mT
@@ -49,6 +54,16 @@ class Elimination:
         solved = torch.linalg.solve(rows[:, :, gone], rows)
         self.weight -= self.weight[:, :, gone] @ solved
         self.inverse -= rows.mT @ solved
+        self.alive[gone] = False
+        if 2 * int(self.alive.sum()) < len(self.alive):
+            self._compact()
+
+    def _compact(self) -> None:
+        """Forget the columns that are gone."""
+        kept = self.alive.nonzero().squeeze(1)
+        self.columns = (torch.cumsum(self.alive, 0) - 1)[self.columns]
+        self.weight, self.inverse = self.weight[..., kept], self.inverse[:, kept][:, :, kept]
+        self.alive = torch.ones(len(kept), dtype=torch.bool)
 
 
 def order_of_removal(readers: Sequence[Elimination], size: int, steps: int = STEPS) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -183,7 +183,8 @@ def enough(net: Net, least: int) -> int:
     sample, and thousands of samples cost it nothing.
     """
     readers, _ = find_readers(net)
-    steps = Lockstep(net, [tuple(x[:1] for x in net.example)])
+    example = tuple(x[:1] for x in net.example)
+    steps, mask = Lockstep(net, [example]), mask_of(net, example)
     wanted, work = 1.0, 1.0
 
     def count(node: fx.Node) -> None:
@@ -192,19 +193,32 @@ def enough(net: Net, least: int) -> int:
             matrix = readers[node.name].matrix(net)
             values = steps.values[0]
             given = readers[node.name].given(net, values[node], read(readers[node.name], values))
-            rows = math.prod(readers[node.name].positions(given))
-            wanted, work = max(wanted, ROWS * matrix.shape[-1] / rows), work + matrix.numel() * rows
+            positions = readers[node.name].positions(given)
+            shown = len(chosen_rows(0, positions, math.prod(positions), mask))
+            wanted = max(wanted, ROWS * matrix.shape[-1] / shown)
+            work += matrix.numel() * math.prod(positions)
 
     steps.run(after=count)
     return max(least, min(math.ceil(wanted), MOST_SAMPLES, int(MOST_WORK / work)))
 
 
-def chosen_rows(batch: int, positions: Sequence[int], wanted: int) -> Tensor:
+def mask_of(net: Net, inputs: Inputs) -> Tensor | None:
+    """Return the input of zeros and ones that is called a mask: what it hides, padding, is nothing to solve on."""
+    for port, x in zip(net.inputs, inputs, strict=False):
+        if "mask" in port.name and x.dim() > 1 and ((x == 0) | (x == 1)).all() and (x == 1).any():
+            return x == 1
+    return None
+
+
+def chosen_rows(batch: int, positions: Sequence[int], wanted: int, mask: Tensor | None = None) -> Tensor:
     """Return `wanted` positions of a batch, all if there are fewer, drawn and the same every time.
 
-    Fewer are the first of more.
+    Fewer are the first of more. A mask of the same positions leaves only those that it shows.
     """
-    return torch.randperm(math.prod(positions), generator=torch.Generator().manual_seed(batch))[:wanted]
+    order = torch.randperm(math.prod(positions), generator=torch.Generator().manual_seed(batch))
+    if mask is not None and tuple(mask.shape) == tuple(positions):
+        order = order[mask.flatten()[order]]
+    return order[:wanted]
 
 
 def quota(reader: Reader, net: Net, batches: int, rows: float = ROWS) -> int:
@@ -230,7 +244,8 @@ def moments(
         sums = {reader.node: Sums() for reader in some}
         for i, inputs in enumerate(batches):
             steps = Lockstep(net, [inputs])
-            steps.run(after=partial(_add, steps, {r.node: r for r in some}, sums, i, len(batches), rows))
+            draw = partial(chosen_rows, i, mask=mask_of(net, inputs))
+            steps.run(after=partial(_add, steps, {r.node: r for r in some}, sums, i, len(batches), rows, draw))
         found |= {reader.site: sums[reader.node].moments() for reader in some}
     return found
 
@@ -242,6 +257,7 @@ def _add(
     batch: int,
     batches: int,
     rows: int,
+    draw: Callable[[Sequence[int], int], Tensor],
     node: fx.Node,
 ) -> None:
     if node.name not in readers:
@@ -250,7 +266,7 @@ def _add(
     source = read(reader, values)
     given = reader.given(steps.net, values[node], source)
     positions = reader.positions(given)
-    chosen = chosen_rows(batch, positions, quota(reader, steps.net, batches, rows))
+    chosen = draw(positions, quota(reader, steps.net, batches, rows))
     x = reader.inputs(steps.net, source, positions, chosen)
     if not x.isfinite().all():
         raise CalibrationError(f"layer '{reader.site}' reads NaN or infinity in calibration batch {batch}.")

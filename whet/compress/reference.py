@@ -21,7 +21,7 @@ from whet.compress.lockstep import (
     same_prefix,
     survey,
 )
-from whet.compress.moments import MEMORY_BYTES, ROWS, chosen_rows, quota, read
+from whet.compress.moments import MEMORY_BYTES, ROWS, chosen_rows, mask_of, quota, read
 from whet.core.net import Net
 from whet.core.structure import tensors
 from whet.graph.blocks import ADDS
@@ -116,6 +116,7 @@ class Reference:
         Return what is alive behind the nodes to keep.
         """
         steps, behind = Lockstep(self.net, [inputs]), dict[str, dict[str, Any]]()
+        mask = mask_of(self.net, inputs)
         readers_of: dict[str, list[Reader]] = {}
         for name, reader in self.readers.items() if batch >= 0 else ():
             readers_of.setdefault(name, []).append(reader)
@@ -134,7 +135,7 @@ class Reference:
                 value = self.readers[node.name].given(self.net, value, read(self.readers[node.name], values))
                 self.positions.setdefault(node.name, []).append(self.readers[node.name].positions(value))
             most = max(self.quota(r) for r in readers)
-            chosen = chosen_rows(batch, readers[0].positions(value), most)
+            chosen = chosen_rows(batch, readers[0].positions(value), most, mask)
             self.rows.setdefault(node.name, []).append(readers[0].outputs(value, chosen))
 
         (outputs,) = steps.run(after=collect)

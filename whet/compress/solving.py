@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from whet.compress.lockstep import Lockstep
-from whet.compress.moments import LARGEST, Moments, Sums, chosen_rows, grouped, least_squares, read
+from whet.compress.moments import LARGEST, Moments, Sums, chosen_rows, grouped, least_squares, mask_of, read
 from whet.compress.reference import NORMS, Reference, Writer, norm_behind, written_sum
 from whet.core.net import Net
 from whet.graph.blocks import IDEMPOTENT
@@ -133,7 +133,8 @@ class Solving:
         goals_of = self.reference.rows[self._goal(asked.total) if asked.total else asked.node.name]
         for i, values in enumerate(self.steps.values):
             positions, goals = self.reference.positions[asked.node.name][i], goals_of[i]
-            chosen = chosen_rows(i, positions, min(len(goals), self.reference.quota(asked.reader, self.net)))
+            wanted = min(len(goals), self.reference.quota(asked.reader, self.net))
+            chosen = chosen_rows(i, positions, wanted, mask_of(self.net, self.reference.batches[i]))
             for half, rows in _parts(i, count, len(chosen), max(1, CHUNK_BYTES // (4 * weight.shape[-1]))):
                 x = reader.inputs(self.net, read(reader, values), positions, chosen[rows])
                 goal = goals[: len(chosen)][rows][:, asked.outputs]
