@@ -54,7 +54,7 @@ def cifar10(data: Path | None = None) -> Bundle:
         task,
         {"resnet20": lambda: resnet(20), "resnet44": lambda: resnet(44)},
         (normalise(images[:2]),),
-        # Without hints the teacher is remembered, and as many seconds are 1.5 times the steps. Every second block dropped
+        # Without hints the teacher is remembered, and as many seconds are 1.5 times the steps. Every second block gone
         # and half of the inner channels, repaired: ResNet-44 comes from .650 to .716 in 21 steps, with hints to .615 in
         # 14 of them; ResNet-20 from .524 to .645 in 45, with hints to .592 in 30.
         recipe=Recipe(learning_rate=0.05),
