@@ -60,6 +60,8 @@ METHODS = tuple(
         ("compress.error-rise", "whet.compress.importance:error_rise", "importance", "frantar2022obc"),
         ("compress.repair", "whet.compress.repair:Repair", "pass", "he2017channel"),
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
+        ("quantize.smoothing", "whet.compress.quantize.smoothing:smoothed", "calibration", "xiao2023smoothquant"),
+        ("quantize.correction", "whet.compress.quantize.correction:corrected", "calibration", "nagel2019data"),
         ("search.random", "whet.search.strategies.random:RandomStrategy", "strategy", "bergstra2012random"),
         ("search.sensitivity", "whet.search.strategies.sensitivity:Sensitivity", "strategy", "yao2021hawqv3"),
         ("search.improvement", "whet.search.strategies.improvement:Improvement", "strategy", "emmerich2006improvement"),

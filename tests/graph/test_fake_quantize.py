@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, fake_quantize, quantize_weight, weight_scale
+from whet.graph.fake_quantize import (
+    QUANTIZED,
+    ActivationQuantizer,
+    fake_quantize,
+    quantize_embedding,
+    quantize_weight,
+    weight_scale,
+)  # fmt: skip
 
 
 @given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=20), st.floats(0.01, 2.0), st.integers(0, 255))
@@ -54,3 +61,22 @@ def test_quantized_layer_rounds_each_output_channel_and_still_trains(layer: nn.M
 def test_under_autocast_the_dtype_stays() -> None:
     x = torch.randn(4, 4).bfloat16()
     assert ActivationQuantizer(0.1, 128)(x).dtype == torch.bfloat16
+
+
+def test_rows_of_an_embedding_are_rounded_each_by_its_own_largest_value_and_still_train() -> None:
+    table = nn.Embedding(10, 6)
+    with torch.no_grad():
+        table.weight[3] *= 1000
+    quantized = quantize_embedding(table)
+    index = torch.tensor([[1, 3], [3, 9]])
+    out = quantized(index)
+    wanted = table.weight[index]
+    step = wanted.abs().amax(-1, keepdim=True) / 127
+    assert 0 < float(((out - wanted).abs() / step).max()) <= 0.51
+    out.sum().backward()
+    assert quantized.weight.grad is not None and quantized.weight.grad[3].tolist() == [2.0] * 6
+
+
+def test_a_factor_multiplies_before_rounding() -> None:
+    x = torch.tensor([[1.0, 100.0]])
+    torch.testing.assert_close(ActivationQuantizer(0.5, 0, torch.tensor([2.0, 0.1]))(x), torch.tensor([[2.0, 10.0]]))

@@ -55,17 +55,23 @@ fake_quantize.register_autograd(_straight_through, setup_context=_remember)
 
 
 class ActivationQuantizer(nn.Module):
-    """A tensor on the grid of an unsigned 8-bit integer; `scale` and `zero_point` are fixed at calibration."""
+    """A tensor on the grid of an unsigned 8-bit integer; `scale` and `zero_point` are fixed at calibration.
+
+    With a `factor`, one number a feature of the last dimension, it is the product of both that is put on the grid.
+    """
 
     scale: Tensor
     zero_point: Tensor
+    factor: Tensor | None
 
-    def __init__(self, scale: float = 1.0, zero_point: int = 0) -> None:
+    def __init__(self, scale: float = 1.0, zero_point: int = 0, factor: Tensor | None = None) -> None:
         super().__init__()
+        self.register_buffer("factor", factor)
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("zero_point", torch.tensor(int(zero_point)))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x if self.factor is None else x * self.factor.to(x.dtype)
         quantized: Tensor = fake_quantize(x, self.scale, self.zero_point, -1, 0, ACTIVATION_MAX)
         return quantized
 
@@ -112,6 +118,17 @@ class QuantizedConv2d(IntegerWeight, nn.Conv2d):
         return output
 
 
+class QuantizedEmbedding(nn.Embedding):
+    """`nn.Embedding` whose rows lie on int8 grids, each on one of its own: `max |row| / 127` a step."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows = functional.embedding(input, self.weight, self.padding_idx)
+        flat = rows.flatten(0, -2)
+        zeros = torch.zeros(len(flat), dtype=torch.int64, device=flat.device)
+        on_grid: Tensor = fake_quantize(flat, weight_scale(flat), zeros, 0, -WEIGHT_MAX, WEIGHT_MAX)
+        return on_grid.view_as(rows)
+
+
 QUANTIZED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: QuantizedLinear,
     nn.Conv1d: QuantizedConv1d,
@@ -122,14 +139,25 @@ QUANTIZED: dict[type[nn.Module], type[nn.Module]] = {
 
 def quantize_weight(layer: nn.Module) -> nn.Module:
     """Return the quantized layer that takes over the tensors and attributes of `layer`."""
-    kind = QUANTIZED[type(layer)]
-    quantized = kind.__new__(kind)
-    quantized.__dict__.update(layer.__dict__)
-    quantized._parameters = dict(layer._parameters)
-    quantized._buffers = dict(layer._buffers)
+    quantized = _of_kind(QUANTIZED[type(layer)], layer)
     weight = quantized._parameters["weight"]
     assert weight is not None
     scale = weight_scale(weight)
     quantized.register_buffer("weight_scale", scale)
     quantized.register_buffer("weight_zero_point", torch.zeros(len(scale), dtype=torch.int64))
     return quantized
+
+
+def quantize_embedding(layer: nn.Embedding) -> QuantizedEmbedding:
+    """Return the embedding with int8 rows that takes over the tensors and attributes of `layer`."""
+    quantized = _of_kind(QuantizedEmbedding, layer)
+    assert isinstance(quantized, QuantizedEmbedding)
+    return quantized
+
+
+def _of_kind(kind: type[nn.Module], layer: nn.Module) -> nn.Module:
+    made = kind.__new__(kind)
+    made.__dict__.update(layer.__dict__)
+    made._parameters = dict(layer._parameters)
+    made._buffers = dict(layer._buffers)
+    return made

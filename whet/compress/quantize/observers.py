@@ -100,7 +100,8 @@ def mean_squared_error(seen: Seen, grid: Grid = symmetric, candidates: int = 40)
     return best
 
 
-OBSERVERS: dict[str, Callable[[Seen, Grid], Range]] = {
+Observer = Callable[[Seen, Grid], Range]
+OBSERVERS: dict[str, Observer] = {
     "min_max": min_max,
     "percentile": percentile,
     "mean_squared_error": mean_squared_error,

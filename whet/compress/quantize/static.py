@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
 
 import torch
 from torch import fx, nn
 
+from whet.compress.lockstep import Inputs
+from whet.compress.quantize.calibration import Observed, calibration_inputs, observe
+from whet.compress.quantize.correction import corrected
 from whet.compress.quantize.observers import OBSERVERS, Seen, asymmetric, symmetric
-from whet.core.errors import CalibrationError, unknown
+from whet.compress.quantize.smoothing import Smoothing, divide_inputs, multiplied_before, smoothed
+from whet.compress.reference import Reference
+from whet.compress.repair import answers, error_of, parted
+from whet.core.errors import unknown
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
-from whet.core.task import rows_of, split
-from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, quantize_weight
+from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, quantize_embedding, quantize_weight
 from whet.graph.fold import fold_batch_norms
+from whet.graph.uses import used_once
 
 NETWORK = "network:int8"
-KEPT_VALUES = 65536
+LARGE_TABLE = 2**16
+"""Values from which an embedding is worth storing as integers: a smaller one saves less than 200 kB of a file."""
+HELD, CORRECTED = 48, 64
+"""Samples that ways of quantizing are compared on, and that biases are corrected on."""
 
 
 @dataclass(frozen=True)
 class StaticQuantization:
-    """Quantise convolutions and linear layers to int8 with ranges from calibration data.
+    """Quantise convolutions, linear layers and large embeddings to int8 with ranges from calibration data.
 
     `x ~ s_x q_x` per tensor with q_x 8-bit, unsigned where the tensor is never negative and signed elsewhere,
     `w ~ s_w q_w` with q_w signed 8-bit and s_w per output channel: the layer then runs on integers. Batch norms are
     folded first. Quantizers stand at the inputs of quantised layers only; layers that read the same tensor share one.
     Grids are symmetric, as zero points cost runtimes a correction of every sum, or `asymmetric`: all 256 steps on the
     range, whatever its middle. No labels and no training; training through it works.
+
+    Outlying features of what linear layers read are smoothed (`smoothing`), biases make up for the mean of each
+    layer's error (`correction`), each only where that lowers the outputs' error on calibration inputs held out.
 
     Choices: `network:int8` is `off`, `all`, `asymmetric` (all as well), or `per-layer`, which gives each layer its own
     `SITE:bits`.
@@ -52,43 +63,134 @@ class StaticQuantization:
 
     def space(self, net: Net, target: Target) -> Space:
         whole = Choice(NETWORK, ("off", "all", "asymmetric", "per-layer"), "off")
-        return Space([whole, *(_choice(name) for name, layer in net.layers().items() if type(layer) in QUANTIZED)])
+        return Space([whole, *map(_choice, _quantizable(net))])
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         scope = decision.get(NETWORK, "off")
         if scope == "off":
             return Result(net.copy())
-        named = [name for name, layer in net.layers().items() if type(layer) in QUANTIZED]
-        wanted = named if scope != "per-layer" else [n for n in named if decision.of(_choice(n)) == 8]
-        grid = asymmetric if scope == "asymmetric" else symmetric
+        named = _quantizable(net)
+        wanted = set(named if scope != "per-layer" else [n for n in named if decision.of(_choice(n)) == 8])
         gone = [n for n in decision if n.endswith(":bits") and n.rpartition(":")[0] not in named]
         skipped = {n.rpartition(":")[0]: "not in the network any more" for n in gone}
         if not wanted:
             return Result(net.copy(), {}, skipped | {"network": "no layer was chosen for int8"})
-        net = fold_batch_norms(net)
-        ranges = _observe(net, set(wanted), run, self.samples)
-        changed: dict[str, str] = {}
+        folded = fold_batch_norms(net)
+        batches = calibration_inputs(run.task, self.samples)
+        total = sum(len(inputs[0]) for inputs in batches)
+        shown, held = parted(batches, total - min(HELD, total // 4))
+        work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer)
+        result = work.best(shown, held, run.seed)
+        return Result(result.net, result.changed, skipped | result.skipped | _untreatable(folded))
+
+
+@dataclass(frozen=True)
+class _Quantizing:
+    """The layers `wanted` of a net become int8, in each of the ways that there are to do it well."""
+
+    net: Net
+    wanted: set[str]
+    is_asymmetric: bool
+    observer: str
+
+    def best(self, shown: Sequence[Inputs], held: Sequence[Inputs], seed: int) -> Result:
+        """Return the way of least error on the held inputs: as it is, smoothed, and either of them corrected."""
+        sites = {n for n in self.wanted if not isinstance(self.net.layer(n), nn.Embedding)}
+        observed = observe(self.net, sites, shown, seed)
+        best = self.quantized(observed, {})
+        if not held or not best.changed:
+            return best
+        reference = Reference(self.net, {}, (), tuple(held), answers=answers(self.net, held))
+        least = error_of(reference, answers(best.net, held))
+        if smoothings := self._smoothings(observed, best):
+            other = self.quantized(observed, smoothings)
+            error = error_of(reference, answers(other.net, held))
+            best, least = (other, error) if error < least else (best, least)
+        first, _ = parted(shown, CORRECTED)
+        net = corrected(best.net, self.net, first)
+        better = error_of(reference, answers(net, held)) < least
+        return Result(net if better else best.net, best.changed, best.skipped)
+
+    def quantized(self, observed: Observed, smoothings: dict[str, Smoothing]) -> Result:
+        """Return the net with quantizers and int8 weights; tensors are smoothed by node."""
+        net, changed, skipped = self.net.copy(), dict[str, str](), dict[str, str]()
+        left = self._smooth(net, smoothings)
         quantizers: dict[fx.Node, fx.Node] = {}
         for node in list(net.graph.nodes):
             site = str(node.target)
-            if node.op != "call_module" or site not in wanted:
+            if node.op != "call_module" or site not in self.wanted:
                 continue
-            seen = ranges[node.args[0].name]
-            if not (math.isfinite(seen.low) and math.isfinite(seen.high)):
-                skipped[site] = "its input was not finite on the calibration data"
+            layer = net.layer(site)
+            if isinstance(layer, nn.Embedding):
+                if type(layer) is nn.Embedding:
+                    net.module.set_submodule(site, quantize_embedding(layer))
+                changed[site] = "int8"
                 continue
-            if not max(-seen.low, seen.high) > 0:
-                skipped[site] = "its input was zero on all calibration data"
+            source = node.all_input_nodes[0]
+            if reason := _unusable(observed.seen[source.name]):
+                skipped[site] = reason
                 continue
-            if node.args[0] not in quantizers:
-                scale, zero = grid(*OBSERVERS[self.observer](seen, grid))
-                quantizers[node.args[0]] = _insert(net, node.args[0], site, ActivationQuantizer(scale, zero))
-            node.args = (quantizers[node.args[0]],)
-            if type(net.layer(site)) in QUANTIZED:
-                net.module.set_submodule(site, quantize_weight(net.layer(site)))
+            if source not in quantizers:
+                name = source.name
+                quantizer = self._quantizer(observed.seen[name], smoothings.get(name), name in left)
+                quantizers[source] = _insert(net, source, site, quantizer)
+            node.args = (quantizers[source],)
+            if type(layer) in QUANTIZED:
+                net.module.set_submodule(site, quantize_weight(layer))
             changed[site] = "int8"
-        skipped = {site: why for site, why in skipped.items() if site not in changed} | _untreatable(net)
+        skipped = {site: why for site, why in skipped.items() if site not in changed}
         return Result(net.settle(), changed, skipped)
+
+    def _quantizer(self, seen: Seen, smoothing: Smoothing | None, is_left: bool) -> ActivationQuantizer:
+        if smoothing is not None:
+            return ActivationQuantizer(smoothing.scale, smoothing.zero, smoothing.factor if is_left else None)
+        grid = asymmetric if self.is_asymmetric else symmetric
+        return ActivationQuantizer(*grid(*OBSERVERS[self.observer](seen, grid)))
+
+    def _readers(self, node: fx.Node) -> list[fx.Node]:
+        return [user for user in node.users if user.op == "call_module" and str(user.target) in self.wanted]
+
+    def _smoothings(self, observed: Observed, plain: Result) -> dict[str, Smoothing]:
+        """Return the smoothings that pay, by the node whose tensor they scale."""
+        alone, found = used_once(self.net), dict[str, Smoothing]()
+        grid = asymmetric if self.is_asymmetric else symmetric
+        for node in self.net.graph.nodes:
+            sites = [str(user.target) for user in self._readers(node)]
+            if node.name not in observed.rows or not alone.issuperset(sites) or not plain.changed.keys() >= set(sites):
+                continue
+            weight = torch.cat([self.net.module.get_parameter(f"{site}.weight").detach() for site in sites])
+            smoothing = smoothed(observed.rows[node.name], weight, OBSERVERS[self.observer], grid)
+            if smoothing is not None:
+                found[node.name] = smoothing
+        return found
+
+    def _smooth(self, net: Net, smoothings: dict[str, Smoothing]) -> set[str]:
+        """Divide the weights that read a tensor by its factor; return the nodes that no layer in front could scale."""
+        left: set[str] = set()
+        for node in net.graph.nodes:
+            if node.name in smoothings:
+                readers, factor = self._readers(node), smoothings[node.name].factor
+                for reader in readers:
+                    divide_inputs(net.layer(str(reader.target)), factor)
+                if not multiplied_before(net, node, readers, factor):
+                    left.add(node.name)
+        return left
+
+
+def _quantizable(net: Net) -> list[str]:
+    """Return the layers that can be int8: those with a kernel for it, and embeddings of a size worth it."""
+    return [name for name, layer in net.layers().items() if type(layer) in QUANTIZED or _is_large_table(layer)]
+
+
+def _is_large_table(layer: nn.Module) -> bool:
+    return type(layer) is nn.Embedding and layer.max_norm is None and layer.weight.numel() >= LARGE_TABLE
+
+
+def _unusable(seen: Seen) -> str:
+    """Return why a tensor cannot be put on a grid; nothing if it can."""
+    if not (math.isfinite(seen.low) and math.isfinite(seen.high)):
+        return "its input was not finite on the calibration data"
+    return "" if max(-seen.low, seen.high) > 0 else "its input was zero on all calibration data"
 
 
 def _untreatable(net: Net) -> dict[str, str]:
@@ -115,35 +217,3 @@ def _insert(net: Net, source: fx.Node, site: str, quantizer: nn.Module) -> fx.No
         node = net.graph.call_module(name, (source,))
     node.meta = dict(source.meta)
     return node
-
-
-def _observe(net: Net, sites: set[str], run: Run, samples: int) -> dict[str, Seen]:
-    """Return what calibration shows of each tensor that a layer of `sites` reads, by node name."""
-    batches = run.task.calibration if run.task.calibration is not None else run.task.train
-    if batches is None:
-        raise CalibrationError(f"int8 needs calibration data: task '{run.task.name}' has no calibration batches.")
-    sources = {n.args[0].name for n in net.graph.nodes if n.op == "call_module" and str(n.target) in sites}
-    seen: dict[str, list[Seen]] = {name: [] for name in sources}
-    generator = torch.Generator().manual_seed(run.seed)
-
-    class Observer(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if n.name in seen:
-                flat = value.detach().float().flatten()
-                picked = flat[torch.randint(flat.numel(), (KEPT_VALUES // 8,), generator=generator)]
-                seen[n.name].append(Seen(picked, float(flat.min()), float(flat.max())))
-            return value
-
-    count = 0
-    net.eval()
-    with torch.no_grad():
-        for batch in islice(batches, 1 + samples):
-            inputs, _ = split(batch)
-            Observer(net.module).run(*inputs)
-            count += rows_of(inputs)
-            if count >= samples:
-                break
-    if not count:
-        raise CalibrationError(f"int8 needs calibration data: task '{run.task.name}' gave no batch.")
-    return {name: Seen.of(parts) for name, parts in seen.items()}

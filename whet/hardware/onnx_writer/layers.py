@@ -16,7 +16,9 @@ from whet.graph.fake_quantize import (
     IntegerWeight,
     QuantizedConv1d,
     QuantizedConv2d,
+    QuantizedEmbedding,
     QuantizedLinear,
+    weight_scale,
 )
 from whet.graph.layers import Args
 from whet.hardware.onnx_writer.elementwise import Rule
@@ -105,12 +107,32 @@ def _quantizer(w: Writer, n: fx.Node, layer: ActivationQuantizer) -> Names:
     zero = torch.zeros((), dtype=torch.int8) if signed else layer.zero_point.to(torch.uint8)
     grid = [w.constant(layer.scale.detach()), w.constant(zero)]
     assert ACTIVATION_MAX == 255
-    stored = w.emit("QuantizeLinear", [w.name(n.args[0]), *grid])
+    x = w.name(n.args[0])
+    x = x if layer.factor is None else w.emit("Mul", [x, w.constant(layer.factor)])
+    stored = w.emit("QuantizeLinear", [x, *grid])
     return w.emit("DequantizeLinear", [stored, *grid], n.name)
 
 
 def _embedding(w: Writer, n: fx.Node, layer: Any) -> Names:
+    if n.args[0] in w.trace.constants:  # positions: only the rows that are ever read
+        return w.constant(layer.weight.detach()[w.fixed(n.args[0])], f"{n.target}.rows")
     return w.emit("Gather", [w.constant(layer.weight), w.name(n.args[0], torch.int64)], n.name, axis=0)
+
+
+def _quantized_embedding(w: Writer, n: fx.Node, layer: Any) -> Names:
+    """Write rows that are looked up as integers and scaled then: a runtime would dequantize the whole table at a time.
+
+    Rows that are always the same are looked up here.
+    """
+    fixed, table = n.args[0] in w.trace.constants, layer.weight.detach()
+    table = table[w.fixed(n.args[0])] if fixed else table
+    scale = weight_scale(table.flatten(0, -2)).view(*table.shape[:-1], 1)
+    integers = torch.round(table / scale).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
+    parts = [w.constant(integers, f"{n.target}.weight.int8"), w.constant(scale, f"{n.target}.weight_scale")]
+    if not fixed:
+        index = w.name(n.args[0], torch.int64)
+        parts = [w.emit("Gather", [part, index], axis=0) for part in parts]
+    return w.emit("Mul", [w.cast(parts[0], torch.int8, torch.float32), parts[1]], n.name)
 
 
 def _same(w: Writer, n: fx.Node, layer: Any) -> Names:
@@ -199,6 +221,7 @@ LAYERS: dict[type[nn.Module], LayerRule] = {
     nn.RMSNorm: _rms_normed,
     nn.GroupNorm: _group_normed,
     nn.Embedding: _embedding,
+    QuantizedEmbedding: _quantized_embedding,
     nn.Identity: _same,
     ActivationQuantizer: _quantizer,
 }
