@@ -157,9 +157,9 @@ def _found(bench: Workbench) -> Found:
     with bench.stopwatch.stage("recipe"):
         samples, until = TEST_SHARE * (job.epochs or 0.0) * bench.epoch_samples, math.inf
         if math.isfinite(job.budget_seconds):
+            until = bench.run.budget.spent_seconds + min(TEST_SHARE * job.budget_seconds, TEST_SECONDS)
             speed = [train(job.net.copy(), job.recipe, n * batch).samples_per_second for n in WARM_STEPS][-1]
-            seconds = min(TEST_SHARE * job.budget_seconds, TEST_SECONDS)
-            samples, until = speed * seconds, bench.run.budget.spent_seconds + seconds
+            samples = speed * (until - bench.run.budget.spent_seconds)
         test = RangeTest(train, loss, job.net, (), batch, samples, lambda: bench.run.budget.spent_seconds > until)
         if test.worth_it:
             test.cuts = [cut for cut in (_cut(bench, d) for d in trial_decisions(job.space())[:MOST_CUTS]) if cut]
