@@ -17,7 +17,7 @@ from whet.core.net import Net
 from whet.core.task import Task, first_inputs
 from whet.graph.readers import Reader, find_readers
 
-ROWS = 12
+ROWS = 16
 """Rows taken for each input of a layer, out of all positions of all samples."""
 MEMORY_BYTES = 512 * 2**20
 """For matrices at a time, and for what a repair remembers of the original."""

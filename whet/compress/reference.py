@@ -160,9 +160,9 @@ class Reference:
                 return found
         return None
 
-    def quota(self, reader: Reader, net: Net | None = None) -> int:
-        """Return how many rows of each batch a reader of a net, by default the original, is solved on."""
-        return quota(reader, net or self.net, len(self.batches), self.rate)
+    def quota(self, reader: Reader) -> int:
+        """Return how many rows of each batch a reader is solved on."""
+        return quota(reader, self.net, len(self.batches), self.rate)
 
 
 def _checkpoints(nodes: Sequence[fx.Node], seen: Survey, room: int) -> dict[str, frozenset[str]]:

@@ -58,7 +58,7 @@ class Repair:
     al. 2022 solve masks of heads and neurons alike, layer by layer.
     """
 
-    samples: int = 192
+    samples: int = 256
     dampings: tuple[float, ...] = DAMPINGS
     paper = "he2017channel"
 

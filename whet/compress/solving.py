@@ -133,7 +133,7 @@ class Solving:
         goals_of = self.reference.rows[self._goal(asked.total) if asked.total else asked.node.name]
         for i, values in enumerate(self.steps.values):
             positions, goals = self.reference.positions[asked.node.name][i], goals_of[i]
-            wanted = min(len(goals), self.reference.quota(asked.reader, self.net))
+            wanted = min(len(goals), self.reference.quota(asked.old))
             chosen = chosen_rows(i, positions, wanted, mask_of(self.net, self.reference.batches[i]))
             for half, rows in _parts(i, count, len(chosen), max(1, CHUNK_BYTES // (4 * weight.shape[-1]))):
                 x = reader.inputs(self.net, read(reader, values), positions, chosen[rows])
