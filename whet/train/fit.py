@@ -223,8 +223,8 @@ class _Loop:
         self.report.seconds = self.elapsed
 
     def _failed(self, loss: float, good: dict[str, Tensor]) -> None:
-        """Set the weights back; raise, unless it is known what they were worth before training made the loss so."""
-        self.module.load_state_dict(self.before or good)
+        """Set the weights back; raise, unless it is known what they were before, which `keep_better` goes back to."""
+        self.module.load_state_dict(good)
         which = "from before the training" if self.before else "of the last good step kept"
         self.report.failure = (
             f"the loss was {loss} at step {self.report.steps}; the weights are those {which}. "
