@@ -99,6 +99,19 @@ def test_the_reference_is_a_setting_that_runs(broken: tuple[str, ...], reference
     assert all(found.unfit[name] == "no kernel" for name in {"openvino/f32"} - set(found.qualities))
 
 
+@pytest.mark.parametrize(("bf16", "asked"), [(0.9, 2), (0.5, 3)])
+def test_what_cannot_be_the_bar_is_not_scored_unless_what_is_faster_breaks_the_limit(bf16: float, asked: int) -> None:
+    found: list[str] = []
+
+    def score(artifact: Any) -> float:
+        found.append(artifact.settings["precision"])
+        return bf16 if artifact.settings["precision"] == "bf16" else 0.9
+
+    times = {n: {"bf16": 1.0, "f32": 2.0}[n.split("/")[1]] * (1.25 if "onnx" in n else 1) for n in TIMES}
+    scored(Path("model.onnx"), TARGET, times, {}, score, lambda quality, reference: reference - quality < 0.1)
+    assert len(found) == asked
+
+
 def test_a_network_that_cannot_be_scored_anywhere_is_an_error_and_names_why() -> None:
     def nan(artifact: Any) -> float:
         raise TaskError("metric 'accuracy' returned nan.")

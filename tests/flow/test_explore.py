@@ -11,7 +11,8 @@ import pytest
 from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
-from whet.flow.explore import LASTING, Explore, probing_order
+from whet.flow.explore import Explore
+from whet.flow.probing import LASTING, probing_order
 from whet.flow.stage import Plan
 
 SPACE = Space([Choice("a:keep", (True, False), True), Choice("b:width", (0.25, 0.5, 0.75, 1.0), 1.0)])
@@ -27,7 +28,8 @@ def beliefs(space: Space, probes: list[Trial]) -> tuple[dict[str, float], dict[s
         space=lambda: space, max_drop=0.01, strategy="sensitivity", seed=0, finishers=(), budget_seconds=60.0
     )
     run = SimpleNamespace(budget=Budget(60.0), progress=lambda event: None)
-    bench: Any = SimpleNamespace(job=job, study=SimpleNamespace(trials=probes, recall=lambda key: None), run=run)
+    study = SimpleNamespace(trials=probes, recall=lambda key: None)
+    bench: Any = SimpleNamespace(job=job, study=study, run=run, repairs=False)
     return Explore(bench, Plan())._beliefs()
 
 

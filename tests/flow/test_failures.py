@@ -38,7 +38,7 @@ def trials(out: Path) -> list[Trial]:
         ("time_net", MemoryError(), {"probe", "short"}),
         ("time_file", TargetError("the runtime crashed (signal SIGSEGV)"), {"full"}),
         ("train", TrainingError("the loss was nan at step 1"), {"short", "full"}),
-        ("quick_quality", ZeroDivisionError("of the metric"), {"probe", "short"}),
+        ("quick", ZeroDivisionError("of the metric"), {"probe", "short", "full"}),
         ("recalibrated", ValueError("of the loader"), {"probe", "short", "full"}),
     ],
 )

@@ -58,11 +58,13 @@ def trial(number: int, stage: Any, speedup: float, drop: float, samples: int, pa
 
 def finals(trials: list[Trial], seconds: float = 1200.0, space: Space = SPACE) -> tuple[Finals, Explorer]:
     job = SimpleNamespace(space=lambda: space, max_drop=0.01, trials=None, finishers=(), budget_seconds=seconds)
+    job.task = SimpleNamespace(train=[])
     run = SimpleNamespace(budget=Budget(seconds), progress=lambda event: None)
     bench: Any = SimpleNamespace(
         job=job, study=SimpleNamespace(trials=trials, recall=lambda key: None), run=run,
         samples_per_second=1200.0, epoch_samples=45_000,
         feasible=lambda t: t.drop <= 0.01, cost=lambda what, otherwise: otherwise,
+        longest=lambda what, otherwise: otherwise, repairs=False,
     )  # fmt: skip
     explorer: Any = Explorer(trials)
     return Finals(bench, Plan(), explorer), explorer
@@ -262,7 +264,7 @@ def test_int8_that_costs_nothing_is_trained_on_only_where_it_misses_the_limit(dr
 def test_where_little_time_is_left_there_is_one_round_rather_than_none() -> None:
     stage, _ = finals(explored(), seconds=1200.0)
     assert stage._rounds(4) == 4 and stage._rounds(-1) == 0
-    stage, _ = finals(explored(), seconds=24.0)
+    stage, _ = finals(explored(), seconds=22.0)
     assert stage._share(2) < 2.0 < stage._share(1) and stage._rounds(4) == 1
 
 
@@ -316,10 +318,12 @@ def trained_on(stage: Any, samples: int, qualities: tuple[float, float] | None) 
         return SimpleNamespace(samples=120_000)
 
     final.job.recipe = Recipe(learning_rate=0.05, hints="auto")  # type: ignore[misc]
-    final.job.task = SimpleNamespace(loss_of_quality=lambda quality, reference: reference - quality)  # type: ignore
+    final.job.task = SimpleNamespace(train=[], loss_of_quality=lambda quality, reference: reference - quality)  # type: ignore
     bench: Any = final.bench
-    bench.structure, bench.inherit = lambda decision: Result(net), lambda decision, net: (net, 0)
+    bench.structure = lambda decision: Result(net)
     bench.train, bench.recalibrated, bench.quick_quality = train, lambda net: net, lambda net: next(scores)
     final.verify = lambda result, decision, total, number: found.extend([total, result.net])  # type: ignore
-    final.full(candidate, 100.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whet.flow.finals.inherit", lambda bench, decision, net: (net, 0))
+        final.full(candidate, 100.0)
     return found[0], found[1], found[2]

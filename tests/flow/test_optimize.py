@@ -105,7 +105,7 @@ def test_ctrl_c_delivers_the_front_so_far(
     def interrupt(self: Explore) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Explore, "probe", interrupt)
+    monkeypatch.setattr(Explore, "try_obvious", interrupt)
     front = optimize(net, bundle.task, max_drop="3%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
     assert all(m.decision in ({"network:int8": "all"}, {}) for m in front.members)
     assert [json.loads(t[2]) for t in trials_of(tmp_path / "r")] == [{"network:int8": "all"}]

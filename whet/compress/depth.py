@@ -53,6 +53,16 @@ class Depth:
         ties = tie(blocks.items(), self.tie, stage)
         return Space([Choice(f"{s}:blocks", tuple(range(len(m) + 1)), len(m)) for s, m in ties.items()])
 
+    def obvious(self, net: Net, target: Target) -> list[Decision]:
+        """Return every fourth block dropped, then every second; of blocks that are tied a quarter, then half."""
+        choices = list(self.space(net, target))
+        if self.tie == "none":
+            found = [Decision({c.name: False for c in choices[1::step]}) for step in (4, 2)]
+        else:
+            shares = (0.75, 0.5)
+            found = [Decision({c.name: round(share * len(c.values[1:])) for c in choices}) for share in shares]
+        return [d for d in dict.fromkeys(found) if len(d)]
+
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         found = analyze_blocks(net)
         skipped = dict(found.skipped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,13 @@ class Width:
 
         groups = self._groups(net, analyze(net))
         return Space([Choice(f"{s}:width", self.fractions, 1.0) for s in tie(groups.items(), self.tie, stage)])
+
+    def obvious(self, net: Net, target: Target) -> list[Decision]:
+        """Return each fraction for all groups at once, the largest first: residual streams left whole, then cut too."""
+        spaces = [replace(self, streams=streams).space(net, target) for streams in sorted({False, self.streams})]
+        fractions = sorted((f for f in self.fractions if f != 1.0), reverse=True)
+        found = [Decision({c.name: f for c in space}) for space in spaces for f in fractions if len(space)]
+        return list(dict.fromkeys(found))
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         axes = analyze(net)

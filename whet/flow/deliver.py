@@ -6,13 +6,11 @@ import math
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
-
 from whet.core.space import Decision
+from whet.core.structure import Tree
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.decisions.pareto import non_dominated
@@ -67,7 +65,6 @@ class Delivery:
     bench: Workbench
     brief: bool = False
     timed: Timed | None = None
-    outputs: dict[tuple[Path, str], Tensor] = field(default_factory=dict)
 
     def run(self) -> DeliveredFront:
         bench, began = self.bench, self.bench.run.budget.spent_seconds
@@ -214,12 +211,9 @@ class Delivery:
             protocol=latency.protocol,
         )
 
-    def validated(self, artifact: Artifact) -> Tensor:
-        """Return a file's outputs on the validation data; it is asked for them once."""
-        key = artifact.path, kind(artifact.settings)
-        if key not in self.outputs:
-            self.outputs[key] = self.bench.outputs_of(artifact, self.bench.job.task.val)[0]
-        return self.outputs[key]
+    def validated(self, artifact: Artifact) -> Tree:
+        """Return a file's outputs on the validation data."""
+        return self.bench.outputs_of(artifact, self.bench.job.task.val)[0]
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return a remembered value: the test data are touched once per file, however often a study is resumed."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cached_property
-from itertools import zip_longest
-from statistics import fmean
-from typing import Any
 
 from whet.core.passes import Chain
-from whet.core.space import Choice, Decision, Space
+from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
 from whet.decisions.ledger import LedgerStrategy
-from whet.flow.forecast import NOISE, POWER
-from whet.flow.stage import SAVE_SECONDS, Plan, Stage
+from whet.flow.forecast import NOISE, POWER, Recovery
+from whet.flow.inheritance import inherit
+from whet.flow.limits import quality_at
+from whet.flow.obvious import obvious, untried
+from whet.flow.probing import Probing
+from whet.flow.stage import SAVE_SECONDS, Plan
 from whet.flow.workbench import Workbench
 from whet.search import strategies
 from whet.search.predictors.operations import Operations
@@ -23,37 +23,34 @@ from whet.search.strategies.sensitivity import Sensitivity
 
 REACH = (1.5, 6.0)
 """The damage after a short training, in shares of the limit, that first proposals may do: about what can be mended."""
+MENDED = (0.5, 1.5)
+"""The damage of first proposals in shares of what the finals can mend, where it is known how fast they train."""
+WITHIN = (0.5, 1.1)
+"""The damage of proposals, in shares of the limit, where training is too slow to mend any."""
+FINALS_SHARE, EXPLORED_SHARE, SLOW = 0.4, 0.75, 4.0
+"""The share of the budget that the finals have; what is explored for instead, as repaired, where a final's samples are
+fewer than so many times a repair's worth."""
+TRAINING_COST = 5.0
+"""How many times as long as scoring a sample training on it takes, where that was not measured: 4.5 on ResNet-44."""
+VERIFIED = 2
+"""How many files' time is kept for candidates that are verified as they were repaired."""
 AIM = (0.6, 1.2)
 """The damage that a strategy may do when it is aimed, in shares of the drop that it is aimed at."""
 
 EXPLORED_SECONDS = 15.0
 """How long candidates are tried at least, however long the probes took, where there is time."""
 
-LASTING = {"width": 3.0}
-"""How many times more of a probe's damage outlasts a short training, by kind of choice, than of a dropped block's.
-
-Of factors from 1 to 6, 3 forecasts candidates best: the mean |log(forecast / measured)| of a candidate's drop from
-those before it is 0.27 where a factor of 1 has 0.31 (141 candidates of 15 searches on ResNet-20, ResNet-44 and an MLP).
-"""
-
-
-def probing_order(space: Space) -> list[Choice]:
-    """Return the choices so that any first few hold every kind, and of each kind some from all over the network.
-
-    Within a kind the order is that of the reversed binary digits of the positions: 0, 4, 2, 6, 1, 5, 3, 7.
-    """
-    kinds: dict[str, list[Choice]] = {}
-    for choice in space:
-        kinds.setdefault(choice.kind, []).append(choice)
-    columns = []
-    for alike in kinds.values():
-        digits = len(alike).bit_length()
-        columns.append([alike[i] for i in sorted(range(len(alike)), key=lambda i: f"{i:0{digits}b}"[::-1])])
-    return [choice for row in zip_longest(*columns) for choice in row if choice is not None]
+OBVIOUS_SHARE = 0.35
+"""The share of the budget that is left in which obvious candidates are tried."""
+FORESEEN = 1.2
+"""How many times the damage aimed at a candidate's drop may be, as told from its error, for it to be looked at."""
+FORESEEN_NOTE = "speed-up forecast, drop told from the error of the outputs"
+BEYOND = 20.0
+"""The drop, in shares of the limit, beyond which nothing that cuts more is among the obvious."""
 
 
-class Explore(Stage):
-    """The stages before the finals: the untouched network with the finishers, probes, and short trainings."""
+class Explore(Probing):
+    """The stages before the finals: int8 alone, what anyone would try, probes, and short trainings."""
 
     def __init__(self, bench: Workbench, plan: Plan) -> None:
         super().__init__(bench, plan)
@@ -78,7 +75,11 @@ class Explore(Stage):
     def run(self) -> None:
         self.finish_identity()
         if len(self.space):
+            self.try_obvious()
             self.probe()
+            self.inform(self.strategy)
+            if not self.slow:
+                self.find_recipe()
             self.explore()
 
     def finish_identity(self) -> None:
@@ -104,96 +105,64 @@ class Explore(Stage):
             with self.bench.attempt("full", way):
                 self.verify(self.bench.finish(self.job.net, way), way, 0, None)
 
-    # -- stage 1: one choice at a time ---------------------------------------------------------------------------
+    # -- stage 1: what anyone would try ------------------------------------------------------------------------------
 
-    def probe(self) -> None:
-        """Score, and where the budget allows time, each single choice without training: where forecasts begin.
+    def try_obvious(self) -> None:
+        """Repair, time and score the candidates that anyone would try, so that no search ends behind them.
 
-        Where the budget is short of that, some of each kind.
+        None is trained here; the finals train what promises most.
         """
-        done = {t.decision for t in self.of_stage("probe", "predicted") + self.failures("probe")}
-        allowed = self.plan.probe_share * self.job.budget_seconds
-        step = self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 1.0)
-        timed = len(self.space) * step < allowed
-        until = min(self.run_.budget.spent_seconds + allowed, self.job.budget_seconds - self.reserve_seconds)
-        for choice in probing_order(self.space):
-            value = self._probe_value(choice.values, choice.identity)
-            decision = self.space.canonical(Decision({choice.name: value}))
-            if self.hopeless():
-                break
-            ready = self.run_.budget.spent_seconds + self.bench.cost("probe", step if timed else 0.0)
-            if decision not in done and len(decision) and ready < until:
-                self.say(f"probing {choice.name} = {value}")
-                with self.bench.clock("probe"), self.bench.attempt("probe", decision):
-                    self._probe(decision, timed)
-        self.inform(self.strategy)
+        if not self.bench.repairs:
+            return
+        budget, limit = self.run_.budget, self.job.max_drop
+        until = budget.spent_seconds + OBVIOUS_SHARE * (budget.left_seconds - self.reserve_seconds)
+        most = math.inf if self.job.trials is None else self.job.trials / 2
+        wanted = obvious(self.job.passes, self.job.net, self.job.target)
+        while not self.hopeless():
+            short = self.of_stage("short")
+            tried = [t.decision for t in short + self.failures("short")]
+            broken = [t.decision for t in short if limit is not None and t.drop > BEYOND * limit]
+            left = untried(self.space, wanted, tried, broken)
+            if not left or len(tried) >= most or budget.spent_seconds + self.bench.cost("obvious", 2.0) > until:
+                return
+            self.say(f"trying {_in_words(left[0])}")
+            with self.bench.clock("obvious"), self.bench.attempt("short", left[0]):
+                self.short(left[0], 0.0)
 
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
         if isinstance(strategy, Sensitivity):
             strategy.believe(*self._beliefs())
+            if self.job.max_drop and (more := self.trainable()) < math.inf and self.head_start:
+                limit = self.job.max_drop
+                mended = Recovery(limit).mendable(self.head_start, more)
+                strategy.budgets = (mended * MENDED[0], mended * MENDED[1])
+                if self.slow:
+                    strategy.aim((limit * WITHIN[0], limit * WITHIN[1]))
 
-    def _probe(self, decision: Decision, timed: bool) -> None:
-        result = self.bench.structure(decision)
-        if not result.changed:
-            return
-        figures: dict[str, Any] = {}
-        if timed:
-            figures |= self.bench.time_net(result.net, None)
-        else:
-            figures["speedup"] = self.bench.forecast_speedup(result.net)
-            figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
-        net = result.net if self.bench.repairs else self.bench.recalibrated(result.net)
-        quality = self.bench.quick_quality(net)
-        self.bench.record(
-            "probe" if timed else "predicted",
-            decision,
-            quality,
-            reference=self.bench.quick_reference(),
-            skipped=result.skipped,
-            **figures,
-        )
-
-    @staticmethod
-    def _probe_value(values: Sequence[Any], identity: Any) -> Any:
-        others = [v for v in values if v != identity]
-        return others[len(others) // 2] if others else identity
-
-    def _beliefs(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return each choice's effect on log latency and on the drop that lasts, per unit of distance.
-
-        What was not probed is believed to be like the mean of its kind, if any of that was probed.
-        """
-        from whet.search.predictors.linear import distance
-
-        latency: dict[str, float] = {}
-        damage: dict[str, float] = {}
-        for trial in self.of_stage("probe", "predicted"):
-            name, value = next(iter(trial.decision.items()))
-            choice = self.space.choices[name]
-            step = max(distance(choice, value), 1e-6)
-            latency[name] = -math.log(max(trial.speedup, 1e-6)) / step
-            damage[name] = LASTING.get(choice.kind, 1.0) * max(trial.drop, 0.0) / step
-        return self._filled(latency), self._filled(damage)
-
-    def _filled(self, effects: dict[str, float]) -> dict[str, float]:
-        kinds: dict[str, list[float]] = {}
-        for name, effect in effects.items():
-            kinds.setdefault(self.space.choices[name].kind, []).append(effect)
-        return {c.name: fmean(kinds[c.kind]) for c in self.space if c.kind in kinds} | effects
+    def trainable(self) -> float:
+        """Return the samples that one of the finals is trained on, by the original's speed; infinite if unknown."""
+        if self.job.task.train is None:
+            return 0.0
+        if not self.timed:
+            return math.inf
+        seconds = FINALS_SHARE * self.job.budget_seconds / self.plan.rounds(self.finals_seconds())
+        measured = self.bench.trainer.samples_per_second(self.job.net)
+        return seconds * (measured if math.isfinite(measured) else self.bench.scores.original_speed / TRAINING_COST)
 
     # -- stage 2: many candidates, a little training each --------------------------------------------------------
 
     def explore(self) -> None:
         """Give each proposed candidate a short fine-tuning; most are not trained further."""
         observed = self.of_stage("short")
-        for trial in observed:
+        for trial in observed + [t for t in self.of_stage("predicted") if len(t.decision) > 1]:
             self._tell(trial)
         failed = self.failures("short")
         self.strategy.tell(Observation(self._structural(t.decision)) for t in failed)
         least = min(EXPLORED_SECONDS, self.plan.explore_until * self.run_.budget.left_seconds)
         until = max(self.explore_until(), self.run_.budget.spent_seconds + least)
-        until = min(until, self.job.budget_seconds - self.reserve_seconds)
+        kept = VERIFIED * self.file_seconds if self.bench.repairs else 0.0
+        until = min(until, self.job.budget_seconds - self.reserve_seconds - kept)
         count = len(observed) + len(failed)
         while count < self.most_candidates() and not self.hopeless() and self.one_more(until):
             count += 1
@@ -216,9 +185,29 @@ class Explore(Stage):
     def _try(self, decision: Decision, seconds: float) -> None:
         """Train a candidate briefly and tell the strategy what came of it, also where it failed."""
         with self.bench.attempt("short", decision):
-            self._tell(self.short(decision, seconds))
+            self._tell(self._foreseen(decision) or self.short(decision, seconds))
             return
         self.strategy.tell([Observation(self._structural(decision))])
+
+    def _foreseen(self, decision: Decision) -> Trial | None:
+        """Return what is told of a candidate from its outputs' error alone, if that is enough to leave it at that.
+
+        It is where the drop so told is beyond what is aimed at, or the speed-up forecast not beyond the best so far.
+        """
+        told, strategy = self.told_by_errors(), self.strategy
+        if told is None or not isinstance(strategy, Sensitivity) or self.job.max_drop is None:
+            return None
+        result = self.bench.structure(decision)
+        drop = told * self.bench.output_error(result.net)
+        speedup = self.base_speedup * math.exp(-strategy.latency(decision))
+        best = max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
+        if drop <= FORESEEN * strategy.budgets[1] and speedup > best:
+            return None
+        reference = self.bench.quick_reference()
+        return self.bench.record(
+            "predicted", decision, quality_at(drop, reference, self.job.task), reference=reference, speedup=speedup,
+            skipped=result.skipped, note=FORESEEN_NOTE,
+        )  # fmt: skip
 
     def _structural(self, decision: Decision) -> Decision:
         return Decision({n: v for n, v in decision.items() if n in self.space.choices})
@@ -239,18 +228,25 @@ class Explore(Stage):
 
     def explore_until(self) -> float:
         """Return the seconds of the budget after which no candidate is begun."""
-        return self.plan.explore_until * self.job.budget_seconds
+        return (EXPLORED_SHARE if self.slow else self.plan.explore_until) * self.job.budget_seconds
+
+    @property
+    def slow(self) -> bool:
+        """Whether training is so slow that candidates are looked for which need none."""
+        return self.bench.repairs and self.trainable() < SLOW * self.head_start
 
     def short_seconds(self) -> float:
         """Return how long a candidate is trained here; where the budget is in epochs, samples limit it instead."""
+        if self.job.task.train is None or self.slow:
+            return 0.0
         short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
         return 0.0 if math.isinf(short) else short
 
     def _tell(self, trial: Trial) -> None:
-        """Tell the strategy what a short training found; the drop as it would be without what was inherited."""
+        """Tell the strategy what a candidate lost, as it would be as repaired, or without what was inherited."""
         excess = max(0.0, trial.drop - 4 * self.job.max_drop) if self.job.max_drop is not None else 0.0
-        own = max(trial.samples - self.samples_of(trial.parent), 1)
-        drop = trial.drop * (self.fresh_samples(trial) / own) ** POWER if trial.samples else trial.drop
+        level = self.head_start or max(trial.samples - self.samples_of(trial.parent), 1)
+        drop = trial.drop * (max(self.fresh_samples(trial), level) / level) ** POWER
         values = trial.speedup / self.base_speedup, drop
         self.strategy.tell([Observation(self._structural(trial.decision), values, excess)])
 
@@ -261,16 +257,31 @@ class Explore(Stage):
         return 1.0 if taken is None else max(1.0, taken.speedup)
 
     def short(self, decision: Decision, duration: float) -> Trial:
-        """Time a candidate, fine-tune it briefly, score it in torch on part of the validation data."""
+        """Time a candidate, fine-tune it for `duration` seconds if any, score it on part of the validation data."""
         result = self.bench.structure(decision)
         timed = self.bench.time_net(result.net, self.finisher_decision())
-        net, parent = self.bench.inherit(decision, result.net)
+        net, parent = inherit(self.bench, decision, result.net)
         samples = self.samples_of(parent)
         if parent is None and not self.bench.repairs:
             self.bench.recalibrated(net)
-        report = self.bench.train(net, self.job.recipe, "short", **self.plan.limit(duration, self.plan.short_samples))
-        return self.bench.record(
-            "short", decision, self.bench.quick_quality(net), reference=self.bench.quick_reference(),
-            samples=samples + report.samples, parent=parent, changed=result.changed, skipped=result.skipped, net=net,
-            **timed,
+        if duration:
+            limit = self.plan.limit(duration, self.plan.short_samples)
+            samples += self.bench.train(net, self.job.recipe, "short", **limit).samples
+        quality, reference = self.bench.quick(net, self.job.max_drop)
+        trial = self.bench.record(
+            "short", decision, quality, reference=reference,
+            samples=samples, parent=parent, changed=result.changed, skipped=result.skipped,
+            net=net if samples else None, **timed,
         )  # fmt: skip
+        if not samples and self.bench.repairs:
+            self.untrained[trial.decision] = self.bench.output_error(net), trial.drop
+        return trial
+
+
+def _in_words(decision: Decision) -> str:
+    """Return a decision as a user reads it: what it cuts how far, the sites of one cut together."""
+    cuts: dict[str, int] = {}
+    for name, value in decision.items():
+        cut = f"{name.rpartition(':')[2]} {value}"
+        cuts[cut] = cuts.get(cut, 0) + 1
+    return ", ".join(f"{cut} at {count} sites" if count > 1 else cut for cut, count in cuts.items())

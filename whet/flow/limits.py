@@ -157,6 +157,17 @@ def resolved(limit: Limit | None, reference: float, task: Task) -> float | None:
     return value
 
 
+def quality_at(drop: float, reference: float, task: Task) -> float:
+    """Return the quality that is worse than `reference` by `drop`: the inverse of `Task.loss_of_quality`.
+
+    >>> from whet.core.task import Task
+    >>> round(quality_at(0.02, 0.91, Task("t", None, [1])), 2)
+    0.89
+    """
+    lost = drop if task.drop == "absolute" else drop * abs(reference)
+    return reference - lost if task.direction == "max" else reference + lost
+
+
 def explained(limit: Limit, reference: float, task: Task) -> str:
     """Say what a largest drop means, and what that was told from.
 

@@ -29,7 +29,6 @@ from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
 from whet.flow.job import Job
 from whet.flow.limits import parse, positive, resolved, seconds, whole
-from whet.flow.recipes import find_recipe
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
 from whet.search import strategies
@@ -191,13 +190,10 @@ def _search(bench: Workbench, plan: Plan) -> None:
         bench.stopwatch.charge("beginning", bench.run.budget.spent_seconds - bench.run.budget.spent_before)
         with bench.stopwatch.stage("uncompressed"):
             bench.prepare()
-        with bench.attempt("search", Decision()):
-            find_recipe(bench)
         explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)
         stages = [explorer.run, Finals(bench, plan, explorer).run]
         if bench.job.task.train is None:
             bench.note("without training data only what needs no training was tried")
-            stages = [explorer.finish_identity]
         for stage in stages:
             with bench.attempt("search", Decision()):  # whatever fails, what was verified until then is delivered
                 stage()

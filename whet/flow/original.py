@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from whet.hardware.targets import Settings, every_setting, setting_name
 
 ORIGINAL = -1
 """The number of the uncompressed network among the members of a front; trials count from 0."""
+
+
+NEAR = 1.5
+"""Settings that take so many times as long as a sound one are not scored: none of them will be the bar."""
 
 
 def kind(settings: Mapping[str, Any]) -> str:
@@ -63,29 +68,47 @@ class Original:
 
 def scored(
     path: Path, target: Target, latency_ms: dict[str, float], unfit: dict[str, str],
-    score: Callable[[Artifact], float],
+    score: Callable[[Artifact], float], sound: Callable[[float, float], bool] = lambda quality, reference: True,
 ) -> Original:  # fmt: skip
-    """Score the uncompressed file in each runtime and precision of the target that runs it.
+    """Score the uncompressed file in f32, and in each runtime and precision of the target that may be the bar.
+
+    That is the fastest whose quality is `sound` beside the reference's, and what takes less than `NEAR` times as long.
 
     Raises: what the first of them raised, if none can be scored; TargetError if none runs.
     """
-    own = {kind(s): dict(s) for s in target.all_settings() if setting_name(s) in latency_ms}
+    ran = [s for s in target.all_settings() if setting_name(s) in latency_ms]
+    own = {kind(s): dict(s) for s in sorted(ran, key=lambda s: -latency_ms[setting_name(s)])}
     if not own:
         reasons = "; ".join(sorted({unfit.get(setting_name(s), "") for s in target.all_settings()} - {""}))
         raise TargetError(f"target '{target.name}' cannot run the network: {reasons}")
     qualities: dict[str, float] = {}
     errors: dict[str, Exception] = {}
-    for name in sorted(own, key=lambda name: not name.endswith("/f32")):
+
+    def try_to_score(name: str) -> None:
         try:
             qualities[name] = score(Artifact(path, own[name]))
         except Exception as error:
             if ends_the_run(error):
                 raise
             errors[name] = error
+
+    for name in sorted(map(kind, ran), key=lambda name: not name.endswith("/f32")):
+        if not qualities and name not in errors:
+            try_to_score(name)
     if not qualities:
         raise next(iter(errors.values()))
+    reference = next(iter(qualities))
+    fastest = {name: latency_ms[setting_name(settings)] for name, settings in own.items()}
+    enough = math.inf
+    for name in sorted(own, key=fastest.__getitem__):
+        if fastest[name] > NEAR * enough:
+            break
+        if name not in qualities.keys() | errors.keys():
+            try_to_score(name)
+        if name in qualities and sound(qualities[name], qualities[reference]):
+            enough = min(enough, fastest[name])
     lost = {name: reason(error) for name, error in errors.items()}
-    return Original(path, latency_ms, qualities, next(iter(qualities)), {**unfit, **lost})
+    return Original(path, latency_ms, qualities, reference, {**unfit, **lost})
 
 
 def settings_by_name() -> dict[str, Settings]:

@@ -12,23 +12,22 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from whet.compress.repair import Repair
+from whet.compress.repair import Repair, output_error, reference_of
 from whet.core.net import Net
 from whet.core.passes import Chain, Result
 from whet.core.run import Run
 from whet.core.space import Decision
+from whet.core.structure import Tree
 from whet.core.study import Stage, Study, Trial
 from whet.core.target import Artifact
-from whet.core.task import length_of, predict, rows_of, split
+from whet.core.task import length_of, rows_of, split
 from whet.flow.failures import Attempt, reason
 from whet.flow.folder import Folder
 from whet.flow.job import Job
 from whet.flow.limits import explained, resolved, scale_of
 from whet.flow.original import Original, kind, scored, settings_by_name
 from whet.flow.recipes import Trainer, Training
+from whet.flow.scoring import Scores
 from whet.flow.stopwatch import Stopwatch
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
@@ -36,22 +35,19 @@ from whet.hardware.measure import Latency
 from whet.hardware.targets import Settings, baselines, setting_name
 from whet.report.texts import drop_text
 from whet.search.predictors.operations import total_operations
-from whet.train.fit import FitReport, channels_last
+from whet.train.fit import FitReport
 from whet.train.recalibrate import recalibrate
 from whet.train.recipe import Recipe
 from whet.train.state import load_state, save_state
-from whet.verify.equivalence import evaluate
 
 BASELINE_SECONDS, BASELINE_SHARE = 6.0, 0.05
 """How long the uncompressed network is timed at first, and at most which share of the budget; the last race times it
 again in every setting."""
 CANDIDATE_SECONDS, FINISHED_SECONDS = 1.2, 2.0
 """How long the files of a candidate, and a finished one, are timed."""
-QUICK_SAMPLES = 5000
+TIMED_SAMPLES, PAYS = 8, 1.1
 MODEL_FILES = ("model.onnx", "model.data")
 """What a target writes for a network; large weights lie beside the graph."""
-EVALUATION_BATCH = 64
-PARENTS = 3
 
 
 class Workbench:
@@ -85,11 +81,15 @@ class Workbench:
         seen = self.stopwatch.lasted.get(what, [])[-5:]
         return sum(seen) / len(seen) if seen else otherwise
 
+    def longest(self, what: str, otherwise: float) -> float:
+        """Return the seconds of the longest step of a kind."""
+        return max(self.stopwatch.lasted.get(what, [otherwise]))
+
     # -- the uncompressed network ------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Write, time and score the uncompressed network in every setting of any runtime."""
-        path = self.job.out / "uncompressed" / "model.onnx"
+        path = self.uncompressed
         memo = self.study.recall("prepared")
         if memo is not None and path.exists():
             self.original = Original(path, **memo)
@@ -101,9 +101,8 @@ class Workbench:
             # The first file takes about twice as long as a later one: libraries are loaded with it.
             self.stopwatch.lasted["save"] = [(time.monotonic() - began - seconds) / 2]
             times = {name: latency.latency_ms for name, latency in found.latencies.items()}
-            self.original = scored(
-                path, self.job.target, times, found.unfit, lambda artifact: self.score_file(artifact, self.job.task.val)
-            )
+            score = partial(self.score_file, batches=self.job.task.val)
+            self.original = scored(path, self.job.target, times, found.unfit, score, self._sound)
             self.study.remember("prepared", self.original.to_dict())
         self.reference, self.unfit = self.original.quality, dict(self.original.unfit)
         if self.job.limit is not None:
@@ -115,6 +114,18 @@ class Workbench:
         times = self.original.latency_ms
         self.prepared_seconds = self.run.budget.spent_seconds - self.run.budget.spent_before
         self.timing = Timing(self.job.target, self.job.net, self.original.path, times, self.unfit, names)
+
+    @property
+    def uncompressed(self) -> Path:
+        """The file of the uncompressed network."""
+        return self.job.out / "uncompressed" / "model.onnx"
+
+    def _sound(self, quality: float, reference: float) -> bool:
+        """Say whether a quality is within the limit, beside the original's in f32."""
+        task, limit = self.job.task, self.job.max_drop
+        if self.job.limit is not None:
+            limit = resolved(self.job.limit, reference, task)
+        return limit is None or task.loss_of_quality(quality, reference) <= limit
 
     def _say_what_is_meant(self) -> None:
         """Say on which scale the limit was read, what stands for labels, and what the distillation compares."""
@@ -145,13 +156,13 @@ class Workbench:
 
     def structure(self, decision: Decision) -> Result:
         """Apply the structural passes to the trained original and repair what they cut; deterministic."""
-        return self._repaired(self.cut(decision), self.job.net)
+        return self.repaired(self.cut(decision), self.job.net)
 
     def cut(self, decision: Decision) -> Result:
         """Apply the structural passes alone: for weights that come from elsewhere."""
         return Chain(self.job.passes).apply(self.job.net, decision, self.run)
 
-    def _repaired(self, result: Result, whole: Net) -> Result:
+    def repaired(self, result: Result, whole: Net) -> Result:
         """Solve the layers that read what was cut of `whole`; where there are no inputs to solve on, do nothing."""
         if not (self.repairs and result.changed):
             return result
@@ -170,6 +181,10 @@ class Workbench:
         given = self.job.task.calibration is not None or self.job.task.train is not None
         return given and not self.job.elastic
 
+    def output_error(self, net: Net) -> float:
+        """Return the squared error of a cut's outputs on held-out calibration inputs, as a share of their variance."""
+        return output_error(reference_of(self.job.net, self.run, Repair().samples), net)
+
     def finish(self, net: Net, decision: Decision) -> Result:
         """Apply the passes that need no training of their own."""
         return Chain(self.job.finishers).apply(net, decision, self.run)
@@ -181,31 +196,6 @@ class Workbench:
         if trial.state is not None:
             load_state(self.job.out / trial.state, net)
         return net
-
-    def inherit(self, decision: Decision, net: Net) -> tuple[Net, int | None]:
-        """Start `net` from the longest trained trial whose structure `decision` only extends.
-
-        The remaining choices are applied to that trial's net. The result is taken only if its graph is the same
-        as that of `net`: then it is the same candidate with better weights. Returns the net and the trial's number.
-        """
-        names = set(self.job.space().choices)
-        own = {n: v for n, v in decision.items() if n in names}
-        parents = [
-            t
-            for t in self.study.trials
-            if t.state is not None and set(t.decision) <= names and all(own.get(n) == v for n, v in t.decision.items())
-        ]
-        parents.sort(key=lambda t: -t.samples)
-        same = [t for t in parents[PARENTS:] if len(t.decision) == len(own)]
-        for parent in parents[:PARENTS] + same[:1]:
-            rest = Decision({n: v for n, v in own.items() if n not in parent.decision})
-            if not rest:
-                return self.rebuild(parent), parent.number
-            whole = self.rebuild(parent)
-            child = Chain(self.job.passes).apply(whole, rest, self.run)
-            if same_graph(child.net, net):
-                return self._repaired(child, whole).net, parent.number
-        return net, None
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -239,27 +229,28 @@ class Workbench:
 
     # -- scores and times ----------------------------------------------------------------------------------------
 
+    @cached_property
+    def scores(self) -> Scores:
+        return Scores(self.job, self.uncompressed, self.clock)
+
+    def quick(self, net: Net, limit: float | None = None) -> tuple[float, float]:
+        """Score `net` and the original in torch, on as many validation samples as it takes."""
+        return self.scores.net(net, limit)
+
     def quick_quality(self, net: Net) -> float:
-        """Score `net` in torch on part of the validation data, in the precision that it is trained in."""
-        channels_last(net.eval().module)
-        with self.clock("quick"), torch.autocast("cpu", torch.bfloat16, enabled=self.job.recipe.bf16()):
-            outputs, targets = predict(net, self.job.task.val, QUICK_SAMPLES)
-        return self.job.task.score(outputs, targets)
+        """Score `net` in torch on part of the validation data."""
+        return self.quick(net)[0]
 
     def quick_reference(self) -> float:
         """Score the original on the same part."""
-        if not hasattr(self, "_quick_reference"):
-            self._quick_reference = self.quick_quality(self.job.net)
-        return self._quick_reference
+        return self.scores.reference
 
-    def outputs_of(self, artifact: Artifact, batches: Any) -> tuple[Tensor, Tensor]:
+    def outputs_of(self, artifact: Artifact, batches: Any) -> tuple[Tree, Tree]:
         """Run a saved file over `batches` in its runtime."""
-        with self.clock("evaluate"):
-            opened = partial(self.job.target.open, artifact)
-            return evaluate(opened, batches, EVALUATION_BATCH, self.job.net)
+        return self.scores.outputs(artifact, batches)
 
     def score_file(self, artifact: Artifact, batches: Any) -> float:
-        return self.job.task.score(*self.outputs_of(artifact, batches))
+        return self.scores.file(artifact, batches)
 
     def claim_model(self, folder: Path) -> None:
         """List the files of a network that is about to be written into a folder of the study's."""
@@ -272,8 +263,9 @@ class Workbench:
     def time_net(self, net: Net, finishing: Decision | None) -> dict[str, Any]:
         """Time a candidate as it is and, with `finishing`, with the finishers; keep no file.
 
-        Finishing costs no training, so a candidate is as fast as the faster of the two. Candidates of equal
-        operations and shapes are timed once. Returns the fields `latency`, `settings`, `size_bytes` and `note`.
+        Finishing costs no training, so a candidate is as fast as the faster of the two; where finishers clearly sped up
+        the untouched network, only that form is timed. Candidates of equal operations and shapes are timed once.
+        Returns the fields `latency`, `settings`, `size_bytes` and `note`.
         """
         key = (cost_signature(net), finishing)
         if key not in self._times:
@@ -282,9 +274,9 @@ class Workbench:
 
     def _time_net(self, net: Net, finishing: Decision | None) -> dict[str, Any]:
         folder = self.folder.scratch
-        variants = {"as it is": net}
+        variants = {} if finishing and self.finishing_pays else {"as it is": net}
         if finishing:
-            variants["with int8"] = self.finish(net, finishing).net
+            variants["with int8"] = Chain(self.job.finishers).apply(net, finishing, self._hasty).net
         try:
             files = {how: self.save(variant, folder / how.replace(" ", "-")) for how, variant in variants.items()}
             with self.clock("race"):
@@ -293,6 +285,21 @@ class Workbench:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return {"latency": timed.latency, "settings": timed.settings, "size_bytes": size, "note": f"timed {timed.how}"}
+
+    @property
+    def finishing_pays(self) -> bool:
+        """Whether the finishers alone made the untouched network faster by more than `PAYS`."""
+        names = set(self.job.space().choices)
+        found = [t.speedup for t in self.study.trials if t.stage == "full" and not names & set(t.decision)]
+        return max(found, default=0.0) > PAYS
+
+    @cached_property
+    def _hasty(self) -> Run:
+        """The run with so few calibration inputs that they take no time: what is timed only need not be good."""
+        given = self.job.task.calibration if self.job.task.calibration is not None else self.job.task.train
+        batch = next(iter(given), None) if given is not None else None
+        few = None if batch is None else [(tuple(x[:TIMED_SAMPLES] for x in split(batch)[0]), None)]
+        return replace(self.run, task=replace(self.run.task, calibration=few))
 
     def forecast_speedup(self, net: Net) -> float:
         """Return the original's multiply-accumulates over `net`'s: a forecast, where there is no time to measure."""
@@ -380,21 +387,3 @@ class Workbench:
             return "none within the limits yet"
         best = max(good, key=lambda t: t.speedup)
         return f"x{best.speedup:.2f} at drop {drop_text(best.drop, self.job.drop_unit)} (trial {best.number})"
-
-
-def same_graph(a: Net, b: Net) -> bool:
-    """Say whether two nets have the same code and the same tensor shapes."""
-    if a.module.code != b.module.code:
-        return False
-    shapes = [{n: tuple(t.shape) for n, t in x.module.state_dict().items()} for x in (a, b)]
-    attributes = [{n: repr(m) for n, m in x.layers().items()} for x in (a, b)]
-    constants = [{n.target: _attribute(x, str(n.target)) for n in x.graph.nodes if n.op == "get_attr"} for x in (a, b)]
-    equal = shapes[0] == shapes[1] and attributes[0] == attributes[1] and constants[0].keys() == constants[1].keys()
-    return equal and all(v.is_floating_point() or torch.equal(v, constants[1][k]) for k, v in constants[0].items())
-
-
-def _attribute(net: Net, name: str) -> Tensor:
-    value: Any = net.module
-    for part in name.split("."):
-        value = getattr(value, part)
-    return torch.as_tensor(value)

@@ -35,9 +35,9 @@ class Sensitivity(LedgerStrategy):
     Two forecasts hold each choice's effect on log latency and on a power of the drop. A proposal draws both from
     their posteriors and a damage budget b, log-uniform in `budgets`, and solves the integer programme of
     `whet.search.programme`; choices whose mean gain for their damage is below `LEAST` of the whole's are left out. The
-    draws spread the proposals; measured effects sharpen them. The same seed and log give the same proposals. Where
-    `base` is set, proposals contain it, `budgets` bound the damage beyond it, and the first of them takes the
-    forecasts' means instead of draws.
+    draws spread the proposals; measured effects sharpen them. The same seed and log give the same proposals. Once it is
+    aimed, the forecasts' means are taken in place of draws, unless what they propose is known. Where `base` is set,
+    proposals contain it, and `budgets` bound the damage beyond it.
 
     The integer programme over layer-wise sensitivities is that of HAWQ-V3 (Yao et al., 2021), posterior draws are
     Thompson's (1933).
@@ -94,7 +94,7 @@ class Sensitivity(LedgerStrategy):
         for attempt in range(DRAWS):
             generator = np.random.default_rng((self.ledger.seed, len(self.ledger.entries), attempt))
             low, high = self.budgets
-            if self.base and not attempt:
+            if self.aimed and not attempt:
                 latency, damage, budget = self.latency.mean, self.damage.mean, math.sqrt(low * high)
             else:
                 latency, damage = self.latency.draw(generator), self.damage.draw(generator)

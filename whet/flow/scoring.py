@@ -1,0 +1,117 @@
+"""`Scores`: how good nets are, in torch and on as few samples as it takes, and how good files are, in their runtime."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whet.core import structure
+from whet.core.net import Net
+from whet.core.structure import Tree, tensors
+from whet.core.target import Artifact
+from whet.core.task import floats, rows_of, split
+from whet.flow.job import Job
+from whet.flow.original import kind
+from whet.train.fit import channels_last
+from whet.verify.equivalence import evaluate
+
+QUICK_SAMPLES = 5000
+"""How many validation samples a net is scored on."""
+FAR = ((1000, 5.0), (2000, 3.0))
+"""After how many samples no more are looked at, from which drop on, in shares of the limit."""
+EVALUATION_BATCH = 64
+KEPT_OUTPUTS, KEPT_BYTES = 16, 2**29
+"""How many files' outputs on the validation data are kept, and what they may take together."""
+
+Scored = tuple[Tree, Tree]
+
+
+class Scores:
+    """Scores nets and files of one job; `clock` times each step by its kind.
+
+    `original_speed` is how many samples a second the original was scored at, infinite until it was.
+    """
+
+    def __init__(self, job: Job, kept: Path, clock: Callable[[str], AbstractContextManager[None]]) -> None:
+        self.job, self.kept, self.clock = job, kept, clock
+        self.original_speed = math.inf
+        self._files: dict[tuple[Path, str], Scored] = {}
+
+    # -- nets ------------------------------------------------------------------------------------------------------
+
+    def net(self, net: Net, limit: float | None = None) -> tuple[float, float]:
+        """Return the quality of a net and that of the original on the same validation samples, both in torch.
+
+        They are scored in the precision that is trained in. With a limit of the drop, fewer samples are enough where
+        they show a drop far beyond it: `FAR`.
+        """
+        parts, seen, left = list[Scored](), 0, list(FAR) if limit else []
+        with self.clock("quick"):
+            for part, rows in self._run(net):
+                parts.append(part)
+                seen += rows
+                if left and seen >= left[0][0]:
+                    _, far = left.pop(0)
+                    quality, reference = self._score(parts), self._score(self.original[: len(parts)])
+                    if self.job.task.loss_of_quality(quality, reference) > far * (limit or math.inf):
+                        return quality, reference
+        return self._score(parts), self._score(self.original[: len(parts)])
+
+    @cached_property
+    def original(self) -> list[Scored]:
+        """The original's outputs and targets, batch by batch."""
+        began = time.monotonic()
+        found = list(self._run(self.job.net))
+        self.original_speed = sum(rows for _, rows in found) / max(time.monotonic() - began, 1e-9)
+        return [part for part, _ in found]
+
+    @cached_property
+    def reference(self) -> float:
+        """The original's quality on all of them."""
+        return self._score(self.original)
+
+    def _score(self, parts: list[Scored]) -> float:
+        outputs, targets = zip(*parts, strict=True)
+        return self.job.task.score(structure.joined(outputs), structure.joined(targets))
+
+    def _run(self, net: Net) -> Iterator[tuple[Scored, int]]:
+        channels_last(net.eval().module)
+        seen = 0
+        for batch in self.job.task.val:
+            inputs, targets = split(batch)
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.job.recipe.bf16()):
+                outputs = floats(net(*inputs))
+            seen += rows_of(inputs)
+            yield (outputs, targets), rows_of(inputs)
+            if seen >= QUICK_SAMPLES:
+                return
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def outputs(self, artifact: Artifact, batches: Any) -> Scored:
+        """Return a file's outputs in its runtime, and the targets; those on the validation data are kept for a while.
+
+        The file `kept` is kept all the time: the original is compared with all others.
+        """
+        key = artifact.path, kind(artifact.settings)
+        if batches is self.job.task.val and key in self._files:
+            return self._files[key]
+        with self.clock("evaluate"):
+            opened = partial(self.job.target.open, artifact)
+            found = evaluate(opened, batches, EVALUATION_BATCH, self.job.net)
+        if batches is self.job.task.val and sum(t.nbytes for t in tensors(found)) <= KEPT_BYTES / KEPT_OUTPUTS:
+            self._files[key] = found
+            if len(self._files) > KEPT_OUTPUTS:
+                del self._files[next(k for k in self._files if k[0] != self.kept)]
+        return found
+
+    def file(self, artifact: Artifact, batches: Any) -> float:
+        """Return a file's quality in its runtime."""
+        return self.job.task.score(*self.outputs(artifact, batches))
