@@ -44,6 +44,8 @@ from whet.tasks import get
 
 WORKS = ("minilm", "decoder", "resnet44")
 LENGTH, SENTENCES, CALIBRATION, BATCH = 64, 512, 256, 64
+SCORED = 1000
+"""Samples of a task that each file is scored on, of validation and of test data."""
 Inputs = tuple[Tensor, ...]
 Scorer = Callable[[Callable[..., Tensor], str], float]
 
@@ -137,15 +139,23 @@ def of_task(task_name: str, network: str, data: Path) -> Work:
     bundle = get(task_name, data)
     module, example = bundle.trained(network)
     task = bundle.task
-    given: dict[str, list[Any]] = {"val": list(task.val), "test": list(task.test or ())}
+    given = {"val": list(first(task.val)), "test": list(first(task.test or ()))}
 
     def score(run: Callable[..., Tensor], part: str) -> float:
-        pairs = [split(batch) for batch in given[part]]
-        outputs = torch.cat([run(*b) for inputs, _ in pairs for b in batches(inputs)])
-        return task.score(outputs, torch.cat([t for _, t in pairs]))
+        outputs = torch.cat([run(*b) for inputs, _ in given[part] for b in batches(inputs)])
+        return task.score(outputs, torch.cat([t for _, t in given[part]]))
 
     calibration = list(first_inputs(task.calibration or task.train or (), CALIBRATION))
     return Work(network, module, tuple(x[:2] for x in example), calibration, task.metric_name, score)
+
+
+def first(data: Any, samples: int = SCORED) -> Iterator[tuple[Inputs, Tensor]]:
+    """Yield inputs and targets of the first samples."""
+    for inputs, wanted in map(split, data):
+        yield tuple(x[:samples] for x in inputs), wanted[:samples]
+        samples -= len(inputs[0])
+        if samples <= 0:
+            return
 
 
 # -- ways of making a file -----------------------------------------------------------------------------------------
