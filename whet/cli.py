@@ -54,6 +54,7 @@ def optimize(
     strategy: Annotated[str, typer.Option(help="What proposes candidates.")] = "improvement",
     passes: Annotated[str, typer.Option(help="Which ways of shrinking are searched.")] = "depth,width,quantize",
     elastic: Annotated[bool, typer.Option("--elastic", help="Train all candidates at once, as a supernet.")] = False,
+    training: Annotated[bool, typer.Option("--training/--no-training", help="Or just solve and quantize.")] = True,
     out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),
     seed: int = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
@@ -74,7 +75,7 @@ def optimize(
         front = run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=named, seed=seed, restart=restart,
-            elastic=elastic, progress=progress, recipe=bundle.recipe,
+            elastic=elastic, training=training, progress=progress, recipe=bundle.recipe,
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -96,8 +95,8 @@ def test_without_training_data_repaired_candidates_are_verified_and_nothing_is_t
     net, task = made()
     with untimed(3.0):
         front = optimize(
-            net, replace(task, train=None, calibration=task.val), out=tmp_path / "r", target="onnxruntime-cpu",
-            max_drop="30%", budget="40s", passes=("width",), trials=2,
+            net, task, out=tmp_path / "r", target="onnxruntime-cpu", max_drop="30%", budget="40s", passes=("width",),
+            trials=2, training=False,
         )  # fmt: skip
     found = trials(tmp_path / "r")
     assert not any(t["samples"] for t in found)

@@ -33,7 +33,7 @@ def task(count: int = 32, loss: Any = functional.cross_entropy) -> Task:
 def test_a_training_that_helps_is_kept_and_says_by_how_much() -> None:
     module, data = network(), task()
     report = fit(module, data, recipe=Recipe(precision="f32"), samples=2000, held_out=HeldOut.of(data, 32))
-    x, y = (torch.cat(part) for part in zip(*data.training[:2], strict=True))  # type: ignore[index]
+    x, y = (torch.cat(part) for part in zip(*data.training[16:18], strict=True))  # type: ignore[index]
     assert report.kept == "after" and report.held_after < 0.7 * report.held_before
     assert report.held_after == pytest.approx(float(functional.cross_entropy(module(x), y).detach()), rel=1e-5)
 
@@ -46,6 +46,16 @@ def test_a_training_that_harms_leaves_weights_and_statistics_as_they_were() -> N
     report = fit(module, data, recipe=rough, samples=200, held_out=HeldOut.of(data, 32))
     assert report.kept == "before" and report.held_after > report.held_before and report.samples == 208
     assert all(torch.equal(v, module.state_dict()[k]) for k, v in before.items())
+
+
+@pytest.mark.parametrize(("count", "start"), [(32, 16), (3000, 1024), (8, 0)])
+def test_what_a_repair_is_solved_on_does_not_judge(count: int, start: int) -> None:
+    data = task(count)
+    held = HeldOut.of(data, 32)
+    assert held.start == start and torch.equal(held.batches[0][0], data.training[start][0])  # type: ignore[index]
+    left = [x for x, _ in held.others(data.training)]
+    assert len(left) == (count - 2 if start else count)
+    assert start == 0 or not any(torch.equal(x, held.batches[0][0]) for x in left)
 
 
 @pytest.mark.parametrize(("at", "kept"), [(1, None), (5, "before")])

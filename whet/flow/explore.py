@@ -193,9 +193,10 @@ class Explore(Probing):
         """Return what is told of a candidate from its outputs' error alone, if that is enough to leave it at that.
 
         It is where the drop so told is beyond what is aimed at, or the speed-up forecast not beyond the best so far.
+        What extends a trained structure inherits its weights, of which the error says nothing.
         """
         told, strategy = self.told_by_errors(), self.strategy
-        if told is None or not isinstance(strategy, Sensitivity) or self.job.max_drop is None:
+        if told is None or not isinstance(strategy, Sensitivity) or strategy.base or self.job.max_drop is None:
             return None
         result = self.bench.structure(decision)
         drop = told * self.bench.output_error(result.net)

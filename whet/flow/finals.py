@@ -25,6 +25,8 @@ HOPELESS = 1.5
 """The drop, in shares of the limit, above which a trained structure is not finished even at the end."""
 UNSPENT = 0.1
 """The share of the budget that may be left over without a word."""
+FINDING = 0.15
+"""The share of the budget that must be left to train in for a recipe to be looked for."""
 LEAST_SECONDS = 2.0
 """The shortest training that is begun."""
 LEFT = 4.0
@@ -58,7 +60,8 @@ class Finals(Prospects):
         self.verify_untrained()
         if self.job.task.train is None:
             return
-        self.find_recipe()
+        if not self.timed or self._left_after(1) > FINDING * self.job.budget_seconds:
+            self.find_recipe()
         planned = self.plan.rounds(self.explorer.finals_seconds(), self._epochs_left()) if len(self.space) else 1
         if self.timed and self.job.budget_seconds > (self.study.recall("delivered_budget") or math.inf):
             planned = max(planned, len(self._earnest()) + 1)  # it ended with fewer seconds, and has more now

@@ -24,8 +24,6 @@ LUCK = 2.0
 """How many times the noise the smallest of several drops lies below what it would be on all data."""
 FLOOR = 0.25
 """Drops below this share of the limit are as good as none: how they shrink says nothing."""
-UNTRAINED = 2000
-"""The samples that a repaired candidate counts as trained on while it was not: about a short training. Not measured."""
 SPARE = 0.9
 """The share of the limit that training may use up: int8 costs a little more."""
 
@@ -89,7 +87,7 @@ class Recovery:
         0.01
         """
         above = max(drop + self.gain, 0.0)
-        return float(above * (1 + more / (samples or UNTRAINED)) ** -self.power - self.gain)
+        return float(above * (1 + more / max(samples, 1)) ** -self.power - self.gain)
 
     def mendable(self, samples: int, more: float) -> float:
         """Return the drop after `samples` that will be just within the limit after `more`.

@@ -65,6 +65,7 @@ def optimize(
     seed: int = 0,
     recipe: Any = None,
     elastic: bool = False,
+    training: bool = True,
     restart: bool = False,
     plan: Plan | None = None,
     progress: Progress = lambda event: None,
@@ -76,7 +77,8 @@ def optimize(
     `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
     training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
     data or code it is refused. `restart` removes what whet wrote into `out`, nothing else, and begins anew.
-    `elastic` trains one supernet of all candidates instead of each candidate briefly. Without a `recipe` one is found
+    `elastic` trains one supernet of all candidates instead of each candidate briefly. Without `training` candidates
+    are solved and quantized on calibration data, for which the training data serve. Without a `recipe` one is found
     for this network, in at most 5 % of the budget.
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
@@ -86,6 +88,8 @@ def optimize(
 
     check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
     clock = Budget(seconds(budget) if epochs is None else math.inf)
+    if not training:
+        task = untrained(task)
     given, task = task, bind(task, net)
     resolved(parse(max_drop), task.glance, task)
     if task.train is None and (elastic or epochs is not None):
@@ -110,6 +114,11 @@ def optimize(
         _search(bench, plan)
         with bench.stopwatch.stage("delivery"):
             return deliver(bench)
+
+
+def untrained(task: Task) -> Task:
+    """Return the task without training data; where it has no calibration data, they take their place."""
+    return replace(task, train=None, calibration=task.train if task.calibration is None else task.calibration)
 
 
 def _parted(passes: Sequence[str | Pass]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -50,7 +50,7 @@ class Trainer:
     def __call__(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
         """Train `net` in place for `seconds` or `samples`; one that is not worth beginning returns no samples."""
         operations = self.operations(net)
-        wanting = self.wanting(operations, limit.get("seconds")) if what != "full" else ""
+        wanting = self.wanting(operations, limit.get("seconds"))
         if wanting:
             self._say(f"not trained: {wanting}")
             return FitReport(failure=wanting)
