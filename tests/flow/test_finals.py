@@ -58,6 +58,7 @@ def trial(number: int, stage: Any, speedup: float, drop: float, samples: int, pa
 
 def finals(trials: list[Trial], seconds: float = 1200.0, space: Space = SPACE) -> tuple[Finals, Explorer]:
     job = SimpleNamespace(space=lambda: space, max_drop=0.01, trials=None, finishers=(), budget_seconds=seconds)
+    job.finds_recipe = False
     job.task = SimpleNamespace(train=[])
     run = SimpleNamespace(budget=Budget(seconds), progress=lambda event: None)
     bench: Any = SimpleNamespace(

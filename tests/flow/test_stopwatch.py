@@ -68,11 +68,11 @@ def test_a_finished_study_tells_where_its_seconds_went(tmp_path: Path) -> None:
         front = search(tmp_path / "r", passes=("width", "quantize"), trials=2, epochs=2.0)
         own, spent = recorded(tmp_path / "r", "seconds"), recorded(tmp_path / "r", "spent_seconds")
         assert 0.9 * spent <= sum(own.values()) <= spent
-        for key in ("short/train", "full/evaluate", "probe/repair", "delivery/evaluate", "uncompressed/other"):
+        for key in ("short/quick", "full/evaluate", "probe/repair", "delivery/evaluate", "uncompressed/other"):
             assert own[key] > 0, key
         assert "Where the seconds went" in front.report.read_text(encoding="utf-8")
         search(tmp_path / "r", passes=("width", "quantize"), trials=2, epochs=2.0)
     again = recorded(tmp_path / "r", "seconds")
-    assert again["short/train"] == own["short/train"] and again["delivery/other"] > own["delivery/other"]
+    assert again["short/quick"] == own["short/quick"] and again["delivery/other"] > own["delivery/other"]
     shown = CliRunner().invoke(app, ["report", str(tmp_path / "r"), "--seconds"])
     assert shown.exit_code == 0 and "delivery" in shown.output and "share" in shown.output

@@ -89,7 +89,7 @@ def test_what_is_held_out_is_not_trained_on_in_any_epoch() -> None:
     batches = [(torch.randn(4, 6), torch.full((4,), i)) for i in range(16)]
     data = Task("t", train=batches, val=batches, loss=watched, metric=whet.accuracy)
     fit(network(), data, epochs=3, held_out=HeldOut.of(data, 8))
-    assert set(seen) == set(range(2, 16))
+    assert set(seen) == set(range(16)) - {8, 9}
     few = Task("t", train=batches[:5], val=batches, loss=watched, metric=whet.accuracy)
     seen.clear()
     fit(network(), few, epochs=3, held_out=HeldOut.of(few, 8))

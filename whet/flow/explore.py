@@ -12,7 +12,6 @@ from whet.core.study import Trial
 from whet.decisions.ledger import LedgerStrategy
 from whet.flow.forecast import NOISE, POWER, Recovery
 from whet.flow.inheritance import inherit
-from whet.flow.limits import quality_at
 from whet.flow.obvious import obvious, untried
 from whet.flow.probing import Probing
 from whet.flow.stage import SAVE_SECONDS, Plan
@@ -45,8 +44,9 @@ OBVIOUS_SHARE = 0.35
 FORESEEN = 1.2
 """How many times the damage aimed at a candidate's drop may be, as told from its error, for it to be looked at."""
 FORESEEN_NOTE = "speed-up forecast, drop told from the error of the outputs"
-BEYOND = 20.0
-"""The drop, in shares of the limit, beyond which nothing that cuts more is among the obvious."""
+BEYOND = (5.0, 2.0, 20.0)
+"""Nothing that cuts more than a candidate of such a drop is among the obvious: in shares of the limit at least, of what
+the finals can mend, and of the limit at most."""
 
 
 class Explore(Probing):
@@ -114,14 +114,14 @@ class Explore(Probing):
         """
         if not self.bench.repairs:
             return
-        budget, limit = self.run_.budget, self.job.max_drop
+        budget = self.run_.budget
         until = budget.spent_seconds + OBVIOUS_SHARE * (budget.left_seconds - self.reserve_seconds)
         most = math.inf if self.job.trials is None else self.job.trials / 2
         wanted = obvious(self.job.passes, self.job.net, self.job.target)
         while not self.hopeless():
             short = self.of_stage("short")
             tried = [t.decision for t in short + self.failures("short")]
-            broken = [t.decision for t in short if limit is not None and t.drop > BEYOND * limit]
+            broken = [t.decision for t in short if t.drop > self.beyond()]
             left = untried(self.space, wanted, tried, broken)
             if not left or len(tried) >= most or budget.spent_seconds + self.bench.cost("obvious", 2.0) > until:
                 return
@@ -129,13 +129,25 @@ class Explore(Probing):
             with self.bench.clock("obvious"), self.bench.attempt("short", left[0]):
                 self.short(left[0], 0.0)
 
+    def beyond(self) -> float:
+        """Return the drop of a candidate beyond which what cuts more is not among the obvious."""
+        if not self.job.max_drop:
+            return math.inf
+        least, mended, most = BEYOND
+        reach = mended * self.mendable(self.job.max_drop)
+        return min(max(least * self.job.max_drop, reach), most * self.job.max_drop)
+
+    def mendable(self, limit: float) -> float:
+        """Return the drop of a repaired candidate that one of the finals is expected to mend."""
+        more = self.trainable()
+        return math.inf if math.isinf(more) else Recovery(limit).mendable(self.head_start, more)
+
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
         if isinstance(strategy, Sensitivity):
             strategy.believe(*self._beliefs())
-            if self.job.max_drop and (more := self.trainable()) < math.inf and self.head_start:
-                limit = self.job.max_drop
-                mended = Recovery(limit).mendable(self.head_start, more)
+            limit = self.job.max_drop
+            if limit and self.head_start and (mended := self.mendable(limit)) < math.inf:
                 strategy.budgets = (mended * MENDED[0], mended * MENDED[1])
                 if self.slow:
                     strategy.aim((limit * WITHIN[0], limit * WITHIN[1]))
@@ -199,15 +211,15 @@ class Explore(Probing):
         if told is None or not isinstance(strategy, Sensitivity) or strategy.base or self.job.max_drop is None:
             return None
         result = self.bench.structure(decision)
-        drop = told * self.bench.output_error(result.net)
+        quality, reference = self.quality_told(told, result.net), self.bench.quick_reference()
+        drop = self.job.task.loss_of_quality(quality, reference)
         speedup = self.base_speedup * math.exp(-strategy.latency(decision))
         best = max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
         if drop <= FORESEEN * strategy.budgets[1] and speedup > best:
             return None
-        reference = self.bench.quick_reference()
         return self.bench.record(
-            "predicted", decision, quality_at(drop, reference, self.job.task), reference=reference, speedup=speedup,
-            skipped=result.skipped, note=FORESEEN_NOTE,
+            "predicted", decision, quality, reference=reference, speedup=speedup, skipped=result.skipped,
+            note=FORESEEN_NOTE,
         )  # fmt: skip
 
     def _structural(self, decision: Decision) -> Decision:
@@ -275,7 +287,7 @@ class Explore(Probing):
             net=net if samples else None, **timed,
         )  # fmt: skip
         if not samples and self.bench.repairs:
-            self.untrained[trial.decision] = self.bench.output_error(net), trial.drop
+            self.remember(trial.decision, self.bench.output_error(net), trial.drop)
         return trial
 
 

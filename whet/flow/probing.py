@@ -8,6 +8,7 @@ from itertools import zip_longest
 from statistics import fmean, median
 from typing import Any
 
+from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
 from whet.flow.limits import quality_at
 from whet.flow.stage import SAVE_SECONDS, Plan, Stage
@@ -16,6 +17,8 @@ from whet.search.predictors.linear import distance
 
 NEAREST = 3
 """How many scored candidates drops are told from errors by: those nearest to the limit, for the rate rises with it."""
+DIGITS = 6
+"""Of an error and of what it tells: sums of floats differ from run to run in the last digits, studies must not."""
 DROP_OF_ERROR = 0.3
 """The drop for each unit of error where no candidate was scored."""
 
@@ -51,7 +54,18 @@ class Probing(Stage):
 
     def __init__(self, bench: Workbench, plan: Plan) -> None:
         super().__init__(bench, plan)
-        self.untrained: dict[Decision, tuple[float, float]] = {}
+        known = bench.study.recall("untrained") or {}
+        self.untrained = {Decision.from_json(key): (float(error), float(drop)) for key, (error, drop) in known.items()}
+
+    def remember(self, decision: Decision, error: float, drop: float) -> None:
+        """Keep the outputs' error and the drop of a scored candidate, also for when the study is resumed."""
+        self.untrained[decision] = round(error, DIGITS), drop
+        self.study.remember("untrained", {d.to_json(): pair for d, pair in self.untrained.items()})
+
+    def quality_told(self, rate: float, net: Net) -> float:
+        """Return the quality that the error of a net's outputs tells."""
+        drop = round(rate * self.bench.output_error(net), DIGITS)
+        return quality_at(drop, self.bench.quick_reference(), self.job.task)
 
     def probe(self) -> None:
         """Score, and where the budget allows time, each single choice without training: where forecasts begin.
@@ -101,7 +115,7 @@ class Probing(Stage):
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
         reference = self.bench.quick_reference()
         if told is not None:
-            quality = quality_at(told * self.bench.output_error(result.net), reference, self.job.task)
+            quality = self.quality_told(told, result.net)
             figures["note"] = "; ".join(filter(None, [figures.get("note"), "drop told from the error of the outputs"]))
         else:
             quality = self.bench.quick_quality(
