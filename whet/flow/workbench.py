@@ -23,6 +23,7 @@ from whet.core.target import Artifact
 from whet.core.task import length_of, rows_of, split
 from whet.flow.failures import Attempt, reason
 from whet.flow.folder import Folder
+from whet.flow.forecast import NOISE
 from whet.flow.job import Job
 from whet.flow.limits import explained, resolved, scale_of
 from whet.flow.original import Original, kind, scored, settings_by_name
@@ -199,7 +200,7 @@ class Workbench:
 
     @cached_property
     def trainer(self) -> Trainer:
-        return Trainer(self.study, self.run)
+        return Trainer(self.study, self.run, NOISE * (self.job.max_drop or 0.0))
 
     def train(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
         """Fine-tune `net` in place with distillation from the original, for `seconds` or `samples`, without harm."""
