@@ -27,7 +27,7 @@ class Explorer:
     """Stands in for the exploration: says what it was aimed at and adds a candidate each time."""
 
     def __init__(self, trials: list[Trial]) -> None:
-        self.trials, self.aimed, self.base, self.speedup = trials, 0.0, Decision(), 1.5
+        self.trials, self.aimed, self.base, self.speedup, self.slow = trials, 0.0, Decision(), 1.5, False
 
     def short_seconds(self) -> float:
         return 14.0

@@ -271,7 +271,7 @@ class ElasticExplore(Explore):
 
     # -- what is cut from it -------------------------------------------------------------------------------------
 
-    def short(self, decision: Decision, duration: float) -> Trial:
+    def short(self, decision: Decision, duration: float | None) -> Trial:
         """Cut a candidate from the supernet, time it, score it in torch on part of the validation data.
 
         What extends a structure that was trained in earnest goes on from that one, with a short training.

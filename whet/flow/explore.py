@@ -26,7 +26,7 @@ MENDED = (0.5, 1.5)
 """The damage of first proposals in shares of what the finals can mend, where it is known how fast they train."""
 WITHIN = (0.5, 1.1)
 """The damage of proposals, in shares of the limit, where training is too slow to mend any."""
-FINALS_SHARE, EXPLORED_SHARE, SLOW = 0.4, 0.75, 4.0
+FINALS_SHARE, EXPLORED_SHARE, SLOW = 0.4, 0.75, 3.0
 """The share of the budget that the finals have; what is explored for instead, as repaired, where a final's samples are
 fewer than so many times a repair's worth."""
 TRAINING_COST = 5.0
@@ -127,7 +127,7 @@ class Explore(Probing):
                 return
             self.say(f"trying {_in_words(left[0])}")
             with self.bench.clock("obvious"), self.bench.attempt("short", left[0]):
-                self.short(left[0], 0.0)
+                self.short(left[0], None)
 
     def beyond(self) -> float:
         """Return the drop of a candidate beyond which what cuts more is not among the obvious."""
@@ -186,7 +186,7 @@ class Explore(Probing):
     def one_more(self, until: float) -> bool:
         """Try the strategy's next proposal if it will be done `until` then; say whether there was one."""
         short = self.short_seconds()
-        step = short + self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 2.0)
+        step = (short or 0.0) + self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 2.0)
         asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
         if asked and not len(asked[0]):  # the untouched network has been tried already
             asked = self.strategy.ask(1)
@@ -194,7 +194,7 @@ class Explore(Probing):
             self._try(asked[0], short)
         return bool(asked)
 
-    def _try(self, decision: Decision, seconds: float) -> None:
+    def _try(self, decision: Decision, seconds: float | None) -> None:
         """Train a candidate briefly and tell the strategy what came of it, also where it failed."""
         with self.bench.attempt("short", decision):
             self._tell(self._foreseen(decision) or self.short(decision, seconds))
@@ -248,10 +248,13 @@ class Explore(Probing):
         """Whether training is so slow that candidates are looked for which need none."""
         return self.bench.repairs and self.trainable() < SLOW * self.head_start
 
-    def short_seconds(self) -> float:
-        """Return how long a candidate is trained here; where the budget is in epochs, samples limit it instead."""
+    def short_seconds(self) -> float | None:
+        """Return how long a candidate is trained here, None for not at all.
+
+        It is 0 where the budget is in epochs: samples limit it instead.
+        """
         if self.job.task.train is None or self.slow:
-            return 0.0
+            return None
         short = max(self.plan.short_seconds, self.plan.short_share * self.job.budget_seconds)
         return 0.0 if math.isinf(short) else short
 
@@ -269,15 +272,15 @@ class Explore(Probing):
         taken = self.finished_untouched()
         return 1.0 if taken is None else max(1.0, taken.speedup)
 
-    def short(self, decision: Decision, duration: float) -> Trial:
-        """Time a candidate, fine-tune it for `duration` seconds if any, score it on part of the validation data."""
+    def short(self, decision: Decision, duration: float | None) -> Trial:
+        """Time a candidate, fine-tune it briefly unless `duration` is None, score it on part of the validation data."""
         result = self.bench.structure(decision)
         timed = self.bench.time_net(result.net, self.finisher_decision())
         net, parent = inherit(self.bench, decision, result.net)
         samples = self.samples_of(parent)
         if parent is None and not self.bench.repairs:
             self.bench.recalibrated(net)
-        if duration:
+        if duration is not None:
             limit = self.plan.limit(duration, self.plan.short_samples)
             samples += self.bench.train(net, self.job.recipe, "short", **limit).samples
         quality, reference = self.bench.quick(net, self.job.max_drop)

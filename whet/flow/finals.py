@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import NormalDist
 
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.flow.explore import Explore
-from whet.flow.forecast import SPARE
+from whet.flow.forecast import NOISE, SPARE
 from whet.flow.inheritance import inherit
 from whet.flow.prospects import PROMISING, Prospects
 from whet.flow.stage import Plan
@@ -25,6 +26,8 @@ HOPELESS = 1.5
 """The drop, in shares of the limit, above which a trained structure is not finished even at the end."""
 UNSPENT = 0.1
 """The share of the budget that may be left over without a word."""
+LIKELY = 0.4
+"""The chance to be within the limit from which a candidate that was not trained is verified."""
 FINDING = 0.15
 """The share of the budget that must be left to train in for a recipe to be looked for."""
 LEAST_SECONDS = 2.0
@@ -58,7 +61,8 @@ class Finals(Prospects):
         once, so that there is something to deliver; of the later ones only the fastest, at the end.
         """
         self.verify_untrained()
-        if self.job.task.train is None:
+        if self.untrained:
+            self.search_on()
             return
         if not self.timed or self._left_after(1) > FINDING * self.job.budget_seconds:
             self.find_recipe()
@@ -105,25 +109,39 @@ class Finals(Prospects):
                 if self.bench.feasible(found) and self.job.max_drop is not None:
                     return
 
+    @property
+    def untrained(self) -> bool:
+        """Whether nothing is trained: there are no data for it, or it would be too slow."""
+        return self.job.task.train is None or self.explorer.slow
+
+    def search_on(self) -> None:
+        """Look for more candidates that need no training, and verify what is faster, as long as there is time."""
+        until = self.job.budget_seconds - self.reserve_seconds - self.file_seconds
+        while self.timed and self.job.trials is None and not self.hopeless() and self.explorer.one_more(until):
+            self.verify_untrained()
+
     def finished(self, result: Result, finishing: Decision) -> Result:
         """Apply the finishers to a structure; what was changed and skipped before stays said."""
         done = self.bench.finish(result.net, finishing)
         return replace(done, changed={**result.changed, **done.changed}, skipped={**result.skipped, **done.skipped})
 
     def _fastest_untrained(self) -> Trial | None:
-        """Return the fastest candidate that was not trained, is within the limit by the forecast and not yet verified.
+        """Return the untrained candidate that promises most beyond the best: its gain times the chance to be within.
 
-        Without a limit it is the one that loses least for its speed.
+        Its score is from a sample, and of the form before the finishers. Without a limit it is the one that loses least
+        for its speed.
         """
         limit = self.job.max_drop
         tried = [t.parent for t in self.of_stage("full") + self.failures("full")]
         waiting = [t for t in self.of_stage("short") if not t.samples and t.number not in tried]
         if limit is None:
-            few = len(tried) < self.plan.finals and self.job.task.train is None
+            few = len(tried) < self.plan.finals and self.untrained
             return max(waiting, key=lambda t: t.speedup / (1 + 20 * max(t.drop, 0.0)), default=None) if few else None
         best = (1 + PROMISING) * self._best_speedup()
-        within = [t for t in waiting if t.drop <= SPARE * limit and t.speedup > best]
-        return max(within, key=lambda t: t.speedup, default=None)
+        noise = NormalDist(0.0, max(NOISE * limit, 1e-9))
+        chances = {t.number: noise.cdf(limit - t.drop) for t in waiting if t.speedup > best}
+        within = [t for t in waiting if chances.get(t.number, 0.0) > LIKELY]
+        return max(within, key=lambda t: chances[t.number] * (t.speedup - best), default=None)
 
     def _say_why(self, short: bool) -> None:
         """Keep for the conclusion why no more is trained, where nothing was or a part of the budget is left over.
@@ -237,7 +255,7 @@ class Finals(Prospects):
     def _explore_until(self) -> float:
         """Return the seconds of the budget after which a candidate could not be trained in earnest any more."""
         until = self.job.budget_seconds - self.reserve_seconds - (1 + bool(self.finishers)) * self.file_seconds
-        return until - self.explorer.short_seconds() * LEFT
+        return until - (self.explorer.short_seconds() or 0.0) * LEFT
 
     def full(self, candidate: Trial, duration: float) -> None:
         """Train one candidate's structure and verify it as it is."""
