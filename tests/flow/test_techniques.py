@@ -18,6 +18,7 @@ from whet.flow.results import commit, made_by, write_result
 TWO = tuple(row for row in techniques.ROWS if row.title in ("int8 alone", "original, trained on"))
 
 
+@pytest.mark.alone
 def test_two_rows_share_work_bar_and_race(
     digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -26,7 +27,7 @@ def test_two_rows_share_work_bar_and_race(
     monkeypatch.setattr(techniques, "SECONDS_EACH", 0.5)
     rows: list[str] = []
     table = techniques.run(
-        net, bundle, "45s", "5%", "cpu", tmp_path / "runs", tmp_path / "results", lambda e: rows.append(e["row"])
+        net, bundle, "30s", "5%", "cpu", tmp_path / "runs", tmp_path / "results", lambda e: rows.append(e["row"])
     )
     assert list(dict.fromkeys(rows)) == [row.title for row in TWO]
     int8, original = table["rows"]

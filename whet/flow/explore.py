@@ -44,7 +44,7 @@ OBVIOUS_SHARE = 0.35
 FORESEEN = 1.2
 """How many times the damage aimed at a candidate's drop may be, as told from its error, for it to be looked at."""
 FORESEEN_NOTE = "speed-up forecast, drop told from the error of the outputs"
-BEYOND = (5.0, 2.0, 20.0)
+BEYOND = (5.0, 1.0, 20.0)
 """Nothing that cuts more than a candidate of such a drop is among the obvious: in shares of the limit at least, of what
 the finals can mend, and of the limit at most."""
 

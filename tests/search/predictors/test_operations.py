@@ -47,7 +47,7 @@ def test_forecasts_are_products_of_single_choices(streams: bool, largest: float,
     operations = Operations(net, passes, space, run)
     assert operations({}) == total_operations(net)
     errors = []
-    for seed in range(20):
+    for seed in range(8):
         decision = draw(space, random.Random(seed), {})
         actual = total_operations(passes.apply(net, decision, run).net)
         errors.append(abs(operations(decision) / actual - 1))
