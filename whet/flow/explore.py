@@ -245,8 +245,12 @@ class Explore(Probing):
 
     @property
     def slow(self) -> bool:
-        """Whether training is so slow that candidates are looked for which need none."""
-        return self.bench.repairs and self.trainable() < SLOW * self.head_start
+        """Whether training is so slow that candidates are looked for which need none.
+
+        Of few data some epochs are soon gone through, and mend much.
+        """
+        enough = min(SLOW * self.head_start, self.bench.epoch_samples or math.inf)
+        return self.bench.repairs and self.trainable() < enough
 
     def short_seconds(self) -> float | None:
         """Return how long a candidate is trained here, None for not at all.
