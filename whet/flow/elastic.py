@@ -11,7 +11,7 @@ from typing import Any, cast
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
 from whet.core.net import Net
-from whet.core.passes import Chain, Pass
+from whet.core.passes import Chain, Pass, Result
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.strategy import Strategy
@@ -271,7 +271,7 @@ class ElasticExplore(Explore):
 
     # -- what is cut from it -------------------------------------------------------------------------------------
 
-    def short(self, decision: Decision, duration: float | None) -> Trial:
+    def short(self, decision: Decision, duration: float | None, result: Result | None = None) -> Trial:
         """Cut a candidate from the supernet, time it, score it in torch on part of the validation data.
 
         What extends a structure that was trained in earnest goes on from that one, with a short training.

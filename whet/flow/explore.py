@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
-from whet.core.passes import Chain
+from whet.core.passes import Chain, Result
 from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
@@ -159,8 +159,12 @@ class Explore(Probing):
         if not self.timed:
             return math.inf
         seconds = FINALS_SHARE * self.job.budget_seconds / self.plan.rounds(self.finals_seconds())
-        measured = self.bench.trainer.samples_per_second(self.job.net)
+        measured = self.bench.trainer.speed("full").samples(self._original_operations, 1.0)
         return seconds * (measured if math.isfinite(measured) else self.bench.scores.original_speed / TRAINING_COST)
+
+    @cached_property
+    def _original_operations(self) -> float:
+        return self.bench.trainer.operations(self.job.net)
 
     # -- stage 2: many candidates, a little training each --------------------------------------------------------
 
@@ -197,25 +201,28 @@ class Explore(Probing):
     def _try(self, decision: Decision, seconds: float | None) -> None:
         """Train a candidate briefly and tell the strategy what came of it, also where it failed."""
         with self.bench.attempt("short", decision):
-            self._tell(self._foreseen(decision) or self.short(decision, seconds))
+            self._tell(self._looked_at(decision, seconds))
             return
         self.strategy.tell([Observation(self._structural(decision))])
 
-    def _foreseen(self, decision: Decision) -> Trial | None:
+    def _looked_at(self, decision: Decision, seconds: float | None) -> Trial:
+        """Return what is found of a candidate, which is built once."""
+        told, strategy = self.told_by_errors(), self.strategy
+        if told is None or not isinstance(strategy, Sensitivity) or strategy.base or self.job.max_drop is None:
+            return self.short(decision, seconds)
+        result = self.bench.structure(decision)
+        return self._foreseen(decision, result, told, strategy) or self.short(decision, seconds, result)
+
+    def _foreseen(self, decision: Decision, result: Result, told: float, strategy: Sensitivity) -> Trial | None:
         """Return what is told of a candidate from its outputs' error alone, if that is enough to leave it at that.
 
         It is where the drop so told is beyond what is aimed at, or the speed-up forecast not beyond the best so far.
         What extends a trained structure inherits its weights, of which the error says nothing.
         """
-        told, strategy = self.told_by_errors(), self.strategy
-        if told is None or not isinstance(strategy, Sensitivity) or strategy.base or self.job.max_drop is None:
-            return None
-        result = self.bench.structure(decision)
         quality, reference = self.quality_told(told, result.net), self.bench.quick_reference()
         drop = self.job.task.loss_of_quality(quality, reference)
         speedup = self.base_speedup * math.exp(-strategy.latency(decision))
-        best = max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
-        if drop <= FORESEEN * strategy.budgets[1] and speedup > best:
+        if drop <= FORESEEN * strategy.budgets[1] and speedup > self.best_speedup():
             return None
         return self.bench.record(
             "predicted", decision, quality, reference=reference, speedup=speedup, skipped=result.skipped,
@@ -276,9 +283,12 @@ class Explore(Probing):
         taken = self.finished_untouched()
         return 1.0 if taken is None else max(1.0, taken.speedup)
 
-    def short(self, decision: Decision, duration: float | None) -> Trial:
-        """Time a candidate, fine-tune it briefly unless `duration` is None, score it on part of the validation data."""
-        result = self.bench.structure(decision)
+    def short(self, decision: Decision, duration: float | None, result: Result | None = None) -> Trial:
+        """Time a candidate, fine-tune it briefly unless `duration` is None, score it on part of the validation data.
+
+        `result` is its structure, where that was built already.
+        """
+        result = result or self.bench.structure(decision)
         timed = self.bench.time_net(result.net, self.finisher_decision())
         net, parent = inherit(self.bench, decision, result.net)
         samples = self.samples_of(parent)

@@ -137,7 +137,7 @@ class Finals(Prospects):
         if limit is None:
             few = len(tried) < self.plan.finals and self.untrained
             return max(waiting, key=lambda t: t.speedup / (1 + 20 * max(t.drop, 0.0)), default=None) if few else None
-        best = (1 + PROMISING) * self._best_speedup()
+        best = (1 + PROMISING) * self.best_speedup()
         noise = NormalDist(0.0, max(NOISE * limit, 1e-9))
         chances = {t.number: noise.cdf(limit - t.drop) for t in waiting if t.speedup > best}
         within = [t for t in waiting if chances.get(t.number, 0.0) > LIKELY]
@@ -204,7 +204,7 @@ class Finals(Prospects):
             return max(waiting, key=self._forecast_speedup, default=None)
         reach = limit if rounds else HOPELESS * limit
         # Where only finishers are searched, the noise in the original's own speed must not keep them from being tried.
-        alone, best = not len(self.space), self._best_speedup()
+        alone, best = not len(self.space), self.best_speedup()
         waiting = [t for t in waiting if t.drop <= reach and (alone or self._forecast_speedup(t) > best)]
         finished = (t for t in self.of_stage("full") if self.is_structural(t) and self.is_finished(t))
         if rounds and any(map(self.bench.feasible, finished)):

@@ -127,15 +127,11 @@ class Prospects(Stage):
     def _samples_in(self, seconds: float) -> float:
         return self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
 
-    def _best_speedup(self) -> float:
-        """Return the largest speed-up that is verified and within the limit."""
-        return max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
-
     def _promised_speedup(self) -> float:
         """Return the largest speed-up within the limit that is verified, or is to be expected of what is unfinished."""
         unfinished = [t for t in self._trained() if self.bench.feasible(t) and not self._finishing_of(t)]
         expected = map(self._forecast_speedup, unfinished if self.finishers else [])
-        return max([self._best_speedup(), *expected])
+        return max([self.best_speedup(), *expected])
 
     def _forecast_speedup(self, trial: Trial) -> float:
         """Return the speed-up with the finishers: for a trained candidate that of the explored one it began as."""

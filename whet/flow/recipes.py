@@ -54,6 +54,11 @@ class Trainer:
     def held_out(self) -> HeldOut:
         return HeldOut.of(self.run.task)
 
+    @cached_property
+    def batch(self) -> int:
+        """The samples of the first training batch."""
+        return rows_of(split(next(iter(self.run.task.training)))[0])
+
     def __call__(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
         """Train `net` in place for `seconds` or `samples`; one that is not worth beginning returns no samples."""
         operations = self.operations(net)
@@ -96,8 +101,7 @@ class Trainer:
         """Say why `seconds` are too few to train a network of so many operations a sample, or nothing."""
         if seconds is None:
             return ""
-        batch = rows_of(split(self.held_out.batches[0])[0])
-        steps = self.speed("short").samples(operations, seconds) / batch
+        steps = self.speed("short").samples(operations, seconds) / self.batch
         return f"{seconds:.1f} s are {steps:.0f} steps, less than {LEAST_STEPS}" if steps < LEAST_STEPS else ""
 
     def speed(self, what: Training) -> TrainingSpeed:

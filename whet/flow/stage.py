@@ -205,6 +205,10 @@ class Stage:
         """Seconds that it costs to save, time and score one candidate."""
         return self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0)
 
+    def best_speedup(self) -> float:
+        """Return the largest speed-up that is verified and within the limit."""
+        return max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
+
     def samples_of(self, parent: int | None) -> int:
         return 0 if parent is None or parent < 0 else self.study.trials[parent].samples
 
