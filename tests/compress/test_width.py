@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import types
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 import whet
 from whet.compress.depth import Depth
@@ -11,6 +13,7 @@ from whet.compress.width import Width
 from whet.core.errors import DecisionError, UnknownNameError
 from whet.core.net import Net
 from whet.core.passes import Chain
+from whet.core.run import Run
 from whet.core.space import Decision
 from whet.graph.axes import analyze
 from whet.testing.networks import ResidualNet, make
@@ -158,3 +161,44 @@ def test_without_inputs_the_default_keeps_what_weights_say(task: object) -> None
     found, by_norm = (w.apply(net, decision, run).net for w in (Width(), Width(importance="weight_norm")))  # type: ignore[arg-type]
     with torch.no_grad():
         assert torch.equal(found(*net.example), by_norm(*net.example))
+
+
+def test_the_damage_of_each_value_is_the_error_that_solving_leaves() -> None:
+    """Of 16 channels, each there twice, half go for nothing; of the others what the least squares miss is told."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 5))
+    with torch.no_grad():
+        module[0].weight[8:], module[0].bias[8:] = module[0].weight[:8], module[0].bias[:8]  # type: ignore[index]
+    net = whet.lift(module, torch.randn(2, 6))
+    run = planning_run(net)
+    run = replace(run, task=replace(run.task, calibration=[((torch.randn(256, 6),), None)]))
+    width = Width(fractions=(0.0625, 0.125, 0.25, 0.5, 0.75, 1.0), tie="none", round_to=1)
+    row = width.damages(net, run)["0:width"]
+    assert row[3:] == pytest.approx([0.0, 0.0, 0.0], abs=2e-3)
+    errors = [missed(net, run, width.apply(net, Decision({"0:width": f}), run).net) for f in width.fractions[:3]]
+    assert row[:3] == pytest.approx(errors, abs=0.01)
+
+
+def missed(net: Net, run: Run, cut: Net) -> float:
+    """Return the share of the original's outputs' variance that the channels left of a cut give by no affine map."""
+    (((inputs,), _),) = run.task.calibration  # type: ignore[misc]
+    with torch.no_grad():
+        left, y = torch.relu(cut.layer("0")(inputs)).double(), net(inputs).double()
+    x, y = left - left.mean(0), y - y.mean(0)
+    return float((y - x @ torch.linalg.lstsq(x, y, driver="gelsd").solution).square().sum() / y.square().sum())
+
+
+def test_without_errors_no_damage_is_told() -> None:
+    net = lifted("resnet20")
+    assert not Width(importance="weight_norm").damages(net, planning_run(net))
+    rows = Width().damages(net, planning_run(net))
+    assert set(rows) == {c.name for c in Width().space(net, TARGET)}
+    assert all(row[-1] == 0.0 and row == sorted(row, reverse=True) for row in rows.values())
+
+
+def test_the_share_of_the_work_that_a_width_leaves_is_told_by_layer() -> None:
+    net = lifted("resnet20")
+    run = planning_run(net)
+    shares = Width().shares(net, run)["layer2.{0..2}.conv1:width"]
+    assert shares[Width().fractions.index(0.5)] == {f"layer2.{i}.conv{j}": 0.5 for i in range(3) for j in (1, 2)}
+    assert set(shares[-1].values()) == {1.0}

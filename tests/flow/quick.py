@@ -67,7 +67,7 @@ def untimed(speedup: float = 1.5, raced: Mapping[int, float] | None = None) -> I
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(targets, "measure", each)
         patch.setattr(Workbench, "time_net", timed)
-        patch.setattr(Workbench, "time_file", lambda self, path: tuple(timed(self, None).values())[:2])
+        patch.setattr(Workbench, "time_file", lambda self, path, seconds=0.0: tuple(timed(self, None).values())[:2])
         patch.setattr(deliver, "race", race)
         patch.setattr(Guarded, "_crash", lambda self, order: None)
         for runtime in (onnxruntime, openvino):

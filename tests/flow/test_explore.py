@@ -30,7 +30,8 @@ def beliefs(space: Space, probes: list[Trial]) -> tuple[dict[str, float], dict[s
     run = SimpleNamespace(budget=Budget(60.0), progress=lambda event: None)
     study = SimpleNamespace(trials=probes, recall=lambda key: None)
     bench: Any = SimpleNamespace(job=job, study=study, run=run, repairs=False)
-    return Explore(bench, Plan())._beliefs()
+    explore = Explore(bench, Plan())
+    return explore._beliefs(explore.strategy)
 
 
 def test_a_cut_in_width_is_believed_to_last_longer_than_a_dropped_block() -> None:

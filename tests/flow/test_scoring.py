@@ -70,8 +70,9 @@ def test_a_file_runs_over_the_validation_data_once_and_the_original_is_kept(monk
     monkeypatch.setattr(scoring, "evaluate", evaluated)
     monkeypatch.setattr(scoring, "KEPT_OUTPUTS", 2)
     found, _ = scores()
-    found.job.target = SimpleNamespace(open=lambda artifact: None)  # type: ignore[misc]
     settings = {"runtime": "onnxruntime", "precision": "f32", "threads": 1}
+    target = SimpleNamespace(open=lambda artifact: None, all_settings=lambda: [settings])
+    found.job.target = target  # type: ignore[misc]
     for name in ("uncompressed", "a", "a", "uncompressed", "b", "uncompressed", "a"):
         found.file(Artifact(Path(name), settings), found.job.task.val)
     assert ran == ["uncompressed", "a", "b", "a"]

@@ -65,7 +65,10 @@ def norm(g: Drawn, i: int) -> Step | None:
     if kind == "i" and x.ndim in (3, 4) and math.prod(x.shape[2:]) > 1:
         layer = g.layer((nn.InstanceNorm1d, nn.InstanceNorm2d)[x.ndim - 3](x.shape[1], affine=True))
     elif kind == "g" and x.ndim > 2:
-        layer = g.layer(nn.GroupNorm(g.divisor(x.shape[1]), x.shape[1]))
+        groups = g.divisor(x.shape[1])
+        if math.prod(x.shape[1:]) == groups:
+            return None  # one value a group: torch itself refuses that for a single sample
+        layer = g.layer(nn.GroupNorm(groups, x.shape[1]))
     else:
         layer = g.layer((nn.LayerNorm if kind == "l" else nn.RMSNorm)(x.shape[-last:]))
     return lambda p: layer(p[i])

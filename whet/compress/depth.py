@@ -63,6 +63,30 @@ class Depth:
             found = [Decision({c.name: round(share * len(c.values[1:])) for c in choices}) for share in shares]
         return [d for d in dict.fromkeys(found) if len(d)]
 
+    def damages(self, net: Net, run: Run) -> dict[str, list[float]]:
+        """Return by choice the influence of the blocks that each of its values drops, the least influential first."""
+        blocks = analyze_blocks(net).blocks
+        influence = block_influence(net, list(blocks.values()), run, self.samples)
+        found = dict[str, list[float]]()
+        for choice in self.space(net, run.target):
+            sites = unfold(choice.name.rpartition(":")[0], blocks)
+            ranked = sorted(influence[site] for site in sites)
+            found[choice.name] = [sum(ranked[: len(sites) - int(value)]) for value in choice.values]
+        return found
+
+    def shares(self, net: Net, run: Run) -> dict[str, list[dict[str, float]]]:
+        """Return by choice, for each of its values, the share of their operations that it leaves layers.
+
+        Of tied blocks the first ones count, which of them go is not asked.
+        """
+        blocks = analyze_blocks(net).blocks
+        found = dict[str, list[dict[str, float]]]()
+        for choice in self.space(net, run.target):
+            sites = unfold(choice.name.rpartition(":")[0], blocks)
+            gone = [sites[: len(sites) - int(value)] for value in choice.values]
+            found[choice.name] = [{layer: 0.0 for site in some for layer in blocks[site].layers} for some in gone]
+        return found
+
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         found = analyze_blocks(net)
         skipped = dict(found.skipped)

@@ -192,8 +192,14 @@ def error_rise(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) ->
     Optimal Brain Surgeon: Hassibi and Stork, 1993; by blocks, layer by layer: Frantar and Alistarh, 2022 (OBC), and
     Kurtic et al., 2023 (ZipLM).
     """
+    found = rises(net, groups, run, samples)
+    return found | weight_norm(net, [g for g in groups if g.site not in found], run, samples)
+
+
+def rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+    """Return `error_rise` of the groups that layers read which can be solved; of none where there are no inputs."""
     if run.task is None or (run.task.calibration is None and run.task.train is None):
-        return weight_norm(net, groups, run, samples)
+        return {}
     known = _original_rises(net if run.teacher is None else run.teacher, run, samples)
     found = {g.site: known[g.site] for g in groups if len(known.get(g.site, ())) == g.size}
     return found | _rises(net, [g for g in groups if g.site not in found], run, samples)
@@ -215,7 +221,7 @@ def _rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Sco
     reading = {g.site: [(by_weight[m.parameter], m) for m in g.members if _solvable(net, m, by_weight)] for g in groups}
     readers = {reader.node: reader for pairs in reading.values() for reader, _ in pairs}
     found = moments(net, inputs_of(run.task, enough(net, samples)), list(readers.values())) if readers else {}
-    scores = weight_norm(net, [g for g in groups if not any(r.site in found for r, _ in reading[g.site])], run, samples)
+    scores: Scores = {}
     for group in groups:
         parts = [
             Elimination(reader.matrix(net), found[reader.site], reader.columns(net, torch.from_numpy(member.atom)))

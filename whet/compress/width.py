@@ -6,14 +6,15 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from whet.compress.importance import IMPORTANCES, Importance, reads, writes
+from whet.compress.importance import IMPORTANCES, Importance, reads, rises, writes
 from whet.compress.ties import Tie, tie, unfold
 from whet.core.errors import DecisionError, unknown
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
-from whet.core.space import Choice, Decision, Space
+from whet.core.space import Choice, Decision, Space, Value
 from whet.core.target import Target
 from whet.graph.axes import AtomGroup, Axes, analyze
 from whet.graph.cut import cut
@@ -71,6 +72,42 @@ class Width:
         found = [Decision({c.name: f for c in space}) for space in spaces for f in fractions if len(space)]
         return list(dict.fromkeys(found))
 
+    def damages(self, net: Net, run: Run) -> dict[str, list[float]]:
+        """Return by choice the error that each of its values leaves in what reads its groups, in shares of its outputs.
+
+        Choices of groups whose importance is no error are left out.
+        """
+        if self.importance != "error_rise":
+            return {}
+        groups = self._groups(net, analyze(net))
+        known = rises(net, list(groups.values()), run, self.samples)
+        found = dict[str, list[float]]()
+        for choice in self.space(net, run.target):
+            sites = unfold(choice.name.rpartition(":")[0], groups)
+            if all(site in known for site in sites):
+                kept = [[self._left(net, groups[s], f, run.target) for s in sites] for f in choice.values]
+                found[choice.name] = [sum(_lost(known[s], n) for s, n in zip(sites, row, strict=True)) for row in kept]
+        return found
+
+    def shares(self, net: Net, run: Run) -> dict[str, list[dict[str, float]]]:
+        """Return by choice, for each of its values, the share of their operations that it leaves layers."""
+        groups = self._groups(net, analyze(net))
+        found = dict[str, list[dict[str, float]]]()
+        for choice in self.space(net, run.target):
+            sites = unfold(choice.name.rpartition(":")[0], groups)
+            found[choice.name] = [{} for _ in choice.values]
+            for left, fraction in zip(found[choice.name], choice.values, strict=True):
+                for site in sites:
+                    share = self._left(net, groups[site], fraction, run.target) / groups[site].size
+                    for member in groups[site].members:
+                        if net.module.get_parameter(member.parameter).ndim > 1:
+                            layer = member.parameter.rpartition(".")[0]
+                            left[layer] = left.get(layer, 1.0) * share
+        return found
+
+    def _left(self, net: Net, group: AtomGroup, fraction: Value, target: Target) -> int:
+        return self.kept(net, group, float(fraction), target.alignment)
+
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         axes = analyze(net)
         groups, skipped = self._groups(net, axes), dict(axes.skipped)
@@ -120,3 +157,9 @@ def is_stream(net: Net, group: AtomGroup) -> bool:
     """Say whether the group is a residual stream: written by several layers and read by several."""
     written = sum(writes(net, m) for m in group.members)
     return written > 1 and sum(reads(net, m) for m in group.members) > 1
+
+
+def _lost(rise: NDArray[np.float64], kept: int) -> float:
+    """Return the error that is reached when so many atoms are kept."""
+    gone = len(rise) - kept
+    return float(np.sort(rise)[gone - 1]) if gone else 0.0

@@ -15,7 +15,7 @@ from whet.flow.inheritance import inherit
 from whet.flow.obvious import obvious, untried
 from whet.flow.probing import Probing
 from whet.flow.stage import SAVE_SECONDS, Plan
-from whet.flow.workbench import Workbench
+from whet.flow.workbench import CANDIDATE_SECONDS, Workbench
 from whet.search import strategies
 from whet.search.predictors.operations import Operations
 from whet.search.strategies.sensitivity import Sensitivity
@@ -110,7 +110,8 @@ class Explore(Probing):
     def try_obvious(self) -> None:
         """Repair, time and score the candidates that anyone would try, so that no search ends behind them.
 
-        None is trained here; the finals train what promises most.
+        None is trained here; the finals train what promises most. One whose outputs' error tells that it is beyond what
+        these can mend is left at that.
         """
         if not self.bench.repairs:
             return
@@ -119,15 +120,28 @@ class Explore(Probing):
         most = math.inf if self.job.trials is None else self.job.trials / 2
         wanted = obvious(self.job.passes, self.job.net, self.job.target)
         while not self.hopeless():
-            short = self.of_stage("short")
-            tried = [t.decision for t in short + self.failures("short")]
-            broken = [t.decision for t in short if t.drop > self.beyond()]
+            seen = self.explored() + self.of_stage("predicted")
+            tried = [self.structural(t.decision) for t in seen + self.failures("short")]
+            broken = [self.structural(t.decision) for t in seen if t.drop > self.beyond()]
             left = untried(self.space, wanted, tried, broken)
             if not left or len(tried) >= most or budget.spent_seconds + self.bench.cost("obvious", 2.0) > until:
                 return
             self.say(f"trying {_in_words(left[0])}")
             with self.bench.clock("obvious"), self.bench.attempt("short", left[0]):
-                self.short(left[0], None)
+                self._try_obvious(left[0])
+
+    def _try_obvious(self, decision: Decision) -> None:
+        result = self.bench.structure(decision)
+        told = self.told_by_errors() if self.untrained else None
+        if told is not None:
+            quality = self.quality_told(told, result.net)
+            if self.job.task.loss_of_quality(quality, self.reference()) > FORESEEN * self.beyond():
+                self._predicted(decision, result, quality, self.bench.forecast_speedup(result.net))
+                return
+        if self.slow and self.job.max_drop is not None:
+            self._at_once(decision, result)
+        else:
+            self.short(decision, None, result)
 
     def beyond(self) -> float:
         """Return the drop of a candidate beyond which what cuts more is not among the obvious."""
@@ -145,7 +159,7 @@ class Explore(Probing):
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
         if isinstance(strategy, Sensitivity):
-            strategy.believe(*self._beliefs())
+            self.teach(strategy, self.base_speedup)
             limit = self.job.max_drop
             if limit and self.head_start and (mended := self.mendable(limit)) < math.inf:
                 strategy.budgets = (mended * MENDED[0], mended * MENDED[1])
@@ -170,14 +184,14 @@ class Explore(Probing):
 
     def explore(self) -> None:
         """Give each proposed candidate a short fine-tuning; most are not trained further."""
-        observed = self.of_stage("short")
+        observed = self.explored()
         for trial in observed + [t for t in self.of_stage("predicted") if len(t.decision) > 1]:
             self._tell(trial)
         failed = self.failures("short")
-        self.strategy.tell(Observation(self._structural(t.decision)) for t in failed)
+        self.strategy.tell(Observation(self.structural(t.decision)) for t in failed)
         least = min(EXPLORED_SECONDS, self.plan.explore_until * self.run_.budget.left_seconds)
         until = max(self.explore_until(), self.run_.budget.spent_seconds + least)
-        kept = VERIFIED * self.file_seconds if self.bench.repairs else 0.0
+        kept = VERIFIED * self.file_seconds if self.bench.repairs and not self.slow else 0.0
         until = min(until, self.job.budget_seconds - self.reserve_seconds - kept)
         count = len(observed) + len(failed)
         while count < self.most_candidates() and not self.hopeless() and self.one_more(until):
@@ -191,6 +205,8 @@ class Explore(Probing):
         """Try the strategy's next proposal if it will be done `until` then; say whether there was one."""
         short = self.short_seconds()
         step = (short or 0.0) + self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 2.0)
+        if self.slow:
+            step = self.bench.cost("repaired", self.file_seconds)
         asked = self.strategy.ask(1) if self.run_.budget.spent_seconds + step <= until else []
         if asked and not len(asked[0]):  # the untouched network has been tried already
             asked = self.strategy.ask(1)
@@ -200,10 +216,10 @@ class Explore(Probing):
 
     def _try(self, decision: Decision, seconds: float | None) -> None:
         """Train a candidate briefly and tell the strategy what came of it, also where it failed."""
-        with self.bench.attempt("short", decision):
+        with self.bench.attempt("short", decision), self.bench.clock("repaired"):
             self._tell(self._looked_at(decision, seconds))
             return
-        self.strategy.tell([Observation(self._structural(decision))])
+        self.strategy.tell([Observation(self.structural(decision))])
 
     def _looked_at(self, decision: Decision, seconds: float | None) -> Trial:
         """Return what is found of a candidate, which is built once."""
@@ -211,7 +227,20 @@ class Explore(Probing):
         if told is None or not isinstance(strategy, Sensitivity) or strategy.base or self.job.max_drop is None:
             return self.short(decision, seconds)
         result = self.bench.structure(decision)
-        return self._foreseen(decision, result, told, strategy) or self.short(decision, seconds, result)
+        found = self._foreseen(decision, result, told, strategy)
+        return found or (self._at_once(decision, result) if self.slow else self.short(decision, seconds, result))
+
+    def _at_once(self, decision: Decision, result: Result) -> Trial:
+        """Verify a candidate as it was repaired, with the finishers where they pay: it is not to be trained."""
+        pays = bool(self.finishers) and self.bench.finishing_pays
+        finishing = self.finisher_decision() if pays else Decision()
+        done = self.finished(result, finishing) if pays else result
+        trial = self.verify(done, decision.merge(finishing), 0, None, CANDIDATE_SECONDS)
+        self.remember(decision, self.bench.output_error(result.net), trial.drop)
+        return trial
+
+    def _forecast(self, strategy: Sensitivity, decision: Decision) -> float:
+        return self.base_speedup * math.exp(-strategy.latency(decision))
 
     def _foreseen(self, decision: Decision, result: Result, told: float, strategy: Sensitivity) -> Trial | None:
         """Return what is told of a candidate from its outputs' error alone, if that is enough to leave it at that.
@@ -219,18 +248,21 @@ class Explore(Probing):
         It is where the drop so told is beyond what is aimed at, or the speed-up forecast not beyond the best so far.
         What extends a trained structure inherits its weights, of which the error says nothing.
         """
-        quality, reference = self.quality_told(told, result.net), self.bench.quick_reference()
+        quality, reference = self.quality_told(told, result.net), self.reference()
         drop = self.job.task.loss_of_quality(quality, reference)
-        speedup = self.base_speedup * math.exp(-strategy.latency(decision))
+        speedup = self._forecast(strategy, decision)
         if drop <= FORESEEN * strategy.budgets[1] and speedup > self.best_speedup():
             return None
-        return self.bench.record(
-            "predicted", decision, quality, reference=reference, speedup=speedup, skipped=result.skipped,
-            note=FORESEEN_NOTE,
-        )  # fmt: skip
+        return self._predicted(decision, result, quality, speedup)
 
-    def _structural(self, decision: Decision) -> Decision:
-        return Decision({n: v for n, v in decision.items() if n in self.space.choices})
+    def _predicted(
+        self, decision: Decision, result: Result, quality: float, speedup: float
+    ) -> Trial:
+        """Write down what is told of a candidate that is not looked at further."""
+        return self.bench.record(
+            "predicted", decision, quality, reference=self.reference(), speedup=speedup,
+            skipped=result.skipped, note=FORESEEN_NOTE,
+        )  # fmt: skip
 
     def aim(self, drop: float, base: Decision | None = None) -> bool:
         """Have the strategy propose candidates whose drop is about `drop`, or which do such damage beyond `base`.
@@ -275,7 +307,7 @@ class Explore(Probing):
         level = self.head_start or max(trial.samples - self.samples_of(trial.parent), 1)
         drop = trial.drop * (max(self.fresh_samples(trial), level) / level) ** POWER
         values = trial.speedup / self.base_speedup, drop
-        self.strategy.tell([Observation(self._structural(trial.decision), values, excess)])
+        self.strategy.tell([Observation(self.structural(trial.decision), values, excess)])
 
     @property
     def base_speedup(self) -> float:

@@ -120,11 +120,6 @@ class Finals(Prospects):
         while self.timed and self.job.trials is None and not self.hopeless() and self.explorer.one_more(until):
             self.verify_untrained()
 
-    def finished(self, result: Result, finishing: Decision) -> Result:
-        """Apply the finishers to a structure; what was changed and skipped before stays said."""
-        done = self.bench.finish(result.net, finishing)
-        return replace(done, changed={**result.changed, **done.changed}, skipped={**result.skipped, **done.skipped})
-
     def _fastest_untrained(self) -> Trial | None:
         """Return the untrained candidate that promises most beyond the best: its gain times the chance to be within.
 

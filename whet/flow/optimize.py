@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -42,6 +42,9 @@ PASS_NAMES = {
 }
 FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
 """What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
+UNTRAINED = {"width": {"tie": "none", "fractions": (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)}}
+"""How passes that are named are set where nothing is trained: a candidate then costs a second, and hundreds of them can
+tell finer choices apart."""
 EPOCH_TRIALS = 24
 """Engines begin with twelve decisions that no model proposes; as many again are proposed by their models."""
 SQLITE_SIDES = ("-journal", "-wal", "-shm")
@@ -96,7 +99,7 @@ def optimize(
         raise TaskError(f"task '{task.name}' has no training data, and elastic and epochs train: give train=...")
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
-    searched, finishers = _parted(passes)
+    searched, finishers = _parted(passes, UNTRAINED if task.train is None else {})
     with (
         _full_disk_is_said(Path(out)),
         closing(Folder(Path(out))) as folder,
@@ -121,9 +124,9 @@ def untrained(task: Task) -> Task:
     return replace(task, train=None, calibration=task.train if task.calibration is None else task.calibration)
 
 
-def _parted(passes: Sequence[str | Pass]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return what is searched, and what is tried on each finished structure."""
-    named = [(p, load(p)) for p in passes]
+def _parted(passes: Sequence[str | Pass], options: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what is searched, and what is tried on each finished structure; `options` are of passes by name."""
+    named = [(p, replace(load(p), **options[p]) if isinstance(p, str) and p in options else load(p)) for p in passes]
     searched, finishers = ([p for n, p in named if (n in FINISHER_NAMES) == late] for late in (False, True))
     return tuple(searched), tuple(finishers)
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import zip_longest
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
+from whet.core.study import Trial
+from whet.flow.foretold import LEAST_SHARE, Foretold, normal, scaled, together
 from whet.flow.limits import quality_at
 from whet.flow.stage import SAVE_SECONDS, Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search.predictors.linear import distance
+from whet.search.strategies.sensitivity import Sensitivity
 
 NEAREST = 3
 """How many scored candidates drops are told from errors by: those nearest to the limit, for the rate rises with it."""
+FEWER = 0.5
+"""The share of the time for probes that is taken where nothing is trained: candidates then cost little more than they
+do, and what passes foretell needs only a scale."""
 DIGITS = 6
 """Of an error and of what it tells: sums of floats differ from run to run in the last digits, studies must not."""
 DROP_OF_ERROR = 0.3
@@ -65,7 +72,16 @@ class Probing(Stage):
     def quality_told(self, rate: float, net: Net) -> float:
         """Return the quality that the error of a net's outputs tells."""
         drop = round(rate * self.bench.output_error(net), DIGITS)
-        return quality_at(drop, self.bench.quick_reference(), self.job.task)
+        return quality_at(drop, self.reference(), self.job.task)
+
+    def reference(self) -> float:
+        """Return the quality that drops are told from: where nothing is trained nothing is scored in torch."""
+        return self.bench.reference if self.job.task.train is None else self.bench.quick_reference()
+
+    def explored(self) -> list[Trial]:
+        """Return the trials of the exploration: repaired or briefly trained, and those that were verified at once."""
+        full = [t for t in self.of_stage("full") if t.parent is None and not t.samples and self.structural(t.decision)]
+        return sorted(self.of_stage("short") + full, key=lambda t: t.number)
 
     def probe(self) -> None:
         """Score, and where the budget allows time, each single choice without training: where forecasts begin.
@@ -73,7 +89,7 @@ class Probing(Stage):
         Where the budget is short of that, some of each kind.
         """
         done = {t.decision for t in self.of_stage("probe", "predicted") + self.failures("probe")}
-        allowed = self.plan.probe_share * self.job.budget_seconds
+        allowed = self.plan.probe_share * self.job.budget_seconds * (FEWER if self.job.task.train is None else 1.0)
         step = self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 1.0)
         told = self.told_by_errors()
         timed = len(self.space) * step < allowed
@@ -113,7 +129,7 @@ class Probing(Stage):
         else:
             figures["speedup"] = self.bench.forecast_speedup(result.net)
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
-        reference = self.bench.quick_reference()
+        reference = self.reference()
         if told is not None:
             quality = self.quality_told(told, result.net)
             figures["note"] = "; ".join(filter(None, [figures.get("note"), "drop told from the error of the outputs"]))
@@ -130,12 +146,29 @@ class Probing(Stage):
         others = [v for v in values if v != identity]
         return others[len(others) // 2] if others else identity
 
-    def _beliefs(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return each choice's effect on log latency and on the drop that lasts, per unit of distance.
+    @cached_property
+    def foretold(self) -> Foretold:
+        """What passes tell of the choices' values; nothing where candidates are not repaired, as they mean repaired."""
+        if not self.bench.repairs:
+            return Foretold()
+        return Foretold.of(self.job.passes, self.job.net, self.run_, self.space.choices)
 
-        What was not probed is believed to be like the mean of its kind, if any of that was probed.
+    def teach(self, strategy: Sensitivity, base_speedup: float) -> None:
+        """Tell a strategy what passes foretell, what probes found, and what whole kinds gained together."""
+        strategy.shape(*self.foretold.shapes())
+        effects, damage = self._beliefs(strategy)
+        explored = [t for t in self.explored() if t.parent is None]
+        seen = [(self.structural(t.decision), -math.log(t.speedup / base_speedup)) for t in explored]
+        rows = {n: [effect * d for d in strategy.latency.distances[n]] for n, effect in effects.items()}
+        shape, latency = normal(together(rows, self.space.choices, seen), min)
+        strategy.shape(shape, {})
+        strategy.believe(dict.fromkeys(rows, 0.0) | latency, damage)
+
+    def _beliefs(self, strategy: Sensitivity) -> tuple[dict[str, float], dict[str, float]]:
+        """Return each choice's effect on log latency and on the drop that lasts, per unit of the strategy's distances.
+
+        What was not probed goes by what is foretold, or is believed to be like the mean of its kind.
         """
-
         latency: dict[str, float] = {}
         damage: dict[str, float] = {}
         for trial in self.of_stage("probe", "predicted"):
@@ -143,14 +176,14 @@ class Probing(Stage):
                 continue
             name, value = next(iter(trial.decision.items()))
             choice = self.space.choices[name]
-            step = max(distance(choice, value), 1e-6)
+            least = max(LEAST_SHARE * distance(choice, value), 1e-6)
+            step = max(strategy.latency.distance(choice, value), least)
             latency[name] = -math.log(max(trial.speedup, 1e-6)) / step
             lasting = 1.0 if self.bench.repairs else LASTING.get(choice.kind, 1.0)
+            step = max(strategy.damage.linear.distance(choice, value), least)
             damage[name] = lasting * max(trial.drop, 0.0) / step
-        return self._filled(latency), self._filled(damage)
-
-    def _filled(self, effects: dict[str, float]) -> dict[str, float]:
-        kinds: dict[str, list[float]] = {}
-        for name, effect in effects.items():
-            kinds.setdefault(self.space.choices[name].kind, []).append(effect)
-        return {c.name: fmean(kinds[c.kind]) for c in self.space if c.kind in kinds} | effects
+        choices = list(self.space)
+        return (
+            scaled(latency, self.foretold.log_operations, choices, min),
+            scaled(damage, self.foretold.damage, choices, max),
+        )

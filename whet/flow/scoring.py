@@ -98,13 +98,15 @@ class Scores:
     def outputs(self, artifact: Artifact, batches: Any) -> Scored:
         """Return a file's outputs in its runtime, and the targets; those on the validation data are kept for a while.
 
-        The file `kept` is kept all the time: the original is compared with all others.
+        The file `kept` is kept all the time: the original is compared with all others. All processors are used, whatever
+        the setting says: outputs depend on runtime and precision.
         """
         key = artifact.path, kind(artifact.settings)
         if batches is self.job.task.val and key in self._files:
             return self._files[key]
         with self.clock("evaluate"):
-            opened = partial(self.job.target.open, artifact)
+            fastest = {**artifact.settings, "threads": max(s["threads"] for s in self.job.target.all_settings())}
+            opened = partial(self.job.target.open, Artifact(artifact.path, fastest))
             found = evaluate(opened, batches, EVALUATION_BATCH, self.job.net)
         if batches is self.job.task.val and sum(t.nbytes for t in tensors(found)) <= KEPT_BYTES / KEPT_OUTPUTS:
             self._files[key] = found

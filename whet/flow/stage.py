@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from whet.core.passes import Pass
+from whet.core.passes import Pass, Result
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.core.target import Artifact
@@ -14,7 +14,7 @@ from whet.flow.failures import IN_A_ROW
 from whet.flow.forecast import mixed_samples
 from whet.flow.job import Job
 from whet.flow.recipes import find_recipe
-from whet.flow.workbench import Workbench
+from whet.flow.workbench import FINISHED_SECONDS, Workbench
 
 TRAINED_SECONDS = 5.0
 """What a training in earnest is worth beginning for, where the user is told how long a budget it takes."""
@@ -35,7 +35,7 @@ SAVE_SECONDS = 0.5
 """What writing a file is believed to cost until one was written: the table of operators takes a tenth of a second."""
 
 
-TESTED, DELIVERY_SECONDS = 4, 5.0
+TESTED, DELIVERY_SECONDS = 4, 3.0
 """How many files beside the original a delivery is expected to score, and what it takes to open, copy and report."""
 
 
@@ -139,8 +139,12 @@ class Stage:
         return self.plan.reserve_share * self.job.budget_seconds + self._tested_seconds() + DELIVERY_SECONDS
 
     def _tested_seconds(self) -> float:
-        """Return what scoring on the test data is expected to take: the original in f32, the slowest, and `TESTED`."""
-        return self.bench.longest("evaluate", 1.0) + TESTED * self.bench.cost("evaluate", 1.0)
+        """Return what scoring on the test data is expected to take: the original in f32, the slowest, and others.
+
+        These are the bar and the files within the limit so far, one of them to come, or `TESTED`.
+        """
+        within = sum(self.bench.feasible(t) for t in self.of_stage("full"))
+        return self.bench.longest("evaluate", 1.0) + min(TESTED, 2 + within) * self.bench.cost("evaluate", 1.0)
 
     @property
     def timed(self) -> bool:
@@ -230,13 +234,24 @@ class Stage:
             return own + self.fresh_samples(parent)
         return mixed_samples([(inherited, own + self.fresh_samples(parent)), (trial.drop - inherited, own)])
 
-    def verify(self, result: Any, decision: Decision, samples: int, parent: int | None) -> Trial:
-        """Save, time and score a finished net on the full validation data in its runtime, and log it."""
+    def structural(self, decision: Decision) -> Decision:
+        """Return what a decision says of the structure, without the finishers."""
+        return Decision({n: v for n, v in decision.items() if n in self.space.choices})
+
+    def finished(self, result: Result, finishing: Decision) -> Result:
+        """Apply the finishers to a structure; what was changed and skipped before stays said."""
+        done = self.bench.finish(result.net, finishing)
+        return replace(done, changed={**result.changed, **done.changed}, skipped={**result.skipped, **done.skipped})
+
+    def verify(
+        self, result: Result, decision: Decision, samples: int, parent: int | None, seconds: float = FINISHED_SECONDS
+    ) -> Trial:
+        """Save, time for so long and score a finished net on the full validation data in its runtime, and log it."""
         number = self.study.next_number
         folder = self.job.out / "trials" / str(number)
         self.bench.claim_model(folder)
         path = self.bench.save(result.net, folder)
-        latency, setting = self.bench.time_file(path)
+        latency, setting = self.bench.time_file(path, seconds)
         artifact = Artifact(path, setting)
         quality = self.bench.score_file(artifact, self.job.task.val)
         return self.bench.record(

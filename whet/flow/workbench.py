@@ -71,6 +71,7 @@ class Workbench:
         self.notes: list[str] = []
         self.prepared_seconds = 0.0
         self.timing: Timing
+        self._built: tuple[Decision, Result] | None = None
         self._times: dict[tuple[str, Decision | None], dict[str, Any]] = {}
 
     def clock(self, what: str) -> AbstractContextManager[None]:
@@ -156,12 +157,20 @@ class Workbench:
     # -- building and training -----------------------------------------------------------------------------------
 
     def structure(self, decision: Decision) -> Result:
-        """Apply the structural passes to the trained original and repair what they cut; deterministic."""
-        return self.repaired(self.cut(decision), self.job.net)
+        """Apply the structural passes to the trained original and repair what they cut; deterministic.
+
+        Where nothing is trained in place, the last one is kept: what is found good is built again at once.
+        """
+        if self._built is not None and self._built[0] == decision:
+            return self._built[1]
+        result = self.repaired(self.cut(decision), self.job.net)
+        self._built = (decision, result) if self.job.task.train is None else None
+        return result
 
     def cut(self, decision: Decision) -> Result:
         """Apply the structural passes alone: for weights that come from elsewhere."""
-        return Chain(self.job.passes).apply(self.job.net, decision, self.run)
+        with self.clock("cut"):
+            return Chain(self.job.passes).apply(self.job.net, decision, self.run)
 
     def repaired(self, result: Result, whole: Net) -> Result:
         """Solve the layers that read what was cut of `whole`; where there are no inputs to solve on, do nothing."""
@@ -184,11 +193,13 @@ class Workbench:
 
     def output_error(self, net: Net) -> float:
         """Return the squared error of a cut's outputs on held-out calibration inputs, as a share of their variance."""
-        return output_error(reference_of(self.job.net, self.run, Repair().samples), net)
+        with self.clock("error"):
+            return output_error(reference_of(self.job.net, self.run, Repair().samples), net)
 
     def finish(self, net: Net, decision: Decision) -> Result:
         """Apply the passes that need no training of their own."""
-        return Chain(self.job.finishers).apply(net, decision, self.run)
+        with self.clock("finish"):
+            return Chain(self.job.finishers).apply(net, decision, self.run)
 
     def rebuild(self, trial: Trial) -> Net:
         """Return the net of a trial with its trained weights."""
@@ -310,10 +321,10 @@ class Workbench:
     def _original_operations(self) -> int:
         return total_operations(self.job.net)
 
-    def time_file(self, path: Path) -> tuple[Latency, dict[str, Any]]:
-        """Time a saved candidate; return its latency and the setting that it is fastest in."""
+    def time_file(self, path: Path, seconds: float = FINISHED_SECONDS) -> tuple[Latency, dict[str, Any]]:
+        """Time a saved candidate for so long; return its latency and the setting that it is fastest in."""
         with self.clock("race"):
-            timed = self.timing({"file": path}, FINISHED_SECONDS)
+            timed = self.timing({"file": path}, seconds)
         return timed.latency, timed.settings
 
     # -- the log -------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
@@ -153,13 +153,14 @@ CHECKS: tuple[Callable[[Make, Space, int], None], ...] = (
 )
 
 
-def check(make: Make, objectives: int = 2) -> list[str]:
-    """Run every check on every space that the strategy accepts, and return the names of those spaces.
+def check(make: Make, objectives: int = 2, spaces: Collection[str] = tuple(SPACES)) -> list[str]:
+    """Run every check on every one of `spaces` that the strategy accepts, and return the names of those.
 
     Raises: AssertionError for a broken promise, or if every space of more than one point is refused.
     """
     accepted = []
-    for name, space in SPACES.items():
+    for name in spaces:
+        space = SPACES[name]
         try:
             make(space, 0)
         except DecisionError:

@@ -73,3 +73,14 @@ def test_choices_that_do_not_act_have_no_part_in_it() -> None:
     assert forecast.features(Decision({"l:bits": 8})).tolist() == [0.0, 0.0]
     assert forecast.features(Decision({"n:int8": "on", "l:bits": 8})).tolist() == [1.0, 0.75]
     assert distance(Choice("a:blocks", (0, 1, 2, 3), 3), 1) == pytest.approx(2 / 3)
+
+
+def test_told_distances_take_the_place_of_even_steps() -> None:
+    """Where 0.5 does a tenth of what 0.25 does, and not two thirds, effects and forecasts say so; others keep steps."""
+    forecast = LinearForecast(SPACE, noise=0.1, floor=0.01)
+    assert forecast(Decision({"a0:width": 0.5})) == 0.0
+    forecast.shape({"a0:width": [1.0, 0.1, 0.0]})
+    forecast.believe({"a0:width": 0.4, "a1:width": 0.1, "a2:width": 0.0})
+    assert forecast(Decision({"a0:width": 0.5})) == pytest.approx(0.04)
+    assert forecast(Decision({"a0:width": 0.25, "a1:width": 0.5})) == pytest.approx(0.4 + 0.05)
+    np.testing.assert_allclose(forecast.effects(forecast.mean)[:2], [[0.4, 0.04, 0.0], [0.075, 0.05, 0.0]])

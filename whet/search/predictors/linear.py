@@ -28,7 +28,8 @@ def distance(choice: Choice, value: Value) -> float:
 class LinearForecast:
     """Bayesian ridge regression on the distances of a decision's choices from their identities.
 
-    The forecast is `sum_i effect_i * distance_i`; the identity's forecast is zero. `prior` holds the effects that
+    The forecast is `sum_i effect_i * distance_i`; the identity's forecast is zero. Where it is known how the values of
+    a choice compare, `shape` tells distances for these to be taken instead. `prior` holds the effects that
     are believed before any measurement, each with standard deviation `belief * |prior| + floor`; measurements have
     standard deviation `noise`. `scale_prior` multiplies the whole prior by the one factor that fits the
     measurements best, which carries sensitivities over from one fidelity to another (from untrained to trained).
@@ -44,11 +45,25 @@ class LinearForecast:
         self.mean: Vector = self.prior.copy()
         self.covariance: NDArray[np.float64] = np.eye(len(self.choices)) * floor**2
         self._known: dict[Decision, Vector] = {}
+        self.distances = {c.name: [distance(c, v) for v in c.values] for c in self.choices}
+
+    def shape(self, distances: Mapping[str, Sequence[float]]) -> None:
+        """Take other distances for the named choices, one a value in the order of `Choice.values`, in [0, 1]."""
+        self.distances |= {name: list(row) for name, row in distances.items()}
+        self._known.clear()
+
+    def distance(self, choice: Choice, value: Value) -> float:
+        """Return how far `value` is from the choice's identity, in [0, 1]."""
+        return self.distances[choice.name][choice.values.index(value)]
+
+    def effects(self, slopes: Vector) -> list[list[float]]:
+        """Return the effect of each value of each choice, from each choice's effect per unit of distance."""
+        return [[float(e) * d for d in self.distances[c.name]] for c, e in zip(self.choices, slopes, strict=True)]
 
     def features(self, decision: Decision) -> Vector:
         """Return the distances of the decision's choices, worked out once: each measurement refits all of them."""
         if decision not in self._known:
-            active = (distance(c, decision.of(c)) if self.space.active(c, decision) else 0.0 for c in self.choices)
+            active = (self.distance(c, decision.of(c)) if self.space.active(c, decision) else 0.0 for c in self.choices)
             self._known[decision] = np.array(list(active))
         return self._known[decision]
 

@@ -56,6 +56,14 @@ class PowerForecast:
     def __call__(self, decision: Decision) -> float:
         return self.lowered(self.linear(decision))
 
+    def shape(self, distances: Mapping[str, Sequence[float]]) -> None:
+        """Take other distances for the named choices, one a value in the order of `Choice.values`, in [0, 1]."""
+        self.linear.shape(distances)
+
+    def effects(self, slopes: Vector) -> list[list[float]]:
+        """Return the effect of each value of each choice on the damage's power, from those per unit of distance."""
+        return self.linear.effects(slopes)
+
     def believe(self, effects: Mapping[str, float]) -> None:
         """Set the prior effect of each named choice on the damage itself; the others are as large as the mean."""
         self.linear.believe(effects)

@@ -92,8 +92,8 @@ class Improvement(Sensitivity):
         if not self.believed:
             return np.zeros((len(rows), 2))
         latency, harm = (
-            sum((np.array(effect)[rows[:, i]] for i, effect in enumerate(self.effects(slopes))), np.zeros(len(rows)))
-            for slopes in (self.latency.mean, self.damage.mean)
+            sum((np.array(effect)[rows[:, i]] for i, effect in enumerate(effects)), np.zeros(len(rows)))
+            for effects in (self.latency.effects(self.latency.mean), self.damage.effects(self.damage.mean))
         )
         return np.stack([latency, [self.damage.lowered(total) for total in harm]], axis=1)
 

@@ -15,7 +15,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import draw
 from whet.decisions.ledger import LedgerStrategy
-from whet.search.predictors.linear import LinearForecast, distance
+from whet.search.predictors.linear import LinearForecast
 from whet.search.predictors.power import PowerForecast
 from whet.search.programme import by_integer_programme
 
@@ -73,6 +73,14 @@ class Sensitivity(LedgerStrategy):
         """Whether probes were taken in."""
         return bool(self.latency.prior.any() or self.damage.prior.any())
 
+    def shape(self, latency: Mapping[str, Sequence[float]], damage: Mapping[str, Sequence[float]]) -> None:
+        """Take in how the effects of a choice's values compare, by choice name, in the order of its values, in [0, 1].
+
+        Those of a choice that is not named go with the distance from its identity.
+        """
+        self.latency.shape(latency)
+        self.damage.shape(damage)
+
     def tell(self, trials: Iterable[Observation]) -> None:
         """Learn from observations whose values are (speed-up, drop)."""
         super().tell(trials)
@@ -90,7 +98,7 @@ class Sensitivity(LedgerStrategy):
         return np.array([(-math.log(max(o.values[0], 1e-6)), o.values[1]) for o in seen]).reshape(len(seen), 2)
 
     def propose(self) -> Decision | None:
-        """Return the first new solution among a few draws; where all are known, a random point, or for a base None."""
+        """Return the first new solution among a few draws; where all are known, a random point, or once aimed None."""
         for attempt in range(DRAWS):
             generator = np.random.default_rng((self.ledger.seed, len(self.ledger.entries), attempt))
             low, high = self.budgets
@@ -102,7 +110,7 @@ class Sensitivity(LedgerStrategy):
             decision = self.solve(latency, damage, budget)
             if decision not in self.ledger.entries:
                 return decision
-        return None if self.base else draw(self.space, self.ledger.rng(), self.ledger.entries)
+        return None if self.base or self.aimed else draw(self.space, self.ledger.rng(), self.ledger.entries)
 
     def solve(
         self,
@@ -121,20 +129,21 @@ class Sensitivity(LedgerStrategy):
         it is the one that does the least damage.
         """
         free = [self._free(c, barred) for c in self.space]
-        gains = [[row[v] for v in vs] for row, vs in zip(self.effects(log_latency), free, strict=True)]
-        harms = [[row[v] for v in vs] for row, vs in zip(self.effects(np.maximum(damage, 0.0)), free, strict=True)]
-        gained, spent = (sum(row[0] for row in table if len(row) == 1) for table in (gains, harms))
+        gained, harmed = self.latency.effects(log_latency), self.damage.effects(np.maximum(damage, 0.0))
+        gains = [[row[v] for v in vs] for row, vs in zip(gained, free, strict=True)]
+        harms = [[row[v] for v in vs] for row, vs in zip(harmed, free, strict=True)]
+        least, spent = (sum(row[0] for row in table if len(row) == 1) for table in (gains, harms))
         most = self.damage.raised(self.damage.lowered(spent) + budget)
         picked = by_integer_programme(gains, harms, max(most, spent))
         if forgone:
             most_gained = sum(row[i] for row, i in zip(gains, picked, strict=True))
-            picked = by_integer_programme(harms, gains, most_gained + forgone * (gained - most_gained))
+            picked = by_integer_programme(harms, gains, most_gained + forgone * (least - most_gained))
         return self._worthwhile([vs[i] for vs, i in zip(free, picked, strict=True)])
 
     def _worthwhile(self, values: Sequence[int]) -> Decision:
         """Return the decision without the choices that, beyond the base, are expected to gain next to nothing."""
-        gains = [-row[v] for row, v in zip(self.effects(self.latency.mean), values, strict=True)]
-        harms = [row[v] for row, v in zip(self.effects(np.maximum(self.damage.mean, 0.0)), values, strict=True)]
+        gains = [-row[v] for row, v in zip(self.latency.effects(self.latency.mean), values, strict=True)]
+        harms = [row[v] for row, v in zip(self.damage.effects(np.maximum(self.damage.mean, 0.0)), values, strict=True)]
         least = LEAST * sum(gains) / max(sum(harms), 1e-12)
         kept = [
             v if c.name in self.base or gain >= least * harm else c.values.index(c.identity)
@@ -180,18 +189,16 @@ class Sensitivity(LedgerStrategy):
         self.base = before
         return found
 
-    def effects(self, slopes: NDArray[np.float64]) -> list[list[float]]:
-        """Return the effect of each value of each choice, from each choice's effect per unit of distance."""
-        return [[float(e) * distance(c, v) for v in c.values] for c, e in zip(self.space, slopes, strict=True)]
-
     def taken(self, values: Sequence[int]) -> Decision:
         """Return the decision that takes the value of that index of each choice."""
         return self.space.canonical(Decision({c.name: c.values[v] for c, v in zip(self.space, values, strict=True)}))
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "prior": [self.latency.prior.tolist(), self.damage.prior.tolist()]}
+        prior = [self.latency.prior.tolist(), self.damage.prior.tolist()]
+        return {**super().state(), "prior": prior, "shape": [self.latency.distances, self.damage.linear.distances]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
+        self.shape(*state["shape"])
         self.latency.prior, self.damage.prior = (np.array(p) for p in state["prior"])
         self._refit()

@@ -54,7 +54,7 @@ class Sweep(Sensitivity):
             most = max((o.values[1] for o in self.ledger.measured()), default=0.1)
             budgets = np.geomspace(max(most, 1e-6) * 1e-3, max(most, 1e-6), LADDER)
             return [self.solve(self.latency.mean, self.damage.mean, float(b)) for b in budgets]
-        costs = [[g - min(row) for g in row] for row in self.effects(self.latency.mean)]
-        harms = self.effects(np.maximum(self.damage.mean, 0.0))
+        costs = [[g - min(row) for g in row] for row in self.latency.effects(self.latency.mean)]
+        harms = self.damage.effects(np.maximum(self.damage.mean, 0.0))
         whole = sum(max(row) for row in costs)
         return [self.taken(by_dynamic_programme(costs, harms, whole * i / LADDER)) for i in range(LADDER)]
