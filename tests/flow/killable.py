@@ -33,7 +33,7 @@ def main(out: Path) -> None:
         latency = Latency("counted", 1.0, ratio, ratio, ratio, 1, "parameters", "")
         return {"latency": latency, "settings": self.timing.settings[0], "size_bytes": net.parameter_count}
 
-    def by_size(self: Workbench, path: Path) -> tuple[Latency, dict[str, Any]]:
+    def by_size(self: Workbench, path: Path, seconds: float = 0.0) -> tuple[Latency, dict[str, Any]]:
         ratio = 1e6 / path.stat().st_size
         return Latency("counted", 1.0, ratio, ratio, ratio, 1, "bytes", ""), self.timing.settings[0]
 

@@ -98,7 +98,7 @@ def test_steps_train_the_links_of_a_chain(
     net, bundle = digits
     seen: list[list[whet.Decision]] = []
 
-    def believed(self: ElasticExplore) -> tuple[dict[str, float], dict[str, float]]:
+    def believed(self: ElasticExplore, strategy: Any) -> tuple[dict[str, float], dict[str, float]]:
         names = [choice.name for choice in self.space]
         return dict.fromkeys(names, -0.1), {name: 0.0125 * 2**i for i, name in enumerate(names)}
 
@@ -205,7 +205,7 @@ def test_a_rival_that_lost_less_takes_the_last_place_and_one_more_rung_comes_aft
     monkeypatch.setattr(elastic, "planned", lambda strategy: ([first, second], [rival]))
     monkeypatch.setattr(elastic, "beyond", lambda strategy, rung: [further] if rung == rival else [])
     monkeypatch.setattr(ElasticExplore, "_probe", lambda self, decision, timed: None)
-    monkeypatch.setattr(ElasticExplore, "_beliefs", lambda self: (dict.fromkeys(names, -0.1), {}))
+    monkeypatch.setattr(ElasticExplore, "_beliefs", lambda self, strategy: (dict.fromkeys(names, -0.1), {}))
     monkeypatch.setattr(ElasticExplore, "_leg", leg)
     monkeypatch.setattr(ElasticExplore, "_drop", drop)
     for _ in range(2):  # the second time as a resumed study, which knows the drops

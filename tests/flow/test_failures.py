@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from quick import search, untimed
+from quick import latency, search, untimed
 
 from whet.core.errors import StudyError, TargetError, TrainingError
 from whet.core.study import Trial
@@ -48,7 +48,11 @@ def test_a_candidate_that_fails_anywhere_is_a_failed_trial(
     def fail(*args: Any, **options: Any) -> Any:
         raise error
 
+    def slower(self: Workbench, path: Path, seconds: float = 0.0) -> Any:
+        return latency("x", 1.2), self.timing.settings[0]
+
     with untimed() as patch:
+        patch.setattr(Workbench, "time_file", slower)  # than the candidates, so that one of them is trained
         patch.setattr(Workbench, place, fail)
         front = search(tmp_path / "r", **OPTIONS)
     found = trials(tmp_path / "r")

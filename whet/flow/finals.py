@@ -19,7 +19,8 @@ from whet.flow.workbench import Workbench
 from whet.train.average import averaged
 from whet.train.recipe import Recipe
 
-MORE = 4
+MORE, MOST = 4, 40
+"""How many more candidates are tried between two full trainings, and where none that waits would be faster."""
 GROWN = 3
 """How many candidates that extend a trained structure are tried at most, until one promises something."""
 HOPELESS = 1.5
@@ -83,7 +84,7 @@ class Finals(Prospects):
             if self.grow(share):
                 continue
             candidate, worth = self.choose(share)
-            if worth < PROMISING and self.explore_more(share):
+            if worth < PROMISING and self.explore_more(share, MORE if candidate is not None else MOST):
                 continue
             if candidate is None:
                 planned = len(self._earnest())
@@ -207,16 +208,16 @@ class Finals(Prospects):
         worth = self._worth(waiting, limit, seconds, best)
         return max(waiting, key=lambda t: worth[t.number], default=None)
 
-    def explore_more(self, seconds: float) -> bool:
+    def explore_more(self, seconds: float, most: int = MORE) -> bool:
         """Try another candidate whose drop `seconds` of training can just mend; say whether there was one, and time.
 
-        No more than `MORE` come between two full trainings.
+        No more than `most` come between two full trainings.
         """
         fulls = [t.number for t in self.of_stage("full")]
         tried = self.of_stage("short") + self.failures("short")
         shorts = [t for t in tried if t.number > max(fulls, default=-1)]
         limit = self.job.max_drop
-        if limit is None or self.job.trials is not None or not len(self.space) or len(shorts) >= MORE:
+        if limit is None or self.job.trials is not None or not len(self.space) or len(shorts) >= most:
             return False
         self.explorer.aim(self.recovery(limit).mendable(self._short_samples(), self._samples_in(seconds)))
         self.say("looking for more candidates")

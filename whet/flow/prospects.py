@@ -66,8 +66,8 @@ class Prospects(Stage):
         """Return the candidate with the largest speed-up to be expected beyond the best so far, and how large.
 
         The gain is a share of the best. Candidates are those of short training and those that missed the limit after
-        a full one, as they were or with the finishers, not yet gone on with. Where none promises anything, the one
-        nearest to the limit is returned.
+        a full one, as they were or with the finishers, not yet gone on with. Where none promises anything, it is the
+        one nearest to the limit of those that would be faster than the best.
         """
         explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
         trained = self._trained()
@@ -79,6 +79,9 @@ class Prospects(Stage):
         if self.job.max_drop is None:
             return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20)), math.inf
         best = self._promised_speedup()
+        waiting = [t for t in waiting if self._forecast_speedup(t) > best]
+        if not waiting:
+            return None, 0.0
         worth = self._worth(waiting, self.job.max_drop, seconds, best)
         if max(worth.values()) > 0:
             chosen = max(waiting, key=lambda t: worth[t.number])

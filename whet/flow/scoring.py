@@ -98,8 +98,8 @@ class Scores:
     def outputs(self, artifact: Artifact, batches: Any) -> Scored:
         """Return a file's outputs in its runtime, and the targets; those on the validation data are kept for a while.
 
-        The file `kept` is kept all the time: the original is compared with all others. All processors are used, whatever
-        the setting says: outputs depend on runtime and precision.
+        The file `kept` is kept all the time: the original is compared with all others. All processors are used,
+        whatever the setting says: outputs depend on runtime and precision.
         """
         key = artifact.path, kind(artifact.settings)
         if batches is self.job.task.val and key in self._files:
