@@ -11,7 +11,7 @@ from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.space import Decision
-from whet.graph.blocks import find_blocks
+from whet.graph.blocks import analyze_blocks, find_blocks
 from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
@@ -113,3 +113,18 @@ def test_blocks_that_are_gone_are_skipped() -> None:
 def test_reasons_reach_the_result() -> None:
     net = lifted("unet")
     assert "residual block 'inner.0'" in Depth().apply(net, Decision(), planning_run(net)).skipped["down"]
+
+
+def test_the_damage_of_a_choice_is_the_influence_of_what_it_drops_the_least_first() -> None:
+    net = whet.lift(*make("resnet20"))
+    run = planning_run(net)
+    blocks = analyze_blocks(net).blocks
+    influence = block_influence(net, list(blocks.values()), run)
+    alone = Depth().damages(net, run)
+    assert alone == {f"{site}:keep": [0.0, pytest.approx(value)] for site, value in influence.items()}
+    (tied,) = Depth(tie="network").damages(net, run).values()
+    ranked = sorted(influence.values())
+    assert tied == pytest.approx([sum(ranked[: len(ranked) - kept]) for kept in range(len(ranked) + 1)])
+    left = Depth().shares(net, run)
+    site = next(iter(blocks))
+    assert left[f"{site}:keep"] == [{}, dict.fromkeys(blocks[site].layers, 0.0)]
