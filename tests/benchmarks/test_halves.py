@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "halves.py"
-SECONDS = 14.0
+SECONDS = 10.0
 NOISE = 0.9
 """The share of the half's speed that a race of a second may show of an equal file's."""
 

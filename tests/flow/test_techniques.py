@@ -27,7 +27,7 @@ def test_two_rows_share_work_bar_and_race(
     monkeypatch.setattr(techniques, "SECONDS_EACH", 0.5)
     rows: list[str] = []
     table = techniques.run(
-        net, bundle, "30s", "5%", "cpu", tmp_path / "runs", tmp_path / "results", lambda e: rows.append(e["row"])
+        net, bundle, "20s", "5%", "cpu", tmp_path / "runs", tmp_path / "results", lambda e: rows.append(e["row"])
     )
     assert list(dict.fromkeys(rows)) == [row.title for row in TWO]
     int8, original = table["rows"]
