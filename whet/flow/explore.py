@@ -228,14 +228,19 @@ class Explore(Probing):
             return self.short(decision, seconds)
         result = self.bench.structure(decision)
         found = self._foreseen(decision, result, told, strategy)
-        return found or (self._at_once(decision, result) if self.slow else self.short(decision, seconds, result))
+        if found is None and self.slow:
+            return self._at_once(decision, result, self._forecast(strategy, decision))
+        return found or self.short(decision, seconds, result)
 
-    def _at_once(self, decision: Decision, result: Result) -> Trial:
-        """Verify a candidate as it was repaired, with the finishers where they pay: it is not to be trained."""
+    def _at_once(self, decision: Decision, result: Result, speedup: float | None = None) -> Trial:
+        """Verify a candidate as it was repaired, with the finishers where they pay: it is not to be trained.
+
+        With the `speedup` that is expected of it, it is timed only where it is within the limit.
+        """
         pays = bool(self.finishers) and self.bench.finishing_pays
         finishing = self.finisher_decision() if pays else Decision()
         done = self.finished(result, finishing) if pays else result
-        trial = self.verify(done, decision.merge(finishing), 0, None, CANDIDATE_SECONDS)
+        trial = self.verify(done, decision.merge(finishing), 0, None, CANDIDATE_SECONDS, speedup)
         self.remember(decision, self.bench.output_error(result.net), trial.drop)
         return trial
 

@@ -35,8 +35,10 @@ SAVE_SECONDS = 0.5
 """What writing a file is believed to cost until one was written: the table of operators takes a tenth of a second."""
 
 
-TESTED, DELIVERY_SECONDS = 4, 3.0
-"""How many files beside the original a delivery is expected to score, and what it takes to open, copy and report."""
+SCORED_NOTE = "speed-up forecast, scored from the file"
+TESTED, RACED_SECONDS, DELIVERY_SECONDS = 5, 3.0, 3.0
+"""How many files beside the original a delivery is expected to score, how long it races each, and what opening,
+copying and reporting take."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +138,19 @@ class Stage:
         before = self.study.recall("delivery_seconds")
         if before is not None:  # of this study, when it ended with a smaller budget
             return 1.25 * float(before)
-        return self.plan.reserve_share * self.job.budget_seconds + self._tested_seconds() + DELIVERY_SECONDS
+        raced = max(self.plan.reserve_share * self.job.budget_seconds, RACED_SECONDS * self._front_size())
+        return raced + self._tested_seconds() + DELIVERY_SECONDS
 
     def _tested_seconds(self) -> float:
-        """Return what scoring on the test data is expected to take: the original in f32, the slowest, and others.
+        """Return what scoring on the test data is expected to take: the original in f32, the slowest, bar and front."""
+        files = min(TESTED, 1 + self._front_size())
+        return self.bench.longest("evaluate", 1.0) + files * self.bench.cost("evaluate", 1.0)
 
-        These are the bar and the files within the limit so far, one of them to come, or `TESTED`.
-        """
-        within = sum(self.bench.feasible(t) for t in self.of_stage("full"))
-        return self.bench.longest("evaluate", 1.0) + min(TESTED, 2 + within) * self.bench.cost("evaluate", 1.0)
+    def _front_size(self) -> int:
+        """Return how many files within the limit no other one beats in both speed and quality; at least one."""
+        within = [t for t in self.of_stage("full") if self.bench.feasible(t)]
+        beaten = (any(o.speedup > t.speedup and o.drop < t.drop for o in within) for t in within)
+        return max(1, sum(not each for each in beaten))
 
     @property
     def timed(self) -> bool:
@@ -159,7 +165,11 @@ class Stage:
 
     def is_finished(self, trial: Trial) -> bool:
         """Say whether finishers were applied in `trial`."""
-        return any(n not in self.space.choices for n in trial.decision)
+        return self.is_finished_by(trial.decision)
+
+    def is_finished_by(self, decision: Decision) -> bool:
+        """Say whether a decision applies finishers."""
+        return any(n not in self.space.choices for n in decision)
 
     def untouched(self) -> list[Trial]:
         """Return the trials of the untrained, untouched network with the finishers, in the order they were made."""
@@ -244,28 +254,31 @@ class Stage:
         return replace(done, changed={**result.changed, **done.changed}, skipped={**result.skipped, **done.skipped})
 
     def verify(
-        self, result: Result, decision: Decision, samples: int, parent: int | None, seconds: float = FINISHED_SECONDS
-    ) -> Trial:
-        """Save, time for so long and score a finished net on the full validation data in its runtime, and log it."""
-        number = self.study.next_number
-        folder = self.job.out / "trials" / str(number)
+        self, result: Result, decision: Decision, samples: int, parent: int | None, seconds: float = FINISHED_SECONDS,
+        speedup: float | None = None,
+    ) -> Trial:  # fmt: skip
+        """Save, time for so long and score a finished net on the full validation data in its runtime, and log it.
+
+        With the `speedup` that is expected of it, it is scored first, and not timed where it breaks the limit.
+        """
+        folder = self.job.out / "trials" / str(self.study.next_number)
         self.bench.claim_model(folder)
         path = self.bench.save(result.net, folder)
-        latency, setting = self.bench.time_file(path, seconds)
-        artifact = Artifact(path, setting)
-        quality = self.bench.score_file(artifact, self.job.task.val)
-        return self.bench.record(
-            "full",
-            decision,
-            quality,
-            latency=latency,
-            simulated=False,
-            samples=samples,
-            parent=parent,
-            size_bytes=artifact.size_bytes,
-            artifact=str(path.relative_to(self.job.out)),
-            settings=setting,
-            changed=result.changed,
-            skipped=result.skipped,
-            net=result.net,
-        )
+        said = {
+            "artifact": str(path.relative_to(self.job.out)), "size_bytes": Artifact(path, {}).size_bytes,
+            "samples": samples, "parent": parent, "changed": result.changed, "skipped": result.skipped,
+        }  # fmt: skip
+        if speedup is not None:
+            settings = self._likely_settings(self.is_finished_by(decision))
+            quality = self.bench.score_file(Artifact(path, settings), self.job.task.val)
+            if self.job.max_drop is not None and self.bench.drop(quality) > self.job.max_drop:
+                return self.bench.record("predicted", decision, quality, speedup=speedup, note=SCORED_NOTE, **said)
+        latency, settings = self.bench.time_file(path, seconds)
+        quality = self.bench.score_file(Artifact(path, settings), self.job.task.val)
+        figures = {"latency": latency, "settings": settings, "simulated": False, "net": result.net}
+        return self.bench.record("full", decision, quality, **figures, **said)
+
+    def _likely_settings(self, finished: bool) -> dict[str, Any]:
+        """Return the setting that the last file of that kind was fastest in, the bar's where there is none."""
+        alike = [t.settings for t in self.of_stage("full") if self.is_finished(t) == finished and t.settings]
+        return dict(alike[-1] if alike else self.bench.bar_artifact.settings)
