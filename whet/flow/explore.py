@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
 
 from whet.core.passes import Chain, Result
@@ -12,7 +13,7 @@ from whet.core.study import Trial
 from whet.decisions.ledger import LedgerStrategy
 from whet.flow.forecast import NOISE, POWER, Recovery
 from whet.flow.inheritance import inherit
-from whet.flow.obvious import obvious, untried
+from whet.flow.obvious import Hope, obvious, untried
 from whet.flow.probing import Probing
 from whet.flow.stage import SAVE_SECONDS, Plan
 from whet.flow.workbench import CANDIDATE_SECONDS, Workbench
@@ -39,8 +40,8 @@ AIM = (0.6, 1.2)
 EXPLORED_SECONDS = 15.0
 """How long candidates are tried at least, however long the probes took, where there is time."""
 
-OBVIOUS_SHARE = 0.35
-"""The share of the budget that is left in which obvious candidates are tried."""
+OBVIOUS_SHARE, OBVIOUS_SECONDS, OBVIOUS_MOST = 0.35, 8.0, 0.6
+"""The share of the budget that is left in which obvious candidates are tried; of a short one so long, up to a share."""
 FORESEEN = 1.2
 """How many times the damage aimed at a candidate's drop may be, as told from its error, for it to be looked at."""
 FORESEEN_NOTE = "speed-up forecast, drop told from the error of the outputs"
@@ -108,40 +109,73 @@ class Explore(Probing):
     # -- stage 1: what anyone would try ------------------------------------------------------------------------------
 
     def try_obvious(self) -> None:
-        """Repair, time and score the candidates that anyone would try, so that no search ends behind them.
+        """Repair the candidates that anyone would try; time and score those that their outputs' error makes hope for.
 
-        None is trained here; the finals train what promises most. One whose outputs' error tells that it is beyond what
-        these can mend is left at that.
+        So no search ends behind them, and none goes step by step where an error tells the end at once. None is trained
+        here; the finals train what promises most.
         """
         if not self.bench.repairs:
             return
         budget = self.run_.budget
-        until = budget.spent_seconds + OBVIOUS_SHARE * (budget.left_seconds - self.reserve_seconds)
+        left = budget.left_seconds - self.reserve_seconds
+        until = budget.spent_seconds + max(OBVIOUS_SHARE * left, min(OBVIOUS_SECONDS, OBVIOUS_MOST * left))
+        hopes = self._hopes(until)
+        while not self.hopeless() and budget.spent_seconds + self.bench.cost("obvious", 1.0) <= until:
+            decision = self._most_hopeful(hopes)
+            if decision is None:
+                break
+            del hopes[decision]
+            self.say(f"trying {_in_words(decision)}")
+            with self.bench.clock("obvious"), self.bench.attempt("short", decision):
+                if self.slow and self.job.max_drop is not None:
+                    self._at_once(decision, self.bench.structure(decision))
+                else:
+                    self.short(decision, None)
+        for decision, hope in hopes.items():
+            self._predicted(decision, hope.skipped, self.quality_told(self.rate(), hope.error), hope.speedup)
+
+    def _hopes(self, until: float) -> dict[Decision, Hope]:
+        """Return what the error of the outputs tells of the obvious candidates, as far as there is time for.
+
+        What extends one whose drop is beyond what the finals can mend is left out.
+        """
         most = math.inf if self.job.trials is None else self.job.trials / 2
         wanted = obvious(self.job.passes, self.job.net, self.job.target)
+        hopes: dict[Decision, Hope] = {}
         while not self.hopeless():
             seen = self.explored() + self.of_stage("predicted")
             tried = [self.structural(t.decision) for t in seen + self.failures("short")]
             broken = [self.structural(t.decision) for t in seen if t.drop > self.beyond()]
-            left = untried(self.space, wanted, tried, broken)
-            if not left or len(tried) >= most or budget.spent_seconds + self.bench.cost("obvious", 2.0) > until:
-                return
-            self.say(f"trying {_in_words(left[0])}")
-            with self.bench.clock("obvious"), self.bench.attempt("short", left[0]):
-                self._try_obvious(left[0])
+            broken += [d for d, hope in hopes.items() if self._told(hope) > self.beyond()]
+            left = untried(self.space, wanted, [*tried, *hopes], broken)
+            step = self.bench.cost("repair", 1.0) + self.bench.cost("obvious", 1.0) * bool(hopes)
+            if not left or len(tried) + len(hopes) >= most or self.run_.budget.spent_seconds + step > until:
+                break
+            with self.bench.attempt("short", left[0]):
+                result = self.bench.structure(left[0])
+                speedup = self.bench.forecast_speedup(result.net)
+                hopes[left[0]] = Hope(self.bench.output_error(result.net), speedup, result.skipped)
+        return hopes
 
-    def _try_obvious(self, decision: Decision) -> None:
-        result = self.bench.structure(decision)
-        told = self.told_by_errors() if self.untrained else None
-        if told is not None:
-            quality = self.quality_told(told, result.net)
-            if self.job.task.loss_of_quality(quality, self.reference()) > FORESEEN * self.beyond():
-                self._predicted(decision, result, quality, self.bench.forecast_speedup(result.net))
-                return
-        if self.slow and self.job.max_drop is not None:
-            self._at_once(decision, result)
-        else:
-            self.short(decision, None, result)
+    def _told(self, hope: Hope) -> float:
+        """Return the drop that is told of a candidate."""
+        return self.job.task.loss_of_quality(self.quality_told(self.rate(), hope.error), self.reference())
+
+    def _most_hopeful(self, hopes: Mapping[Decision, Hope]) -> Decision | None:
+        """Return the fastest of the candidates that are told to be within the limit, or within what the finals mend.
+
+        None where the fastest of either were scored already; without a limit the mildest that was not.
+        """
+        limit = self.job.max_drop
+        if limit is None:
+            return next(iter(hopes), None)
+        scored = [(t.drop, self.bench.forecast_speedup_of(self.structural(t.decision))) for t in self.explored()]
+        for reach in (limit, limit if self.slow else self.mendable(limit)):
+            best = max((speedup for drop, speedup in scored if drop <= reach), default=1.0)
+            faster = [d for d, hope in hopes.items() if self._told(hope) <= reach and hope.speedup > best]
+            if faster:
+                return max(faster, key=lambda d: hopes[d].speedup)
+        return None
 
     def beyond(self) -> float:
         """Return the drop of a candidate beyond which what cuts more is not among the obvious."""
@@ -253,20 +287,18 @@ class Explore(Probing):
         It is where the drop so told is beyond what is aimed at, or the speed-up forecast not beyond the best so far.
         What extends a trained structure inherits its weights, of which the error says nothing.
         """
-        quality, reference = self.quality_told(told, result.net), self.reference()
-        drop = self.job.task.loss_of_quality(quality, reference)
+        quality = self.quality_told(told, self.bench.output_error(result.net))
+        drop = self.job.task.loss_of_quality(quality, self.reference())
         speedup = self._forecast(strategy, decision)
         if drop <= FORESEEN * strategy.budgets[1] and speedup > self.best_speedup():
             return None
-        return self._predicted(decision, result, quality, speedup)
+        return self._predicted(decision, result.skipped, quality, speedup)
 
-    def _predicted(
-        self, decision: Decision, result: Result, quality: float, speedup: float
-    ) -> Trial:
+    def _predicted(self, decision: Decision, skipped: Mapping[str, str], quality: float, speedup: float) -> Trial:
         """Write down what is told of a candidate that is not looked at further."""
         return self.bench.record(
             "predicted", decision, quality, reference=self.reference(), speedup=speedup,
-            skipped=result.skipped, note=FORESEEN_NOTE,
+            skipped=dict(skipped), note=FORESEEN_NOTE,
         )  # fmt: skip
 
     def aim(self, drop: float, base: Decision | None = None) -> bool:

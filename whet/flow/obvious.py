@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +19,15 @@ class Obvious(Protocol):
     """A pass that says what anyone would try of it first: few decisions, the mildest first."""
 
     def obvious(self, net: Net, target: Target) -> list[Decision]: ...
+
+
+@dataclass(frozen=True)
+class Hope:
+    """What is known of a repaired candidate before it is timed: its outputs' error, and a speed-up by operations."""
+
+    error: float
+    speedup: float
+    skipped: dict[str, str]
 
 
 def obvious(passes: Sequence[Pass], net: Net, target: Target) -> list[Decision]:

@@ -9,7 +9,6 @@ from itertools import zip_longest
 from statistics import median
 from typing import Any
 
-from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.flow.foretold import LEAST_SHARE, Foretold, normal, scaled, together
@@ -69,9 +68,9 @@ class Probing(Stage):
         self.untrained[decision] = round(error, DIGITS), drop
         self.study.remember("untrained", {d.to_json(): pair for d, pair in self.untrained.items()})
 
-    def quality_told(self, rate: float, net: Net) -> float:
+    def quality_told(self, rate: float, error: float) -> float:
         """Return the quality that the error of a net's outputs tells."""
-        drop = round(rate * self.bench.output_error(net), DIGITS)
+        drop = round(rate * error, DIGITS)
         return quality_at(drop, self.reference(), self.job.task)
 
     def reference(self) -> float:
@@ -119,6 +118,10 @@ class Probing(Stage):
         rates = [drop / error for drop, error in seen[:NEAREST]]
         return median(rates) if any(rates) else DROP_OF_ERROR
 
+    def rate(self) -> float:
+        """Return the drop for each unit of error, where there are errors."""
+        return self.told_by_errors() or DROP_OF_ERROR
+
     def _probe(self, decision: Decision, timed: bool, told: float | None) -> None:
         result = self.bench.structure(decision)
         if not result.changed:
@@ -131,7 +134,7 @@ class Probing(Stage):
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
         reference = self.reference()
         if told is not None:
-            quality = self.quality_told(told, result.net)
+            quality = self.quality_told(told, self.bench.output_error(result.net))
             figures["note"] = "; ".join(filter(None, [figures.get("note"), "drop told from the error of the outputs"]))
         else:
             quality = self.bench.quick_quality(

@@ -36,9 +36,11 @@ SAVE_SECONDS = 0.5
 
 
 SCORED_NOTE = "speed-up forecast, scored from the file"
-TESTED, RACED_SECONDS, DELIVERY_SECONDS = 5, 3.0, 3.0
-"""How many files beside the original a delivery is expected to score, how long it races each, and what opening,
-copying and reporting take."""
+TESTED, DELIVERY_SECONDS = 5, 1.0
+"""How many files beside the original a delivery is expected to score, and what copying and reporting take."""
+RACED, RACED_SECONDS = 1.8, 6.0
+"""How many times the share of the budget for it, or so long for each file of the front, the last race takes: files have
+several settings, and the uncompressed network is there in all of its."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Stage:
         before = self.study.recall("delivery_seconds")
         if before is not None:  # of this study, when it ended with a smaller budget
             return 1.25 * float(before)
-        raced = max(self.plan.reserve_share * self.job.budget_seconds, RACED_SECONDS * self._front_size())
+        raced = RACED * min(self.plan.reserve_share * self.job.budget_seconds, RACED_SECONDS * self._front_size())
         return raced + self._tested_seconds() + DELIVERY_SECONDS
 
     def _tested_seconds(self) -> float:
