@@ -9,7 +9,7 @@ from torch import nn
 
 from whet.core.errors import ArtifactError
 from whet.train.recalibrate import recalibrate
-from whet.train.state import load_state, read_tensors, save_state
+from whet.train.state import load_state, read_tensors, save_state, write_tensors
 
 
 def net() -> nn.Module:
@@ -60,3 +60,13 @@ def test_recalibrated_statistics_are_those_of_the_data() -> None:
     torch.testing.assert_close(module[1].running_var, means.detach(), rtol=1e-4, atol=1e-5)
     assert module[1].momentum == 0.1 and not module.training
     assert recalibrate(nn.Linear(3, 3), [], samples=10) == 0
+
+
+def test_no_length_of_the_header_is_taken_for_a_pickle(tmp_path: Path) -> None:
+    """A header of 0x0280 to 0x0580 bytes begins with the bytes of a pickle's protocol; all lengths are read."""
+    starts = set()
+    for size in range(300, 1500, 8):
+        path = write_tensors({"a": torch.ones(2)}, tmp_path / "a.safetensors", {"note": "x" * size})
+        starts.add(path.read_bytes()[:2])
+        assert read_tensors(path)[1] == {"note": "x" * size}
+    assert {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"} <= starts

@@ -42,6 +42,10 @@ EXPLORED_SECONDS = 15.0
 
 OBVIOUS_SHARE, OBVIOUS_SECONDS, OBVIOUS_MOST = 0.35, 8.0, 0.6
 """The share of the budget that is left in which obvious candidates are tried; of a short one so long, up to a share."""
+HOPING = 0.5
+"""The share of that time in which their errors are looked at, before any is timed."""
+FASTER = 1.02
+"""The speed-up below which a way of finishing is taken not to pay."""
 FORESEEN = 1.2
 """How many times the damage aimed at a candidate's drop may be, as told from its error, for it to be looked at."""
 FORESEEN_NOTE = "speed-up forecast, drop told from the error of the outputs"
@@ -86,7 +90,7 @@ class Explore(Probing):
     def finish_identity(self) -> None:
         """Try the finishers on the untouched network: the cheapest candidates, often good ones.
 
-        Each way is tried until one costs next to nothing.
+        Each way is tried until one costs next to nothing, or runs no faster.
         """
         enough = math.inf if self.job.max_drop is None else NOISE * self.job.max_drop
         for way in self.ways():
@@ -100,7 +104,8 @@ class Explore(Probing):
                     )
                 return
             failed = any(t.decision == way for t in self.failures("full"))
-            if failed or any(t.decision == way or t.drop <= enough for t in self.untouched()):
+            known = any(t.decision == way or t.drop <= enough or t.speedup < FASTER for t in self.untouched())
+            if failed or known:
                 continue
             self.say("int8 without training")
             with self.bench.attempt("full", way):
@@ -119,8 +124,8 @@ class Explore(Probing):
         budget = self.run_.budget
         left = budget.left_seconds - self.reserve_seconds
         until = budget.spent_seconds + max(OBVIOUS_SHARE * left, min(OBVIOUS_SECONDS, OBVIOUS_MOST * left))
-        hopes = self._hopes(until)
-        while not self.hopeless() and budget.spent_seconds + self.bench.cost("obvious", 1.0) <= until:
+        hopes = self._hopes(budget.spent_seconds + HOPING * (until - budget.spent_seconds))
+        while not self.hopeless() and budget.spent_seconds + self.bench.cost("race", 1.0) <= until:
             decision = self._most_hopeful(hopes)
             if decision is None:
                 break
@@ -148,7 +153,7 @@ class Explore(Probing):
             broken = [self.structural(t.decision) for t in seen if t.drop > self.beyond()]
             broken += [d for d, hope in hopes.items() if self._told(hope) > self.beyond()]
             left = untried(self.space, wanted, [*tried, *hopes], broken)
-            step = self.bench.cost("repair", 1.0) + self.bench.cost("obvious", 1.0) * bool(hopes)
+            step = self.bench.cost("repair", 1.0) * bool(hopes)
             if not left or len(tried) + len(hopes) >= most or self.run_.budget.spent_seconds + step > until:
                 break
             with self.bench.attempt("short", left[0]):

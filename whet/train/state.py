@@ -35,18 +35,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return a file's tensors and metadata, or raise `ArtifactError` that says what the file is instead."""
     if not path.is_file():
         raise ArtifactError(f"weights '{path}' do not exist.")
-    with path.open("rb") as file:
-        start = file.read(4)
-    if any(start.startswith(p) for p in PICKLE_STARTS):
-        raise ArtifactError(
-            f"'{path}' is a pickle and is not read, because unpickling can run any code. "
-            "Convert it where you trust it: safetensors.torch.save_file(state_dict, 'weights.safetensors')."
-        )
     try:
         with safe_open(str(path), "pt") as file:
             names = file.keys()
             return {n: file.get_tensor(n) for n in names}, json.loads((file.metadata() or {}).get("whet", "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
+        # Looked at last: a safetensors file whose header has a length of 0x0580 begins like a pickle.
+        with path.open("rb") as file:
+            start = file.read(4)
+        if any(start.startswith(p) for p in PICKLE_STARTS):
+            raise ArtifactError(
+                f"'{path}' is a pickle and is not read, because unpickling can run any code. "
+                "Convert it where you trust it: safetensors.torch.save_file(state_dict, 'weights.safetensors')."
+            ) from error
         raise ArtifactError(f"'{path}' is truncated or no safetensors file: {error}") from error
 
 
