@@ -265,7 +265,7 @@ def test_int8_that_costs_nothing_is_trained_on_only_where_it_misses_the_limit(dr
 def test_where_little_time_is_left_there_is_one_round_rather_than_none() -> None:
     stage, _ = finals(explored(), seconds=1200.0)
     assert stage._rounds(4) == 4 and stage._rounds(-1) == 0
-    stage, _ = finals(explored(), seconds=16.5)
+    stage, _ = finals(explored(), seconds=16.0)
     assert stage._share(2) < 2.0 < stage._share(1) and stage._rounds(4) == 1
 
 

@@ -14,8 +14,7 @@ import whet
 from whet.compress.depth import Depth
 from whet.compress.width import Width
 from whet.core.space import Choice, Decision, Space
-from whet.flow.explore import _in_words
-from whet.flow.obvious import extends, obvious, untried
+from whet.flow.obvious import extends, in_words, obvious, untried
 from whet.flow.optimize import optimize
 from whet.hardware import targets
 
@@ -82,7 +81,7 @@ def test_what_cuts_more_than_a_broken_one_is_not_tried() -> None:
 
 def test_words_for_a_decision_gather_equal_cuts() -> None:
     decision = Decision({"a:keep": False, "b:keep": False, "c:width": 0.5})
-    assert _in_words(decision) == "keep False at 2 sites, width 0.5"
+    assert in_words(decision) == "keep False at 2 sites, width 0.5"
 
 
 def trials(folder: Path) -> list[dict[str, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 
 from whet.core.passes import Chain, Result
@@ -13,8 +14,8 @@ from whet.core.study import Trial
 from whet.decisions.ledger import LedgerStrategy
 from whet.flow.forecast import NOISE, POWER, Recovery
 from whet.flow.inheritance import inherit
-from whet.flow.obvious import Hope, obvious, untried
-from whet.flow.probing import Probing
+from whet.flow.obvious import Hope, in_words, obvious, untried
+from whet.flow.probing import DIGITS, Probing
 from whet.flow.stage import SAVE_SECONDS, Plan
 from whet.flow.workbench import CANDIDATE_SECONDS, Workbench
 from whet.search import strategies
@@ -124,13 +125,13 @@ class Explore(Probing):
         budget = self.run_.budget
         left = budget.left_seconds - self.reserve_seconds
         until = budget.spent_seconds + max(OBVIOUS_SHARE * left, min(OBVIOUS_SECONDS, OBVIOUS_MOST * left))
-        hopes = self._hopes(budget.spent_seconds + HOPING * (until - budget.spent_seconds))
+        hopes = self._left_hopes(budget.spent_seconds + HOPING * (until - budget.spent_seconds))
         while not self.hopeless() and budget.spent_seconds + self.bench.cost("race", 1.0) <= until:
             decision = self._most_hopeful(hopes)
             if decision is None:
                 break
             del hopes[decision]
-            self.say(f"trying {_in_words(decision)}")
+            self.say(f"trying {in_words(decision)}")
             with self.bench.clock("obvious"), self.bench.attempt("short", decision):
                 if self.slow and self.job.max_drop is not None:
                     self._at_once(decision, self.bench.structure(decision))
@@ -138,6 +139,18 @@ class Explore(Probing):
                     self.short(decision, None)
         for decision, hope in hopes.items():
             self._predicted(decision, hope.skipped, self.quality_told(self.rate(), hope.error), hope.speedup)
+
+    def _left_hopes(self, until: float) -> dict[Decision, Hope]:
+        """Return the hopes that were not tried yet; a resumed study goes on with those that it had."""
+        known = self.study.recall("hopes")
+        if known is None:
+            found = self._hopes(until)
+            self.study.remember("hopes", {d.to_json(): asdict(hope) for d, hope in found.items()})
+            return found
+        seen = self.explored() + self.of_stage("predicted") + self.failures("short")
+        tried = {self.structural(t.decision) for t in seen}
+        found = {Decision.from_json(key): Hope(**hope) for key, hope in known.items()}
+        return {d: hope for d, hope in found.items() if d not in tried}
 
     def _hopes(self, until: float) -> dict[Decision, Hope]:
         """Return what the error of the outputs tells of the obvious candidates, as far as there is time for.
@@ -159,7 +172,8 @@ class Explore(Probing):
             with self.bench.attempt("short", left[0]):
                 result = self.bench.structure(left[0])
                 speedup = self.bench.forecast_speedup(result.net)
-                hopes[left[0]] = Hope(self.bench.output_error(result.net), speedup, result.skipped)
+                error = round(self.bench.output_error(result.net), DIGITS)
+                hopes[left[0]] = Hope(error, speedup, result.skipped)
         return hopes
 
     def _told(self, hope: Hope) -> float:
@@ -380,12 +394,3 @@ class Explore(Probing):
         if not samples and self.bench.repairs:
             self.remember(trial.decision, self.bench.output_error(net), trial.drop)
         return trial
-
-
-def _in_words(decision: Decision) -> str:
-    """Return a decision as a user reads it: what it cuts how far, the sites of one cut together."""
-    cuts: dict[str, int] = {}
-    for name, value in decision.items():
-        cut = f"{name.rpartition(':')[2]} {value}"
-        cuts[cut] = cuts.get(cut, 0) + 1
-    return ", ".join(f"{cut} at {count} sites" if count > 1 else cut for cut, count in cuts.items())

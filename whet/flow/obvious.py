@@ -59,3 +59,12 @@ def untried(
     """Return the decisions that were not tried and do not extend one that is broken."""
     known, worse = set(tried), list(broken)
     return [d for d in decisions if d not in known and not any(extends(space, d, b) for b in worse)]
+
+
+def in_words(decision: Decision) -> str:
+    """Return a decision as a user reads it: what it cuts how far, the sites of one cut together."""
+    cuts: dict[str, int] = {}
+    for name, value in decision.items():
+        cut = f"{name.rpartition(':')[2]} {value}"
+        cuts[cut] = cuts.get(cut, 0) + 1
+    return ", ".join(f"{cut} at {count} sites" if count > 1 else cut for cut, count in cuts.items())
