@@ -1,4 +1,7 @@
-"""On networks of five kinds no search ends behind what anyone would do by hand: half of the channels and a training."""
+"""A search does not end behind what anyone would do by hand: half of the channels and a training as long.
+
+One of the benchmark's five networks, that of convolutions and a GRU; `python benchmarks/halves.py` has all of them.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,7 @@ from types import ModuleType
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "halves.py"
-SECONDS = 10.0
-NOISE = 0.9
-"""The share of the half's speed that a race of a second may show of an equal file's."""
+SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,7 @@ def halves() -> ModuleType:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("name", ["speech", "encoder", "images", "regression", "embedding"])
-def test_no_search_ends_behind_half_of_the_channels_trained_for_as_long(halves: ModuleType, name: str) -> None:
-    row = halves.compared(name, halves.WORKS[name](), SECONDS, "3%")
-    assert row.within
-    assert row.speedup >= 1.0 * NOISE
-    assert not row.half_within or row.speedup >= NOISE * row.half_speedup, row
+def test_a_search_does_not_end_behind_half_of_the_channels_trained_for_as_long(halves: ModuleType) -> None:
+    row = halves.compared("speech", halves.WORKS["speech"](), SECONDS, "1%")
+    assert row.within and not row.behind, row
+    assert row.speedup >= 1.5 and row.half_speedup > 1.2, row
