@@ -113,3 +113,8 @@ def test_a_metric_must_give_a_number(value: object) -> None:
     task = Task("mine", train=batches, val=batches, loss=torch.nn.functional.cross_entropy, metric=lambda o, t: value)
     with pytest.raises(TaskError, match="metric 'accuracy' of task 'mine'"):
         task.score(*batches[0])
+
+
+def test_the_data_folder_may_be_text(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="lacks"):
+        tasks.get("protein", str(tmp_path))

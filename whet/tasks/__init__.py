@@ -20,10 +20,10 @@ TASKS = {
 }
 
 
-def get(name: str, data: Path | None = None) -> Bundle:
+def get(name: str, data: str | Path | None = None) -> Bundle:
     """Return a task with its networks; `data` is the folder that holds its files, by default `$WHET_DATA`."""
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     module, _, attribute = TASKS[name].partition(":")
-    bundle: Bundle = getattr(import_module(module), attribute)(data)
+    bundle: Bundle = getattr(import_module(module), attribute)(None if data is None else Path(data))
     return bundle
