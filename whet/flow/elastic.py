@@ -16,7 +16,6 @@ from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.strategy import Strategy
 from whet.core.study import Trial
-from whet.decisions.pareto import non_dominated
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
 from whet.flow.forecast import BELIEVED, NOISE, SPARE, Pair, Recovery
@@ -288,8 +287,7 @@ class ElasticExplore(Explore):
 
     def verify_best(self) -> None:
         """Verify the candidates of the front within the limit as they are: they need no training of their own."""
-        within = [t for t in self.of_stage("short") if t.parent is None and self.bench.feasible(t)]
-        front = [within[i] for i in non_dominated([(-t.speedup, t.drop) for t in within])]
+        front = self.front_of(t for t in self.of_stage("short") if t.parent is None)
         verified = {t.parent for t in self.of_stage("full")}
         for trial in sorted(front, key=lambda t: -t.speedup)[:VERIFIED]:
             left = self.run_.budget.left_seconds - self.reserve_seconds

@@ -125,32 +125,34 @@ class Explore(Probing):
         budget = self.run_.budget
         left = budget.left_seconds - self.reserve_seconds
         until = budget.spent_seconds + max(OBVIOUS_SHARE * left, min(OBVIOUS_SECONDS, OBVIOUS_MOST * left))
-        hopes = self._left_hopes(budget.spent_seconds + HOPING * (until - budget.spent_seconds))
+        hopes = self._known_hopes(budget.spent_seconds + HOPING * (until - budget.spent_seconds))
         while not self.hopeless() and budget.spent_seconds + self.bench.cost("race", 1.0) <= until:
             decision = self._most_hopeful(hopes)
             if decision is None:
                 break
-            del hopes[decision]
             self.say(f"trying {in_words(decision)}")
             with self.bench.clock("obvious"), self.bench.attempt("short", decision):
                 if self.slow and self.job.max_drop is not None:
                     self._at_once(decision, self.bench.structure(decision))
                 else:
                     self.short(decision, None)
-        for decision, hope in hopes.items():
+        for decision, hope in self._waiting(hopes).items():
             self._predicted(decision, hope.skipped, self.quality_told(self.rate(), hope.error), hope.speedup)
 
-    def _left_hopes(self, until: float) -> dict[Decision, Hope]:
-        """Return the hopes that were not tried yet; a resumed study goes on with those that it had."""
+    def _known_hopes(self, until: float) -> dict[Decision, Hope]:
+        """Return the hopes of the study; a resumed one goes on with those that it had."""
         known = self.study.recall("hopes")
-        if known is None:
-            found = self._hopes(until)
-            self.study.remember("hopes", {d.to_json(): asdict(hope) for d, hope in found.items()})
-            return found
+        if known is not None:
+            return {Decision.from_json(key): Hope(**hope) for key, hope in known.items()}
+        found = self._hopes(until)
+        self.study.remember("hopes", {d.to_json(): asdict(hope) for d, hope in found.items()})
+        return found
+
+    def _waiting(self, hopes: Mapping[Decision, Hope]) -> dict[Decision, Hope]:
+        """Return the hopes that were not tried yet."""
         seen = self.explored() + self.of_stage("predicted") + self.failures("short")
         tried = {self.structural(t.decision) for t in seen}
-        found = {Decision.from_json(key): Hope(**hope) for key, hope in known.items()}
-        return {d: hope for d, hope in found.items() if d not in tried}
+        return {d: hope for d, hope in hopes.items() if d not in tried}
 
     def _hopes(self, until: float) -> dict[Decision, Hope]:
         """Return what the error of the outputs tells of the obvious candidates, as far as there is time for.
@@ -185,13 +187,14 @@ class Explore(Probing):
 
         None where the fastest of either were scored already; without a limit the mildest that was not.
         """
-        limit = self.job.max_drop
+        limit, waiting = self.job.max_drop, self._waiting(hopes)
         if limit is None:
-            return next(iter(hopes), None)
-        scored = [(t.drop, self.bench.forecast_speedup_of(self.structural(t.decision))) for t in self.explored()]
+            return next(iter(waiting), None)
+        known = ((t.drop, hopes.get(self.structural(t.decision))) for t in self.explored())
+        scored = [(drop, hope.speedup) for drop, hope in known if hope is not None]
         for reach in (limit, limit if self.slow else self.mendable(limit)):
             best = max((speedup for drop, speedup in scored if drop <= reach), default=1.0)
-            faster = [d for d, hope in hopes.items() if self._told(hope) <= reach and hope.speedup > best]
+            faster = [d for d, hope in waiting.items() if self._told(hope) <= reach and hope.speedup > best]
             if faster:
                 return max(faster, key=lambda d: hopes[d].speedup)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from whet.core.passes import Pass, Result
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.core.target import Artifact
+from whet.decisions.pareto import non_dominated
 from whet.flow.failures import IN_A_ROW
 from whet.flow.forecast import mixed_samples
 from whet.flow.job import Job
@@ -149,10 +151,13 @@ class Stage:
         return self.bench.longest("evaluate", 1.0) + files * self.bench.cost("evaluate", 1.0)
 
     def _front_size(self) -> int:
-        """Return how many files within the limit no other one beats in both speed and quality; at least one."""
-        within = [t for t in self.of_stage("full") if self.bench.feasible(t)]
-        beaten = (any(o.speedup > t.speedup and o.drop < t.drop for o in within) for t in within)
-        return max(1, sum(not each for each in beaten))
+        """Return how many files within the limit no other one beats; at least one."""
+        return max(1, len(self.front_of(self.of_stage("full"))))
+
+    def front_of(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return the trials within the limit that no other one beats in speed and quality."""
+        within = [t for t in trials if self.bench.feasible(t)]
+        return [within[i] for i in non_dominated([(-t.speedup, t.drop) for t in within])]
 
     @property
     def timed(self) -> bool:

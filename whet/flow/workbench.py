@@ -72,7 +72,6 @@ class Workbench:
         self.prepared_seconds = 0.0
         self.timing: Timing
         self._built: tuple[Decision, Result] | None = None
-        self._speedups: dict[Decision, float] = {}
         self._times: dict[tuple[str, Decision | None], dict[str, Any]] = {}
 
     def clock(self, what: str) -> AbstractContextManager[None]:
@@ -317,12 +316,6 @@ class Workbench:
     def forecast_speedup(self, net: Net) -> float:
         """Return the original's multiply-accumulates over `net`'s: a forecast, where there is no time to measure."""
         return self._original_operations / max(total_operations(net), 1)
-
-    def forecast_speedup_of(self, decision: Decision) -> float:
-        """Return the same of the structure that a decision leaves."""
-        if decision not in self._speedups:
-            self._speedups[decision] = self.forecast_speedup(self.cut(decision).net)
-        return self._speedups[decision]
 
     @cached_property
     def _original_operations(self) -> int:
