@@ -44,11 +44,13 @@ from whet.hardware.race import alike, race, uncompressed
 from whet.hardware.targets import every_setting
 from whet.tasks.bundle import TensorBatches
 from whet.tasks.uci import root_mean_squared_error
+from whet.testing import speech
+from whet.testing.speech import CLASSES, SpeechNet
 from whet.train.fit import fit
 from whet.train.recipe import Recipe
 from whet.verify.equivalence import evaluate
 
-CLASSES, FREQUENCIES, FRAMES = 8, 16, 40
+FREQUENCIES, FRAMES = 16, 40
 RACE_SECONDS = 1.0
 
 
@@ -83,20 +85,6 @@ class Row:
 
 
 # -- the networks ------------------------------------------------------------------------------------------------
-
-
-class Speech(nn.Module):
-    def __init__(self, width: int = 96, hidden: int = 192) -> None:
-        super().__init__()
-        self.first = nn.Conv1d(FREQUENCIES, width, 5, padding=2)
-        self.second = nn.Conv1d(width, width, 5, 2, padding=2)
-        self.norm = nn.LayerNorm(width)
-        self.gru, self.out = nn.GRU(width, hidden, batch_first=True), nn.Linear(hidden, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.gelu(self.second(functional.gelu(self.first(x))))
-        outputs, _ = self.gru(self.norm(x.transpose(1, 2)))
-        return torch.as_tensor(self.out(outputs.mean(1)))
 
 
 class Encoder(nn.Module):
@@ -143,16 +131,7 @@ class Embedding(nn.Module):
 # -- their data ----------------------------------------------------------------------------------------------------
 
 
-def spectra(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return spectra (count, frequencies, frames) in which a tone glides as its class says, late or soon, in noise."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, CLASSES, (count,), generator=generator)
-    begin = torch.linspace(1, FREQUENCIES - 1, CLASSES)[labels, None]
-    slope = torch.tensor([-6.0, 6.0]).repeat(CLASSES // 2)[labels, None]
-    time = torch.linspace(0, 1, FRAMES) - 0.4 * torch.rand(count, 1, generator=generator)
-    tone = (begin + slope * time)[:, None] - torch.arange(FREQUENCIES)[:, None]
-    noise = torch.randn(count, FREQUENCIES, FRAMES, generator=generator)
-    return torch.exp(-tone.square() / 2) * (time > 0)[:, None] + 1.0 * noise, labels
+spectra = partial(speech.spectra, frequencies=FREQUENCIES, frames=FRAMES, noise=1.0)
 
 
 def table(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -205,7 +184,7 @@ def seeded(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 WORKS: dict[str, Callable[[], Work]] = {
-    "speech": lambda: trained("speech", seeded(Speech), ADAMW, spectra, 3),
+    "speech": lambda: trained("speech", seeded(partial(SpeechNet, FREQUENCIES, 96, 192)), ADAMW, spectra, 3),
     "encoder": lambda: trained("encoder", seeded(Encoder), ADAMW, spectra, 3),
     "images": lambda: trained("images", seeded(images), SGD, spectra, 3),
     "regression": lambda: trained("regression", seeded(partial(perceptron, 12, 2)), ADAMW, table, 10),
