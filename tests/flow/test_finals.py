@@ -36,6 +36,12 @@ class Explorer:
         self.aimed, self.base = drop, base or Decision()
         return True
 
+    def told(self) -> list[Trial]:
+        return []
+
+    def missed(self) -> list[Trial]:
+        return []
+
     def one_more(self, until: float) -> bool:
         if until < 0:
             return False
@@ -328,3 +334,35 @@ def trained_on(stage: Any, samples: int, qualities: tuple[float, float] | None) 
         patch.setattr("whet.flow.finals.inherit", lambda bench, decision, net: (net, 0))
         final.full(candidate, 100.0)
     return found[0], found[1], found[2]
+
+
+def told(number: int, speedup: float, drop: float) -> Trial:
+    return trial(number, "predicted", speedup, drop, 4_500)
+
+
+def test_one_that_is_only_told_of_is_trained_if_it_promises_more() -> None:
+    stage, _ = finals(explored())
+    chosen, worth = stage.choose(100.0, [told(4, 3.5, 0.011)])
+    assert chosen is not None and chosen.number == 4 and worth > stage.choose(100.0)[1]
+    chosen, _ = stage.choose(100.0, [told(4, 3.5, 0.5)])
+    assert chosen is not None and chosen.number == 1
+
+
+def test_the_speed_that_was_measured_counts_and_not_the_one_that_was_told() -> None:
+    stage, _ = finals([*explored(), told(4, 3.5, 0.011), trial(5, "full", 2.0, 0.012, 150_000, parent=4)])
+    assert stage._forecast_speedup(stage.study.trials[5]) == 2.0
+    assert stage._forecast_speedup(trial(6, "full", 2.0, 0.012, 150_000, parent=1)) == 2.48
+
+
+def test_one_that_is_told_to_be_within_the_limit_is_verified_untrained_if_that_is_likely() -> None:
+    stage, explorer = finals([trial(0, "short", 1.2, 0.004, 0)])
+    for drop, expected in ((0.006, 1), (0.0101, 1), (0.02, 0), (0.05, 0)):
+        explorer.told = lambda drop=drop: [told(1, 2.0, drop)]  # type: ignore[method-assign,misc]
+        chosen = stage._fastest_untrained()
+        assert chosen is not None and chosen.number == expected, drop
+
+
+def test_what_an_error_tells_is_less_certain_than_what_was_scored() -> None:
+    scored, hoped = trial(0, "short", 2.0, 0.008, 0), told(1, 2.0, 0.008)
+    assert Finals._chance(scored, 0.01) > 0.9 > Finals._chance(hoped, 0.01) > 0.5
+    assert Finals._chance(trial(0, "short", 2.0, 0.012, 0), 0.01) < 0.1 < Finals._chance(told(1, 2.0, 0.012), 0.01)

@@ -6,18 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
+from statistics import median
 
 from whet.core.passes import Chain, Result
 from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
 from whet.decisions.ledger import LedgerStrategy
-from whet.flow.forecast import NOISE, POWER, Recovery
-from whet.flow.inheritance import inherit
+from whet.flow.candidates import Candidates
+from whet.flow.forecast import NOISE, POWER
 from whet.flow.obvious import Hope, in_words, obvious, untried
-from whet.flow.probing import DIGITS, Probing
+from whet.flow.probing import DIGITS
 from whet.flow.stage import SAVE_SECONDS, Plan
-from whet.flow.workbench import CANDIDATE_SECONDS, Workbench
+from whet.flow.workbench import Workbench
 from whet.search import strategies
 from whet.search.predictors.operations import Operations
 from whet.search.strategies.sensitivity import Sensitivity
@@ -28,11 +29,8 @@ MENDED = (0.5, 1.5)
 """The damage of first proposals in shares of what the finals can mend, where it is known how fast they train."""
 WITHIN = (0.5, 1.1)
 """The damage of proposals, in shares of the limit, where training is too slow to mend any."""
-FINALS_SHARE, EXPLORED_SHARE, SLOW = 0.4, 0.75, 3.0
-"""The share of the budget that the finals have; what is explored for instead, as repaired, where a final's samples are
-fewer than so many times a repair's worth."""
-TRAINING_COST = 5.0
-"""How many times as long as scoring a sample training on it takes, where that was not measured: 4.5 on ResNet-44."""
+EXPLORED_SHARE = 0.75
+"""The share of the budget that is explored for where training is slow."""
 VERIFIED = 2
 """How many files' time is kept for candidates that are verified as they were repaired."""
 AIM = (0.6, 1.2)
@@ -45,17 +43,20 @@ OBVIOUS_SHARE, OBVIOUS_SECONDS, OBVIOUS_MOST = 0.35, 8.0, 0.6
 """The share of the budget that is left in which obvious candidates are tried; of a short one so long, up to a share."""
 HOPING = 0.5
 """The share of that time in which their errors are looked at, before any is timed."""
+DEAR, WELL_WITHIN = 0.05, 0.5
+"""A file is dear that takes such a share of the budget; well within the limit is a drop of such a share of it."""
 FASTER = 1.02
 """The speed-up below which a way of finishing is taken not to pay."""
 FORESEEN = 1.2
 """How many times the damage aimed at a candidate's drop may be, as told from its error, for it to be looked at."""
-FORESEEN_NOTE = "speed-up forecast, drop told from the error of the outputs"
+TRAINED_SHARE = 0.25
+"""The share of the budget that is rather trained than spent on probes."""
 BEYOND = (5.0, 1.0, 20.0)
 """Nothing that cuts more than a candidate of such a drop is among the obvious: in shares of the limit at least, of what
 the finals can mend, and of the limit at most."""
 
 
-class Explore(Probing):
+class Explore(Candidates):
     """The stages before the finals: int8 alone, what anyone would try, probes, and short trainings."""
 
     def __init__(self, bench: Workbench, plan: Plan) -> None:
@@ -82,7 +83,8 @@ class Explore(Probing):
         self.finish_identity()
         if len(self.space):
             self.try_obvious()
-            self.probe()
+            if not self.pressed():
+                self.probe()
             self.inform(self.strategy)
             if not self.slow:
                 self.find_recipe()
@@ -91,9 +93,11 @@ class Explore(Probing):
     def finish_identity(self) -> None:
         """Try the finishers on the untouched network: the cheapest candidates, often good ones.
 
-        Each way is tried until one costs next to nothing, or runs no faster.
+        Each way is tried until one costs next to nothing, or runs no faster. Where a file is dear, a way that is well
+        within the limit is enough.
         """
-        enough = math.inf if self.job.max_drop is None else NOISE * self.job.max_drop
+        dear = self.file_seconds > DEAR * self.job.budget_seconds
+        enough = math.inf if self.job.max_drop is None else (WELL_WITHIN if dear else NOISE) * self.job.max_drop
         for way in self.ways():
             left = self.run_.budget.left_seconds - self.reserve_seconds
             if self.timed and left < self.file_seconds:
@@ -133,11 +137,13 @@ class Explore(Probing):
             self.say(f"trying {in_words(decision)}")
             with self.bench.clock("obvious"), self.bench.attempt("short", decision):
                 if self.slow and self.job.max_drop is not None:
-                    self._at_once(decision, self.bench.structure(decision))
+                    self.at_once(decision, self.bench.structure(decision))
                 else:
                     self.short(decision, None)
+        realised = self._realised(hopes)
         for decision, hope in self._waiting(hopes).items():
-            self._predicted(decision, hope.skipped, self.quality_told(self.rate(), hope.error), hope.speedup)
+            quality = self.quality_told(self.rate(), hope.error)
+            self.predicted(decision, hope.skipped, quality, hope.speedup**realised)
 
     def _known_hopes(self, until: float) -> dict[Decision, Hope]:
         """Return the hopes of the study; a resumed one goes on with those that it had."""
@@ -147,6 +153,21 @@ class Explore(Probing):
         found = self._hopes(until)
         self.study.remember("hopes", {d.to_json(): asdict(hope) for d, hope in found.items()})
         return found
+
+    def _realised(self, hopes: Mapping[Decision, Hope]) -> float:
+        """Return the power of a speed-up by operations that was measured, by the candidates that were timed."""
+        tried = [(t.speedup, hopes.get(self.structural(t.decision))) for t in self.explored()]
+        powers = [math.log(s) / math.log(h.speedup) for s, h in tried if h is not None and h.speedup > FASTER]
+        return min(max(median(powers), 0.0), 1.0) if powers else 1.0
+
+    def pressed(self) -> bool:
+        """Say whether probes would leave too little time to train the candidates that there are."""
+        if not (self.timed and self.explored()) or self.slow:
+            return False
+        if len(self.space) == 1:
+            return True
+        after = self.run_.budget.left_seconds - self.plan.probe_share * self.job.budget_seconds
+        return after - self.reserve_seconds - self.file_seconds < TRAINED_SHARE * self.job.budget_seconds
 
     def _waiting(self, hopes: Mapping[Decision, Hope]) -> dict[Decision, Hope]:
         """Return the hopes that were not tried yet."""
@@ -166,7 +187,7 @@ class Explore(Probing):
             seen = self.explored() + self.of_stage("predicted")
             tried = [self.structural(t.decision) for t in seen + self.failures("short")]
             broken = [self.structural(t.decision) for t in seen if t.drop > self.beyond()]
-            broken += [d for d, hope in hopes.items() if self._told(hope) > self.beyond()]
+            broken += [d for d, hope in hopes.items() if self.drop_told(hope.error) > self.beyond()]
             left = untried(self.space, wanted, [*tried, *hopes], broken)
             step = self.bench.cost("repair", 1.0) * bool(hopes)
             if not left or len(tried) + len(hopes) >= most or self.run_.budget.spent_seconds + step > until:
@@ -177,10 +198,6 @@ class Explore(Probing):
                 error = round(self.bench.output_error(result.net), DIGITS)
                 hopes[left[0]] = Hope(error, speedup, result.skipped)
         return hopes
-
-    def _told(self, hope: Hope) -> float:
-        """Return the drop that is told of a candidate."""
-        return self.job.task.loss_of_quality(self.quality_told(self.rate(), hope.error), self.reference())
 
     def _most_hopeful(self, hopes: Mapping[Decision, Hope]) -> Decision | None:
         """Return the fastest of the candidates that are told to be within the limit, or within what the finals mend.
@@ -194,7 +211,7 @@ class Explore(Probing):
         scored = [(drop, hope.speedup) for drop, hope in known if hope is not None]
         for reach in (limit, limit if self.slow else self.mendable(limit)):
             best = max((speedup for drop, speedup in scored if drop <= reach), default=1.0)
-            faster = [d for d, hope in waiting.items() if self._told(hope) <= reach and hope.speedup > best]
+            faster = [d for d, hope in waiting.items() if self.drop_told(hope.error) <= reach and hope.speedup > best]
             if faster:
                 return max(faster, key=lambda d: hopes[d].speedup)
         return None
@@ -207,11 +224,6 @@ class Explore(Probing):
         reach = mended * self.mendable(self.job.max_drop)
         return min(max(least * self.job.max_drop, reach), most * self.job.max_drop)
 
-    def mendable(self, limit: float) -> float:
-        """Return the drop of a repaired candidate that one of the finals is expected to mend."""
-        more = self.trainable()
-        return math.inf if math.isinf(more) else Recovery(limit).mendable(self.head_start, more)
-
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
         if isinstance(strategy, Sensitivity):
@@ -221,20 +233,6 @@ class Explore(Probing):
                 strategy.budgets = (mended * MENDED[0], mended * MENDED[1])
                 if self.slow:
                     strategy.aim((limit * WITHIN[0], limit * WITHIN[1]))
-
-    def trainable(self) -> float:
-        """Return the samples that one of the finals is trained on, by the original's speed; infinite if unknown."""
-        if self.job.task.train is None:
-            return 0.0
-        if not self.timed:
-            return math.inf
-        seconds = FINALS_SHARE * self.job.budget_seconds / self.plan.rounds(self.finals_seconds())
-        measured = self.bench.trainer.speed("full").samples(self._original_operations, 1.0)
-        return seconds * (measured if math.isfinite(measured) else self.bench.scores.original_speed / TRAINING_COST)
-
-    @cached_property
-    def _original_operations(self) -> float:
-        return self.bench.trainer.operations(self.job.net)
 
     # -- stage 2: many candidates, a little training each --------------------------------------------------------
 
@@ -285,20 +283,8 @@ class Explore(Probing):
         result = self.bench.structure(decision)
         found = self._foreseen(decision, result, told, strategy)
         if found is None and self.slow:
-            return self._at_once(decision, result, self._forecast(strategy, decision))
+            return self.at_once(decision, result, self._forecast(strategy, decision))
         return found or self.short(decision, seconds, result)
-
-    def _at_once(self, decision: Decision, result: Result, speedup: float | None = None) -> Trial:
-        """Verify a candidate as it was repaired, with the finishers where they pay: it is not to be trained.
-
-        With the `speedup` that is expected of it, it is timed only where it is within the limit.
-        """
-        pays = bool(self.finishers) and self.bench.finishing_pays
-        finishing = self.finisher_decision() if pays else Decision()
-        done = self.finished(result, finishing) if pays else result
-        trial = self.verify(done, decision.merge(finishing), 0, None, CANDIDATE_SECONDS, speedup)
-        self.remember(decision, self.bench.output_error(result.net), trial.drop)
-        return trial
 
     def _forecast(self, strategy: Sensitivity, decision: Decision) -> float:
         return self.base_speedup * math.exp(-strategy.latency(decision))
@@ -314,14 +300,7 @@ class Explore(Probing):
         speedup = self._forecast(strategy, decision)
         if drop <= FORESEEN * strategy.budgets[1] and speedup > self.best_speedup():
             return None
-        return self._predicted(decision, result.skipped, quality, speedup)
-
-    def _predicted(self, decision: Decision, skipped: Mapping[str, str], quality: float, speedup: float) -> Trial:
-        """Write down what is told of a candidate that is not looked at further."""
-        return self.bench.record(
-            "predicted", decision, quality, reference=self.reference(), speedup=speedup,
-            skipped=dict(skipped), note=FORESEEN_NOTE,
-        )  # fmt: skip
+        return self.predicted(decision, result.skipped, quality, speedup)
 
     def aim(self, drop: float, base: Decision | None = None) -> bool:
         """Have the strategy propose candidates whose drop is about `drop`, or which do such damage beyond `base`.
@@ -333,22 +312,9 @@ class Explore(Probing):
         self.strategy.aim((drop * AIM[0], drop * AIM[1]), base)
         return True
 
-    def finals_seconds(self) -> float:
-        """Return the budget that full trainings are planned for."""
-        return self.job.budget_seconds
-
     def explore_until(self) -> float:
         """Return the seconds of the budget after which no candidate is begun."""
         return (EXPLORED_SHARE if self.slow else self.plan.explore_until) * self.job.budget_seconds
-
-    @property
-    def slow(self) -> bool:
-        """Whether training is so slow that candidates are looked for which need none.
-
-        Of few data some epochs are soon gone through, and mend much.
-        """
-        enough = min(SLOW * self.head_start, self.bench.epoch_samples or math.inf)
-        return self.bench.repairs and self.trainable() < enough
 
     def short_seconds(self) -> float | None:
         """Return how long a candidate is trained here, None for not at all.
@@ -367,33 +333,3 @@ class Explore(Probing):
         drop = trial.drop * (max(self.fresh_samples(trial), level) / level) ** POWER
         values = trial.speedup / self.base_speedup, drop
         self.strategy.tell([Observation(self.structural(trial.decision), values, excess)])
-
-    @property
-    def base_speedup(self) -> float:
-        """The speed-up of the untouched structure with the finishers: what structural choices multiply."""
-        taken = self.finished_untouched()
-        return 1.0 if taken is None else max(1.0, taken.speedup)
-
-    def short(self, decision: Decision, duration: float | None, result: Result | None = None) -> Trial:
-        """Time a candidate, fine-tune it briefly unless `duration` is None, score it on part of the validation data.
-
-        `result` is its structure, where that was built already.
-        """
-        result = result or self.bench.structure(decision)
-        timed = self.bench.time_net(result.net, self.finisher_decision())
-        net, parent = inherit(self.bench, decision, result.net)
-        samples = self.samples_of(parent)
-        if parent is None and not self.bench.repairs:
-            self.bench.recalibrated(net)
-        if duration is not None:
-            limit = self.plan.limit(duration, self.plan.short_samples)
-            samples += self.bench.train(net, self.job.recipe, "short", **limit).samples
-        quality, reference = self.bench.quick(net, self.job.max_drop)
-        trial = self.bench.record(
-            "short", decision, quality, reference=reference,
-            samples=samples, parent=parent, changed=result.changed, skipped=result.skipped,
-            net=net if samples else None, **timed,
-        )  # fmt: skip
-        if not samples and self.bench.repairs:
-            self.remember(trial.decision, self.bench.output_error(net), trial.drop)
-        return trial

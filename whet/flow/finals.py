@@ -27,6 +27,8 @@ HOPELESS = 1.5
 """The drop, in shares of the limit, above which a trained structure is not finished even at the end."""
 UNSPENT = 0.1
 """The share of the budget that may be left over without a word."""
+TOLD = 0.5
+"""The standard deviation of a drop that an error tells, as a share of it."""
 LIKELY = 0.4
 """The chance to be within the limit from which a candidate that was not trained is verified."""
 FINDING = 0.15
@@ -83,7 +85,7 @@ class Finals(Prospects):
                 break
             if self.grow(share):
                 continue
-            candidate, worth = self.choose(share)
+            candidate, worth = self.choose(share, self.explorer.told() + self.explorer.missed())
             if worth < PROMISING and self.explore_more(share, MORE if candidate is not None else MOST):
                 continue
             if candidate is None:
@@ -106,7 +108,11 @@ class Finals(Prospects):
             decision = chosen.decision.merge(finishing)
             with self.bench.attempt("full", decision, chosen.number):
                 result = self.bench.structure(chosen.decision)
-                found = self.verify(self.finished(result, finishing) if pays else result, decision, 0, chosen.number)
+                if chosen.stage == "predicted":
+                    found = self.explorer.at_once(chosen.decision, result, chosen.speedup)
+                else:
+                    whole = self.finished(result, finishing) if pays else result
+                    found = self.verify(whole, decision, 0, chosen.number)
                 if self.bench.feasible(found) and self.job.max_drop is not None:
                     return
 
@@ -129,15 +135,21 @@ class Finals(Prospects):
         """
         limit = self.job.max_drop
         tried = [t.parent for t in self.of_stage("full") + self.failures("full")]
-        waiting = [t for t in self.of_stage("short") if not t.samples and t.number not in tried]
+        told = self.explorer.told()
+        waiting = [t for t in self.of_stage("short") if not t.samples and t.number not in tried] + told
         if limit is None:
             few = len(tried) < self.plan.finals and self.untrained
             return max(waiting, key=lambda t: t.speedup / (1 + 20 * max(t.drop, 0.0)), default=None) if few else None
         best = (1 + PROMISING) * self.best_speedup()
-        noise = NormalDist(0.0, max(NOISE * limit, 1e-9))
-        chances = {t.number: noise.cdf(limit - t.drop) for t in waiting if t.speedup > best}
+        chances = {t.number: self._chance(t, limit) for t in waiting if t.speedup > best}
         within = [t for t in waiting if chances.get(t.number, 0.0) > LIKELY]
         return max(within, key=lambda t: chances[t.number] * (t.speedup - best), default=None)
+
+    @staticmethod
+    def _chance(trial: Trial, limit: float) -> float:
+        """Return the chance that a repaired candidate is within the limit: what errors tell of is uncertain."""
+        told = TOLD * trial.drop if trial.stage == "predicted" else 0.0
+        return NormalDist(0.0, max(math.hypot(NOISE * limit, told), 1e-9)).cdf(limit - trial.drop)
 
     def _say_why(self, short: bool) -> None:
         """Keep for the conclusion why no more is trained, where nothing was or a part of the budget is left over.

@@ -73,6 +73,10 @@ class Probing(Stage):
         drop = round(rate * error, DIGITS)
         return quality_at(drop, self.reference(), self.job.task)
 
+    def drop_told(self, error: float) -> float:
+        """Return the drop that the error of a net's outputs tells by now."""
+        return self.job.task.loss_of_quality(self.quality_told(self.rate(), error), self.reference())
+
     def reference(self) -> float:
         """Return the quality that drops are told from: where nothing is trained nothing is scored in torch."""
         return self.bench.reference if self.job.task.train is None else self.bench.quick_reference()

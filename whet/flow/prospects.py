@@ -62,14 +62,15 @@ class Prospects(Stage):
         found = [t for t in self.of_stage("full") if t.parent == trial.number and self.is_finished(t)]
         return min(found, key=lambda t: t.drop, default=None)
 
-    def choose(self, seconds: float) -> tuple[Trial | None, float]:
+    def choose(self, seconds: float, told: Sequence[Trial] = ()) -> tuple[Trial | None, float]:
         """Return the candidate with the largest speed-up to be expected beyond the best so far, and how large.
 
-        The gain is a share of the best. Candidates are those of short training and those that missed the limit after
-        a full one, as they were or with the finishers, not yet gone on with. Where none promises anything, it is the
-        one nearest to the limit of those that would be faster than the best.
+        The gain is a share of the best. Candidates are those of short training, those that missed the limit after a
+        full one, as they were or with the finishers, not yet gone on with, and those `told` of, whose speed is a
+        forecast. Where none promises anything, it is the one nearest to the limit of those that would be faster than
+        the best.
         """
-        explored = self.of_stage("short") if len(self.space) else [self._identity_trial()]
+        explored = [*self.of_stage("short"), *told] if len(self.space) else [self._identity_trial()]
         trained = self._trained()
         continued = self._gone_on_with()
         missed = [t for t in map(self._worse, trained) if not self.bench.feasible(t)]
@@ -139,7 +140,10 @@ class Prospects(Stage):
     def _forecast_speedup(self, trial: Trial) -> float:
         """Return the speed-up with the finishers: for a trained candidate that of the explored one it began as."""
         while trial.stage == "full" and trial.parent is not None and trial.parent >= 0:
-            trial = self.study.trials[trial.parent]
+            before = self.study.trials[trial.parent]
+            if before.stage == "predicted":  # what was measured since says more
+                break
+            trial = before
         return trial.speedup
 
     def _identity_trial(self) -> Trial:
