@@ -1,13 +1,20 @@
-"""Every method: its name, where it is, its paper, its family and status. Strings only: nothing is imported."""
+"""Every method: its name, where it is, its paper, its family and status. Strings only: nothing is imported.
+
+`make("width(tie='network')")` makes one from words, as the command line has them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ast
+import inspect
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
 from whet import references
-from whet.core.errors import unknown
+from whet.core.errors import MethodError, unknown
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,14 @@ class Method:
     missing: str = ""
 
     @property
+    def asked_for(self) -> str:
+        """How a command asks for it; empty where it is part of others, or `missing` says what it lacks."""
+        short = next((s for s, (row, options) in SHORT.items() if row == self.name and not options), "")
+        several = [s for s, (row, options) in SHORT.items() if row == self.name and options]
+        name = short or "|".join(several) or self.name.partition(".")[2]
+        return ASKED_FOR[self.family].format(name) if self.family in ASKED_FOR else ""
+
+    @property
     def citation(self) -> str:
         return references.get(self.paper).citation if self.paper else ""
 
@@ -33,6 +48,12 @@ class Method:
         return getattr(import_module(module), attribute)
 
 
+ASKED_FOR = {
+    "pass": "whet optimize --passes {}",
+    "strategy": "whet optimize --strategy {}",
+    "surrogate": "whet optimize --strategy \"bayesian(model='{}')\"",
+}
+"""How methods of a family are asked for, by name, in the place of the braces."""
 MISSING = {
     "search.scaling": "a command that takes a factor and a space",
     "search.amended": "a search that updates weights and choices by it: this is the gradient alone",
@@ -60,8 +81,10 @@ METHODS = tuple(
         ("compress.error-rise", "whet.compress.importance:error_rise", "importance", "frantar2022obc"),
         ("compress.repair", "whet.compress.repair:Repair", "pass", "he2017channel"),
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
+        ("quantize.weight-only", "whet.compress.quantize.weight_only:WeightOnly", "pass", "choukroun2019low"),
         ("quantize.smoothing", "whet.compress.quantize.smoothing:smoothed", "calibration", "xiao2023smoothquant"),
         ("quantize.correction", "whet.compress.quantize.correction:corrected", "calibration", "nagel2019data"),
+        ("factorize.svd", "whet.compress.factorize.svd:Svd", "pass", "wang2025svdllm"),
         ("search.random", "whet.search.strategies.random:RandomStrategy", "strategy", "bergstra2012random"),
         ("search.sensitivity", "whet.search.strategies.sensitivity:Sensitivity", "strategy", "yao2021hawqv3"),
         ("search.improvement", "whet.search.strategies.improvement:Improvement", "strategy", "emmerich2006improvement"),
@@ -117,11 +140,125 @@ METHODS = tuple(
         ("elastic.rounding", "whet.elastic.rounding:Rounding", "elastic", "wang2023spaceevo"),
         ("elastic.chain", "whet.flow.elastic:ElasticExplore", "elastic", "valipour2023sortednet"),
         ("elastic.multi-sampling", "whet.elastic.multi_sampling:MultiSampled", "elastic", "liao2021vitresnas"),
-        ("elastic.resolution", "whet.elastic.resolution:Resolution", "elastic", "cai2020ofa"),
+        ("elastic.resolution", "whet.elastic.resolution:Resolution", "pass", "cai2020ofa"),
         ("elastic.routing", "whet.elastic.routing:Router", "elastic", "cai2024flextron"),
         ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "cai2020ofa"),
     ]
 )  # fmt: skip
+
+
+SHORT: dict[str, tuple[str, dict[str, Any]]] = {
+    "quantize": ("quantize.static", {}),
+    "tpe": ("search.optuna", {"sampler": "tpe"}),
+    "gp": ("search.optuna", {"sampler": "gp"}),
+    "nsga2": ("search.optuna", {"sampler": "nsga2"}),
+    "nsga3": ("search.optuna", {"sampler": "nsga3"}),
+    "cmaes": ("search.optuna", {"sampler": "cmaes"}),
+}
+"""Names beside those of the rows: the row and the options that they stand for."""
+DEFAULT_PASSES = {
+    "speed": ("depth", "width", "quantize"),
+    "size": ("depth", "width", "quantize", "weight-only"),
+}
+"""What is searched for each objective where no passes are given."""
+WORDS = re.compile(r"\s*([\w.-]+)\s*(\(.*\))?\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A method and the options that it was asked for with."""
+
+    method: Method
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        """Make it; the words' options come before those of the caller.
+
+        Raises: MethodError for an option that the method does not have.
+        """
+        item = self.method.load()
+        takes = inspect.signature(item).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            for name in self.options:
+                if name not in takes:
+                    raise MethodError(f"'{self.method.name}': {unknown('option', name, takes)}")
+        return item(*given, **{**more, **self.options})
+
+
+def names(*families: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return what methods of these families may be called, without the name of their folder, short names too.
+
+    >>> "width" in names("pass"), "quantize" in names("pass"), names("strategy")["tpe"]
+    (True, True, ('search.optuna', {'sampler': 'tpe'}))
+    """
+    rows = {m.name: m for m in METHODS if m.family in families}
+    variants = {row for row, options in SHORT.values() if options}
+    own = {name.partition(".")[2]: (name, dict[str, Any]()) for name in rows if name not in variants}
+    return own | {short: named for short, named in SHORT.items() if named[0] in rows}
+
+
+def default_passes(objectives: Iterable[str]) -> tuple[str, ...]:
+    """Return the passes that are searched for some objectives where none are given."""
+    return tuple(dict.fromkeys(name for objective in objectives for name in DEFAULT_PASSES.get(objective, ())))
+
+
+def read(words: str, *families: str) -> Call:
+    """Return the method, and its options, that words such as `width(tie='network')` name; of all families by default.
+
+    A name is a row's, with or without its folder. Nothing is imported.
+    Raises: UnknownNameError for the name; MethodError for words that are no name with `option=value` in parentheses.
+    """
+    families = families or tuple(dict.fromkeys(m.family for m in METHODS))
+    found, short = WORDS.fullmatch(words), names(*families)
+    if found is None:
+        raise MethodError(f"'{words}' cannot be read: write a name, or NAME(option=value, ...).")
+    name, options = found[1], _options(words, found[2] or "()")
+    whole = {m.name: (m.name, dict[str, Any]()) for m in METHODS if m.family in families}
+    if name not in short | whole:
+        raise unknown(families[0] if len(families) == 1 else "method", name, _shown(short | whole, name))
+    row, given = (short | whole)[name]
+    return Call(get(row), {**given, **options})
+
+
+def _shown(known: Collection[str], name: str) -> list[str]:
+    return [n for n in known if ("." in n) == ("." in name)]
+
+
+def _options(words: str, text: str) -> dict[str, Any]:
+    try:
+        call = ast.parse(f"f{text}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError
+        return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError):
+        raise MethodError(
+            f"'{words}' cannot be read: options are written option=value, with text in quotes, e.g. width(tie='network')."
+        ) from None
+
+
+def make(words: str, *families: str) -> Any:
+    """Return what words name, made with their options: `make("width(tie='network')")`.
+
+    >>> make("depth(tie='network')", "pass")
+    Depth(tie='network', samples=128)
+    """
+    return read(words, *families)()
+
+
+def split(text: str) -> list[str]:
+    """Return the parts of a list of methods, separated by commas that stand in no parentheses.
+
+    >>> split("depth, width(tie='network', fractions=(0.5, 1.0)),quantize")
+    ['depth', "width(tie='network', fractions=(0.5, 1.0))", 'quantize']
+    """
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
 
 
 def get(name: str) -> Method:
@@ -143,7 +280,12 @@ def markdown() -> str:
         "",
         "Made by `whet list --markdown`; `whet explain NAME` prints what a method does and its paper's BibTeX.",
         "",
-        "| name | family | status | paper |",
-        "|---|---|---|---|",
+        "| name | family | status | asked for by | paper |",
+        "|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(f"| `{m.name}` | {m.family} | {_status(m)} | {m.citation} |" for m in METHODS), ""])
+    return "\n".join([*lines, *map(_line, METHODS), ""])
+
+
+def _line(m: Method) -> str:
+    asked = f"`{m.asked_for}`".replace("|", "\\|") if m.asked_for else ""
+    return f"| `{m.name}` | {m.family} | {_status(m)} | {asked} | {m.citation} |"

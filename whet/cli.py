@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from whet import catalogue, references
@@ -26,6 +27,7 @@ from whet.cli_shared import (
     Fixed,
     Json,
     NetworkArgument,
+    Passes,
     Shapes,
     crash_log,
     network_of,
@@ -35,6 +37,7 @@ from whet.cli_shared import (
 )  # fmt: skip
 from whet.core.checks import positive
 from whet.core.errors import WhetError
+from whet.core.objectives import Objectives, wanted_of
 from whet.flow.failures import reason
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -48,11 +51,14 @@ def optimize(
     data: Data = None,
     target: Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")] = "cpu",
     max_drop: Annotated[str, typer.Option(help="The quality that may be lost, e.g. 1%.")] = "1%",
+    max_size: Annotated[str | None, typer.Option(help="What a file may take on disk, e.g. 500kB.")] = None,
+    min_speedup: Annotated[float, typer.Option(help="Ratio to the fastest uncompressed setting.")] = 0.0,
+    objectives: Annotated[str, typer.Option("--optimize", help="speed, size, or both: speed,size.")] = "speed",
     budget: Annotated[str, typer.Option(help="Wall-clock time, e.g. 90s, 15min.")] = "15min",
     epochs: Annotated[float | None, typer.Option(help="Limit training to so many epochs, instead of time.")] = None,
     trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
-    strategy: Annotated[str, typer.Option(help="What proposes candidates.")] = "improvement",
-    passes: Annotated[str, typer.Option(help="Which ways of shrinking are searched.")] = "depth,width,quantize",
+    strategy: Annotated[str, typer.Option(help="What proposes candidates: NAME(option=value).")] = "improvement",
+    passes: Passes = None,
     elastic: Annotated[bool, typer.Option("--elastic", help="Train all candidates at once, as a supernet.")] = False,
     training: Annotated[bool, typer.Option("--training/--no-training", help="Or just solve and quantize.")] = True,
     out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),
@@ -63,12 +69,15 @@ def optimize(
     as_json: Json = False,
 ) -> None:
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
+    from whet.flow.limits import size_bytes
     from whet.flow.optimize import check_words
     from whet.flow.optimize import optimize as run
     from whet.report.console import LiveProgress, front_table
 
-    named = tuple(p for p in passes.split(",") if p)
+    wanted = wanted_of(objectives)
+    named = catalogue.default_passes(wanted) if passes is None else tuple(catalogue.split(passes))
     check_words(target, max_drop, budget, strategy, named, trials, epochs, seed)
+    Objectives(wanted, min_speedup, size_bytes(max_size))
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
@@ -76,6 +85,7 @@ def optimize(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=named, seed=seed, restart=restart,
             elastic=elastic, training=training, progress=progress, recipe=bundle.recipe,
+            max_size=max_size, min_speedup=min_speedup, objectives=wanted,
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))
@@ -161,11 +171,11 @@ def list_methods(
 
         raise unknown("family", family, {m.family for m in catalogue.METHODS})
     if as_json:
-        print(json.dumps([vars(m) | {"citation": m.citation} for m in rows]))
+        print(json.dumps([vars(m) | {"citation": m.citation, "asked_for": m.asked_for} for m in rows]))
         return
-    table = Table("name", "family", "status", "missing", "paper")
+    table = Table("name", "family", "status", "asked for by", "missing", "paper")
     for m in rows:
-        table.add_row(m.name, m.family, m.status, m.missing, m.citation)
+        table.add_row(m.name, m.family, m.status, escape(m.asked_for), m.missing, m.citation)
     Console().print(table)
 
 
@@ -175,6 +185,8 @@ def explain(name: str) -> None:
     method = catalogue.get(name)
     item = method.load()
     print(f"{method.name} ({method.family}, {method.status}): {method.where}\n")
+    if method.asked_for:
+        print(f"Asked for by: {method.asked_for}\n")
     if method.missing:
         print(f"Missing: {method.missing}.\n")
     print(inspect.getdoc(item) or "")

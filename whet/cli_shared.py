@@ -24,6 +24,10 @@ Fixed = Annotated[
     list[str] | None,
     typer.Option("--fix", help="The value of an input that is the same in every call, e.g. sr=16000; once an input."),
 ]
+Passes = Annotated[
+    str | None,
+    typer.Option(help="What is searched, with options where wanted: depth,width(tie='network'),quantize,weight-only."),
+]
 NetworkArgument = Annotated[
     str | None,
     typer.Argument(help="A network of the task, FILE.pt2, FILE.onnx or FILE.py:FUNCTION. Default: the task's own."),

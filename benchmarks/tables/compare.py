@@ -19,11 +19,11 @@ from typing import Annotated, Any
 
 import typer
 
-from whet.core.files import whole, write_text
 from whet.flow.results import commit, made_by
 from whet.hardware.workers import workers
 from whet.search import strategies
 from whet.search.tabular import Table, replay
+from whet.support.files import whole, write_text
 
 HERE = Path(__file__).parent
 RIVAL = "nsga2"

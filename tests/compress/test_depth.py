@@ -55,7 +55,7 @@ def test_apply_drops_the_chosen_blocks_and_says_so() -> None:
     ]
     # conv1 and conv2 of 3x3 without bias, each with a norm of two parameters a channel.
     assert net.parameter_count - result.net.parameter_count == sum(2 * (9 * w * w + 2 * w) for w in (16, 64))
-    assert result.changed == {
+    assert result.texts == {
         "layer1.1": "branch of 4 layers and 4,672 parameters dropped",
         "layer3.2": "branch of 4 layers and 73,984 parameters dropped",
     }
@@ -72,7 +72,7 @@ def test_tied_blocks_go_in_the_order_of_influence() -> None:
     assert influence["layer1.1"] < influence["layer1.2"] < influence["layer1.0"]
     for count, gone in ((2, {"layer1.1"}), (1, {"layer1.1", "layer1.2"})):
         result = Depth("stage").apply(net, Decision({"layer1.{0..2}:blocks": count}), run)
-        assert set(result.changed) == gone
+        assert set(result.texts) == gone
 
 
 def test_influence_is_the_cosine_distance_of_input_and_output() -> None:

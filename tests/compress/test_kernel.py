@@ -39,7 +39,7 @@ def test_a_crop_is_the_whole_kernel_with_zeros_outside_its_centre(
     with torch.no_grad():
         silenced.layer("0").weight *= 1 - outside
         torch.testing.assert_close(cropped.net(*net.example), silenced(*net.example), rtol=1e-5, atol=1e-6)
-    assert cropped.changed == {"0": f"kernel {kernel} cropped to {size}"}
+    assert cropped.texts == {"0": f"kernel {kernel} cropped to {size}"}
 
 
 def test_what_has_no_centre_to_crop_to_is_no_choice_and_skipped_with_its_reason() -> None:

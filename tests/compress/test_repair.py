@@ -99,7 +99,7 @@ def halved(seed: int = 0, inputs: int = 24) -> tuple[Net, Net]:
 def test_fewer_samples_than_inputs_are_damped_and_said() -> None:
     net, smaller = halved(inputs=4)
     result = repaired(reference(net, rows=8), smaller)
-    assert "16 rows for 32 inputs" in result.changed["2"] and "damped by" in result.changed["2"]
+    assert "16 rows for 32 inputs" in result.texts["2"] and "damped by" in result.texts["2"]
     x = torch.randn(500, 4)
     assert relative_error(net, result.net, x) < relative_error(net, smaller, x)
 
@@ -173,7 +173,7 @@ def test_a_tied_reader_is_skipped_with_its_reason() -> None:
     axes = analyze(net)
     smaller = cut(net, {s: range(g.size // 2) for s, g in axes.groups.items()}, axes)
     result = repaired(reference(net), smaller)
-    assert "several places" in result.skipped["shared"] and set(result.changed) == {"last"}
+    assert "several places" in result.skipped["shared"] and set(result.texts) == {"last"}
 
 
 def test_larger_layers_are_solved_by_blocks_of_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_memory_is_kept_by_fewer_samples_and_that_is_said() -> None:
     found = Reference.of(net, x[1:], x[:1], memory=400 * 4 * 128)  # 400 samples in front of the ReLU and behind
     assert [len(batch) for batch, in found.batches] == [300, 100]
     result = repaired(found, smaller)
-    assert result.skipped["calibration"].startswith("400 of 600 samples") and "2" in result.changed
+    assert result.skipped["calibration"].startswith("400 of 600 samples") and "2" in result.texts
 
 
 def late_cut() -> tuple[Net, Net, Reference]:
@@ -248,7 +248,7 @@ def test_a_cut_of_unknown_origin_is_solved_where_it_can_be() -> None:
     smaller = cut(net, {"0": range(8), "1": range(9)})
     smaller.module.meta.clear()
     result = repaired(reference(net), smaller)
-    assert "not known which of its outputs" in result.skipped["1"] and "2" in result.changed
+    assert "not known which of its outputs" in result.skipped["1"] and "2" in result.texts
     assert relative_error(net, result.net, torch.randn(50, 4)) < 1e-5
 
 
@@ -270,7 +270,7 @@ def test_a_dropped_block_is_made_up_for_by_what_writes_around_it() -> None:
     result = Chain((Depth(), Repair(samples=32))).apply(net, drop, run)
     x = torch.randn(40, 3, 32, 32)
     assert relative_error(net, result.net, x) < 0.8 * relative_error(net, bare, x)
-    assert {"layer2.1.conv2", "layer3.1.conv2", "fc"} <= set(result.changed) and "layer1.2.conv2" not in result.changed
+    assert {"layer2.1.conv2", "layer3.1.conv2", "fc"} <= set(result.texts) and "layer1.2.conv2" not in result.changed
 
 
 def test_what_a_dropped_block_gave_in_the_mean_goes_into_the_layer_in_front() -> None:

@@ -145,7 +145,7 @@ def test_int8_goes_on_top_of_a_member(
     decision = members[len(members) // 2]
     small = finetuned.extract(decision)
     result = StaticQuantization().apply(small, Decision({NETWORK: "all"}), run)
-    assert set(result.changed) == {name for name, layer in small.layers().items() if isinstance(layer, nn.Linear)}
+    assert set(result.texts) == {name for name, layer in small.layers().items() if isinstance(layer, nn.Linear)}
     assert not result.skipped
     with torch.no_grad():
         loss = sum(float(language_loss(result.net(x), y)) for x, y in run.task.val) / len(list(run.task.val))

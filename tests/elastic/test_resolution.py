@@ -46,7 +46,7 @@ def is_the_net_on_smaller_images(net: whet.Net) -> int:
             output = result.net(x)
             assert output.shape == native.shape and output.isfinite().all()
             torch.testing.assert_close(output, net(shrunk(x, size)), rtol=1e-5, atol=1e-6)
-            assert f"{size[0]}x{size[1]}" in result.changed[INPUT] and not result.skipped
+            assert f"{size[0]}x{size[1]}" in result.texts[INPUT] and not result.skipped
     return len(values)
 
 
@@ -60,7 +60,7 @@ def test_resnet20_is_itself_at_its_native_resolution_and_legal_at_others() -> No
         for decision in (Decision(), Decision({CHOICE: 1.0})):
             assert torch.equal(Resolution().apply(net, decision, run).net(*net.example), native)
         half = Resolution().apply(net, Decision({CHOICE: 0.5}), run)
-        assert half.changed == {INPUT: "resized from 32x32 to 16x16"}
+        assert half.texts == {INPUT: "resized from 32x32 to 16x16"}
         assert not torch.allclose(half.net(*net.example), native, atol=1e-5)
     assert is_the_net_on_smaller_images(net) == 4
 

@@ -17,7 +17,7 @@ from whet.compress.depth import Depth
 from whet.compress.importance import Frozen
 from whet.compress.width import Width
 from whet.core.errors import SpecError
-from whet.core.passes import Chain, Result
+from whet.core.passes import Chain, Result, Traits
 from whet.elastic.supernet import Supernet, sandwich
 from whet.hardware import targets
 from whet.train.fit import fit
@@ -138,6 +138,8 @@ def test_the_sandwich_is_largest_smallest_and_random_ones() -> None:
 
 class Doubling:
     """A pass that computes new weights, which no selection can give."""
+
+    traits = Traits("structure", nests=True)
 
     def space(self, net: whet.Net, target: whet.Target) -> whet.Space:
         return whet.Space([whet.Choice("a:double", (False, True), False)])

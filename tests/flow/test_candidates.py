@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from whet.core.objectives import Objectives
 from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
@@ -18,7 +19,7 @@ SPACE = Space([Choice("a:keep", (True, False), True), Choice("b:width", (0.25, 0
 HALF, QUARTER, BOTH = (
     Decision(d) for d in ({"b:width": 0.5}, {"b:width": 0.25}, {"a:keep": False, "b:width": 0.5})
 )
-HOPES = {HALF: Hope(0.02, 1.8, {}), QUARTER: Hope(0.3, 3.0, {}), BOTH: Hope(0.04, 2.0, {})}
+HOPES = {HALF: Hope(0.02, 1.8, 1.8, {}), QUARTER: Hope(0.3, 3.0, 3.0, {}), BOTH: Hope(0.04, 2.0, 2.0, {})}
 
 
 def trial(
@@ -37,7 +38,7 @@ def explore(trials: list[Trial], seconds: float = 180.0, file_seconds: float = 1
     )  # fmt: skip
     job = SimpleNamespace(
         space=lambda: space, max_drop=0.01, strategy="sensitivity", seed=0, finishers=(), budget_seconds=seconds,
-        task=task, trials=None, net=None,
+        task=task, trials=None, net=None, objectives=Objectives(),
     )  # fmt: skip
     trainer = SimpleNamespace(
         speed=lambda what: SimpleNamespace(samples=lambda operations, seconds: 1e4), operations=lambda net: 1.0
@@ -46,7 +47,7 @@ def explore(trials: list[Trial], seconds: float = 180.0, file_seconds: float = 1
         job=job, study=SimpleNamespace(trials=trials, recall=memos.get, remember=lambda key, value: None),
         run=SimpleNamespace(budget=Budget(seconds), progress=lambda event: None), repairs=True, trainer=trainer,
         quick_reference=lambda: 0.9, reference=0.9, epoch_samples=4096, feasible=lambda t: t.drop <= 0.01,
-        cost=lambda what, otherwise: file_seconds, longest=lambda what, otherwise: 0.0,
+        cost=lambda what, otherwise: file_seconds, longest=lambda what, otherwise: 0.0, original_bytes=1,
     )  # fmt: skip
     return Explore(bench, Plan())
 

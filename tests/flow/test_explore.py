@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from whet.core.objectives import Objectives
 from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
@@ -25,7 +26,8 @@ PROBES = [
 
 def beliefs(space: Space, probes: list[Trial]) -> tuple[dict[str, float], dict[str, float]]:
     job = SimpleNamespace(
-        space=lambda: space, max_drop=0.01, strategy="sensitivity", seed=0, finishers=(), budget_seconds=60.0
+        space=lambda: space, max_drop=0.01, strategy="sensitivity", seed=0, finishers=(), budget_seconds=60.0,
+        objectives=Objectives(),
     )
     run = SimpleNamespace(budget=Budget(60.0), progress=lambda event: None)
     study = SimpleNamespace(trials=probes, recall=lambda key: None)

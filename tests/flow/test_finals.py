@@ -11,6 +11,7 @@ import torch
 
 import whet
 from whet.core.net import Net
+from whet.core.objectives import Objectives
 from whet.core.passes import Result
 from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
@@ -64,14 +65,14 @@ def trial(number: int, stage: Any, speedup: float, drop: float, samples: int, pa
 
 def finals(trials: list[Trial], seconds: float = 1200.0, space: Space = SPACE) -> tuple[Finals, Explorer]:
     job = SimpleNamespace(space=lambda: space, max_drop=0.01, trials=None, finishers=(), budget_seconds=seconds)
-    job.finds_recipe = False
+    job.finds_recipe, job.objectives = False, Objectives()
     job.task = SimpleNamespace(train=[])
     run = SimpleNamespace(budget=Budget(seconds), progress=lambda event: None)
     bench: Any = SimpleNamespace(
         job=job, study=SimpleNamespace(trials=trials, recall=lambda key: None), run=run,
         samples_per_second=1200.0, epoch_samples=45_000,
         feasible=lambda t: t.drop <= 0.01, cost=lambda what, otherwise: otherwise,
-        longest=lambda what, otherwise: otherwise, repairs=False,
+        longest=lambda what, otherwise: otherwise, repairs=False, original_bytes=1,
     )  # fmt: skip
     explorer: Any = Explorer(trials)
     return Finals(bench, Plan(), explorer), explorer
@@ -225,9 +226,9 @@ def test_where_only_int8_is_searched_it_is_trained_however_fast_the_original_was
 def test_an_unfinished_structure_within_the_limit_counts_with_its_int8_speed() -> None:
     trials = [*explored()[:2], trial(2, "full", 1.9, 0.008, 150_000, parent=1)]
     stage, _ = finals(trials)
-    assert stage._promised_speedup() == 1.9
+    assert stage._promised_gain() == 1.9
     stage.job.finishers = (object(),)  # type: ignore[misc, assignment]
-    assert stage._promised_speedup() == 2.48
+    assert stage._promised_gain() == 2.48
 
 
 def test_what_is_gone_on_with_as_it_was_adds_its_samples() -> None:
@@ -350,8 +351,8 @@ def test_one_that_is_only_told_of_is_trained_if_it_promises_more() -> None:
 
 def test_the_speed_that_was_measured_counts_and_not_the_one_that_was_told() -> None:
     stage, _ = finals([*explored(), told(4, 3.5, 0.011), trial(5, "full", 2.0, 0.012, 150_000, parent=4)])
-    assert stage._forecast_speedup(stage.study.trials[5]) == 2.0
-    assert stage._forecast_speedup(trial(6, "full", 2.0, 0.012, 150_000, parent=1)) == 2.48
+    assert stage._forecast_gain(stage.study.trials[5]) == 2.0
+    assert stage._forecast_gain(trial(6, "full", 2.0, 0.012, 150_000, parent=1)) == 2.48
 
 
 def test_one_that_is_told_to_be_within_the_limit_is_verified_untrained_if_that_is_likely() -> None:

@@ -103,7 +103,7 @@ def test_passes_treat_it_as_they_treat_its_source(name: str, tmp_path: Path) -> 
         result = chain.apply(net, Decision({depth: False, "network:int8": "all", **widths}), planning_run(net, 4))
         small.append(result)
         assert torch.isfinite(result.net(*example)).all()
-    assert small[1].changed.keys() == small[0].changed.keys() and small[1].skipped == small[0].skipped
+    assert small[1].texts.keys() == small[0].texts.keys() and small[1].skipped == small[0].skipped
     counts = [result.net.parameter_count for result in small]
     assert counts[1] < 0.5 * read.parameter_count and counts[1] == pytest.approx(counts[0], rel=0.03)
 

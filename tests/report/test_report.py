@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from whet.report.console import COLUMNS, LiveProgress, front_table
-from whet.report.figures import KINDS, layer_states, pareto
+from whet.report.figures import heat_map, layer_states, pareto
 from whet.report.report import ReportData, render
 
 EVIL = "<script>alert(1)</script>"
@@ -36,11 +36,19 @@ def member(number: int, speedup: float, drop: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+CHANGED = [
+    {"site": site, "kind": kind, "text": "made up"}
+    for site, kind in (("stage1.0", "dropped"), ("stem", "narrower"), ("stem", "int8"), ("head", "int8"),
+                       ("head", "repaired"), ("stage1.0.conv1", "int8"))
+]  # fmt: skip
+
+
 def trial(number: int, stage: str, speedup: float, drop: float) -> dict[str, Any]:
     return {
         "number": number, "stage": stage, "decision": {"stage1.0:keep": False}, "quality": 0.9 - drop, "drop": drop,
-        "speedup": speedup, "samples": 100, "simulated": stage != "full", "spent_seconds": 10.0 * number,
-        "changed": {"stage1.0": "branch of 4 layers dropped", "stem": "8 of 16 channels kept; int8", "head": "int8"},
+        "speedup": speedup, "samples": 100, "size_bytes": 40_000, "simulated": stage != "full",
+        "spent_seconds": 10.0 * number,
+        "changed": CHANGED,
     }  # fmt: skip
 
 
@@ -124,8 +132,18 @@ def test_without_a_limit_in_per_cent_drops_are_in_the_metrics_unit() -> None:
 
 
 def test_layers_show_what_was_done_to_them() -> None:
-    kinds = [KINDS[s] for s in layer_states(data(), data().front[0])]
+    kinds = layer_states(data(), data().front[0])
     assert kinds == ["narrower, int8", "dropped", "dropped", "int8", "as it is"]
+
+
+def test_the_map_has_a_colour_for_each_kind_that_occurs() -> None:
+    found = heat_map(data())
+    assert found is not None
+    [trace] = found["data"]
+    assert trace["colorbar"]["ticktext"] == ["as it is", "int8", "narrower, int8", "dropped"]
+    shown = [[trace["colorbar"]["ticktext"][v] for v in row] for row in trace["z"]]
+    assert shown == trace["text"] and shown[1] == ["dropped"] * len(shown[1])
+    assert len({colour for _, colour in trace["colorscale"]}) == 4
 
 
 def test_without_a_front_the_nearest_is_shown(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import whet
 from whet.compress.depth import Depth
 from whet.compress.width import Width
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
@@ -25,6 +25,7 @@ class Scale:
     """Multiply the head's weights by `head:scale`, wrongly in the way that `fault` names."""
 
     fault: str = ""
+    traits = Traits("structure")
 
     def space(self, net: Net, target: Target) -> Space:
         values = (torch.rand(1).item(), 1.0) if self.fault == "unstable space" else (0.5, 1.0)
@@ -46,7 +47,7 @@ class Scale:
         if self.fault == "frozen" and scale != 1.0:
             out.module.register_parameter("unread", torch.nn.Parameter(torch.ones(3)))
         silent = scale == 1.0 or self.fault == "silent"
-        return Result(out, {} if silent else {"head": f"weights times {scale}"})
+        return Result(out, () if silent else changes("scaled", {"head": f"weights times {scale}"}))
 
 
 @pytest.fixture(scope="module")

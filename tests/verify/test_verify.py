@@ -13,8 +13,8 @@ import whet
 from whet.core.errors import ArtifactError
 from whet.core.kinds import Kind
 from whet.core.net import Net, Port
-from whet.core.structure import Rows
 from whet.core.target import Session
+from whet.support.structure import Rows
 from whet.verify.equivalence import OpenSession, agreement, evaluate
 from whet.verify.manifest import NAME, check_files, read_manifest, unit_of, write_manifest
 

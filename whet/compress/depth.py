@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from whet.compress.importance import calibration
 from whet.compress.ties import Tie, tie, unfold
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
@@ -39,6 +39,7 @@ class Depth:
     tie: Tie = "none"
     samples: int = 128
     paper = "men2024shortgpt"
+    traits = Traits("structure", nests=True)
 
     def space(self, net: Net, target: Target) -> Space:
         blocks = analyze_blocks(net).blocks
@@ -101,7 +102,7 @@ class Depth:
             drops.append((here, max(0, len(here) - int(value))))
         gone = self._least_influential(net, found.blocks, drops, run)
         changed = {site: _describe(net, found.blocks[site]) for site in gone}
-        return Result(drop_blocks(net, gone), changed, skipped)
+        return Result(drop_blocks(net, gone), changes("dropped", changed), skipped)
 
     def _least_influential(
         self, net: Net, blocks: Mapping[str, Block], drops: Sequence[tuple[list[str], int]], run: Run

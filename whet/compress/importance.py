@@ -20,13 +20,13 @@ from whet.compress.moments import enough, inputs_of, moments
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.run import Run
-from whet.core.structure import Tree
 from whet.core.task import Task, rows_of, split
 from whet.data.bind import Original
 from whet.data.kinds import saliency
 from whet.data.rows import first_rows
 from whet.graph.axes import AtomGroup, Member, analyze
 from whet.graph.readers import Reader, find_readers, reader_of
+from whet.support.structure import Tree
 
 Scores = dict[str, NDArray[np.float64]]
 Importance = Callable[[Net, Sequence[AtomGroup], Run, int], Scores]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
@@ -31,6 +31,7 @@ class Kernel:
 
     smallest: int = 1
     paper = "cai2020ofa"
+    traits = Traits("structure", nests=True)
 
     def space(self, net: Net, target: Target) -> Space:
         choices = []
@@ -60,7 +61,7 @@ class Kernel:
             elif isinstance(layer, CONVOLUTIONS) and size != layer.kernel_size[0]:
                 changed[name] = f"kernel {layer.kernel_size[0]} cropped to {size}"
                 _crop(layer, size)
-        return Result(copied, changed, skipped)
+        return Result(copied, changes("smaller kernel", changed), skipped)
 
 
 def _obstacle(layer: nn.Module, size: int) -> str:

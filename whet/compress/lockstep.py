@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from whet.core.net import Net
-from whet.core.structure import tensors
+from whet.support.structure import tensors
 
 Inputs = tuple[Tensor, ...]
 Step = Callable[[fx.Node], None]

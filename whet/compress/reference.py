@@ -23,9 +23,9 @@ from whet.compress.lockstep import (
 )
 from whet.compress.moments import MEMORY_BYTES, ROWS, chosen_rows, mask_of, quota, read
 from whet.core.net import Net
-from whet.core.structure import tensors
 from whet.graph.blocks import ADDS
 from whet.graph.readers import Reader, find_readers
+from whet.support.structure import tensors
 
 PARTS = 8
 """Of a net, behind each of which what is alive is remembered, as far as memory allows."""

@@ -15,11 +15,11 @@ from whet.compress.moments import enough, inputs_of
 from whet.compress.reference import NORMS, Reference
 from whet.compress.solving import Solving
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Decision, Space
-from whet.core.structure import tensors
 from whet.core.target import Target
+from whet.support.structure import tensors
 
 DAMPINGS = (1e-8, 1e-5, 1e-3, 1e-2, 1e-1, 1.0)
 """The choices of every layer. On ResNet-44 at half of the channels the error of the logits on validation images was
@@ -61,6 +61,7 @@ class Repair:
     samples: int = 256
     dampings: tuple[float, ...] = DAMPINGS
     paper = "he2017channel"
+    traits = Traits("weights", needs=("calibration",))
 
     def space(self, net: Net, target: Target) -> Space:
         return Space()
@@ -125,12 +126,12 @@ def best(reference: Reference, net: Net, work: Solving) -> Result:
         again = _contested(reference, normed, few, start)
     if not min(after, again) < before:
         reason = f"on held-out inputs the outputs' error is {after:.4f} solved, {before:.4f} as it was cut."
-        return Result(net.copy(), {}, said | {"network": reason})
+        return Result(net.copy(), (), said | {"network": reason})
     changed = {site: f"solved: {text}" for site, text in work.changed.items()}
     if normed is not None and again < after:
         changed["batch norms"] = f"statistics estimated again: error of the outputs {again:.4f}, {after:.4f} without"
-        return Result(normed, changed, said)
-    return Result(work.net, changed, said)
+        return Result(normed, changes("repaired", changed), said)
+    return Result(work.net, changes("repaired", changed), said)
 
 
 def _contested(reference: Reference, net: Net, few: float, start: Checkpoint | None) -> float:

@@ -12,12 +12,14 @@ from whet.compress.importance import IMPORTANCES, Importance, reads, rises, writ
 from whet.compress.ties import Tie, tie, unfold
 from whet.core.errors import DecisionError, unknown
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.target import Target
 from whet.graph.axes import AtomGroup, Axes, analyze
 from whet.graph.cut import cut
+
+EIGHTHS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Width:
     streams: bool = True
     samples: int = 256
     paper = "li2017filters"
+    traits = Traits("structure", nests=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.importance, str) and self.importance not in IMPORTANCES:
@@ -64,6 +67,13 @@ class Width:
 
         groups = self._groups(net, analyze(net))
         return Space([Choice(f"{s}:width", self.fractions, 1.0) for s in tie(groups.items(), self.tie, stage)])
+
+    def untrained(self) -> Width:
+        """Return the pass as it is best searched where nothing is trained: group by group, in eighths.
+
+        A candidate then costs a second, and hundreds of them can tell finer choices apart. What was set stays.
+        """
+        return replace(self, tie="none", fractions=EIGHTHS) if self == Width() else self
 
     def obvious(self, net: Net, target: Target) -> list[Decision]:
         """Return each fraction for all groups at once, the largest first: residual streams left whole, then cut too."""
@@ -126,7 +136,7 @@ class Width:
         for site in wanted.keys() - keep.keys():
             skipped[site] = f"importance {self.importance!r} has no tensor to go by among this group's."
         changed = {s: f"{len(k)} of {groups[s].size} {groups[s].kind} kept" for s, k in keep.items()}
-        return Result(cut(net, keep, axes), changed, skipped)
+        return Result(cut(net, keep, axes), changes("narrower", changed), skipped)
 
     def _groups(self, net: Net, axes: Axes) -> dict[str, AtomGroup]:
         return {s: g for s, g in axes.groups.items() if self.streams or not is_stream(net, g)}

@@ -50,6 +50,10 @@ class StudyError(WhetError):
     """A study cannot be opened, resumed or written."""
 
 
+class MethodError(WhetError):
+    """A method is asked for in words that cannot be read, or with an option that it does not have."""
+
+
 class UnknownNameError(WhetError):
     """A name that nothing answers to."""
 

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 from torch.utils import _pytree
 
-from whet.core.structure import Tree, items, mapped, tensors
+from whet.support.structure import Tree, items, mapped, tensors
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from whet.core.net import Net
 from whet.core.run import Run
@@ -11,14 +12,57 @@ from whet.core.space import Decision, Space
 from whet.core.spec import check_if_asked
 from whet.core.target import Target
 
+Phase = Literal["structure", "weights", "file"]
+Need = Literal["calibration", "labels", "training"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """When a pass acts and what it asks for; the flow goes by this, and by no pass's class or name.
+
+    `phase`: `structure` passes act before training, and what they leave is trained; those of `weights` act on a
+    structure that is trained, and need no training of their own; those of `file` act on the written file. `nests`: the
+    candidates of one supernet may share weights across its decisions. `needs`: what it cannot do without.
+    """
+
+    phase: Phase = "structure"
+    nests: bool = False
+    needs: tuple[Need, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was done to a site: its kind in one word, by which reports group (`dropped`, `int8`), and a sentence."""
+
+    site: str
+    kind: str
+    text: str
+
+
+def changes(kind: str, texts: Mapping[str, str]) -> tuple[Change, ...]:
+    """Return changes of one kind from sentences by site."""
+    return tuple(Change(site, kind, text) for site, text in texts.items())
+
 
 @dataclass(frozen=True)
 class Result:
-    """A pass's output: the new net, what changed and what could not be treated, each by site with a sentence."""
+    """A pass's output: the new net, what changed, and by site what could not be treated and why."""
 
     net: Net
-    changed: dict[str, str] = field(default_factory=dict)
+    changed: tuple[Change, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What changed as sentences by site, several joined."""
+        found: dict[str, str] = {}
+        for change in self.changed:
+            found[change.site] = "; ".join(filter(None, [found.get(change.site), change.text]))
+        return found
+
+    def then(self, later: Result) -> Result:
+        """Return `later`, with what was said of this one before it."""
+        return Result(later.net, self.changed + later.changed, {**self.skipped, **later.skipped})
 
 
 @runtime_checkable
@@ -29,9 +73,19 @@ class Pass(Protocol):
     choices of other passes, copies before it changes anything, and may call `run.fit`.
     """
 
+    @property
+    def traits(self) -> Traits: ...
+
     def space(self, net: Net, target: Target) -> Space: ...
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result: ...
+
+
+@runtime_checkable
+class Untrained(Protocol):
+    """A pass that is best searched otherwise where nothing is trained: a candidate then costs no more than its file."""
+
+    def untrained(self) -> Pass: ...
 
 
 @dataclass(frozen=True)
@@ -40,6 +94,13 @@ class Chain:
 
     passes: tuple[Pass, ...]
 
+    @property
+    def traits(self) -> Traits:
+        """The phase of the first; it nests if all do, and needs what any needs."""
+        each = [item.traits for item in self.passes]
+        needs = tuple(dict.fromkeys(need for t in each for need in t.needs))
+        return Traits(each[0].phase if each else "structure", all(t.nests for t in each), needs)
+
     def space(self, net: Net, target: Target) -> Space:
         total = Space()
         for item in self.passes:
@@ -47,12 +108,8 @@ class Chain:
         return total
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
-        changed: dict[str, str] = {}
-        skipped: dict[str, str] = {}
+        result = Result(net)
         for item in self.passes:
-            result = item.apply(net, decision, run)
-            net = check_if_asked(result.net)
-            for site, text in result.changed.items():
-                changed[site] = f"{changed[site]}; {text}" if site in changed else text
-            skipped.update(result.skipped)
-        return Result(net, changed, skipped)
+            result = result.then(item.apply(result.net, decision, run))
+            check_if_asked(result.net)
+        return result

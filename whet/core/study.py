@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,16 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from whet.core.errors import StudyError
+from whet.core.objectives import Objectives
+from whet.core.passes import Change
 from whet.core.space import Decision, Space
 
 Stage = Literal["probe", "predicted", "short", "full", "failed"]
 STUDY_NAME = "whet"
 DATABASE = "study.db"
+DIRECTIONS = {"speed": "maximize", "size": "minimize"}
+METRICS = {"speed": "speedup", "size": "size_bytes"}
+"""Of objectives: what a dashboard shows."""
 STATES = {"failed": TrialState.FAIL, "predicted": TrialState.PRUNED}
 """The stages that are no measurements, and what they are to Optuna: its Pareto front takes none of these."""
 
@@ -31,10 +37,11 @@ class Trial:
 
     `quality` is the task's metric on validation data, `drop` the loss against the reference in the unit of the
     limit, `speedup` the measured ratio to the best uncompressed setting (`speedup_low`, `speedup_high` its
-    quartiles). `simulated` says that the quality was computed in torch and not in the runtime. `state` names
-    the file with the trained weights, relative to the study's folder; `parent` the trial it continues. A trial of the
-    stage `predicted` has a forecast for its speed-up; one of the stage `failed` has no figures, the reason in `note`
-    and in `attempted` what stage it would have been.
+    quartiles), `gain` what the search makes large (`Objectives.gain`), the speed-up where nothing else is wanted.
+    `simulated` says that the quality was computed in torch and not in the runtime. `state` names the file with the
+    trained weights, relative to the study's folder; `parent` the trial it continues. A trial of the stage `predicted`
+    has a forecast for its gain, and NaN for a speed-up that was not forecast; one of the stage `failed` has no figures,
+    the reason in `note` and in `attempted` what stage it would have been.
     """
 
     number: int
@@ -47,13 +54,14 @@ class Trial:
     speedup_high: float = 0.0
     latency_ms: float = 0.0
     size_bytes: int = 0
+    gain: float = math.nan
     simulated: bool = True
     samples: int = 0
     parent: int | None = None
     state: str | None = None
     artifact: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    changed: dict[str, str] = field(default_factory=dict)
+    changed: tuple[Change, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
     note: str = ""
     attempted: str = ""
@@ -61,8 +69,12 @@ class Trial:
     device: str = ""
     protocol: str = ""
 
+    def __post_init__(self) -> None:
+        if math.isnan(self.gain):
+            object.__setattr__(self, "gain", self.speedup)
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict_shallow(self), "decision": dict(self.decision)}
+        return {**asdict_shallow(self), "decision": dict(self.decision), "changed": [asdict(c) for c in self.changed]}
 
 
 def asdict_shallow(trial: Trial) -> dict[str, Any]:
@@ -77,21 +89,25 @@ class Study:
     not change between a study and its resumption.
     """
 
-    def __init__(self, storage: str, config: dict[str, Any], space: Space) -> None:
+    def __init__(
+        self, storage: str, config: dict[str, Any], space: Space, objectives: Objectives | None = None
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         self.space = space
         self.storage = storage
+        self.objectives = objectives or Objectives()
+        wanted = self.objectives.wanted
         try:
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
                 storage=RDBStorage(storage),
-                directions=["maximize", "minimize"],
+                directions=[*(DIRECTIONS[name] for name in wanted), "minimize"],
                 load_if_exists=True,
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names(["speedup", "drop"])
+                self._study.set_metric_names([*(METRICS[name] for name in wanted), "drop"])
             self._agree("config", config)
             self._agree("space", space.describe())
             self.trials = [self._load(t) for t in self._study.get_trials(deepcopy=False)]
@@ -102,9 +118,11 @@ class Study:
             ) from error
 
     @classmethod
-    def in_folder(cls, folder: Path, config: dict[str, Any], space: Space) -> Study:
+    def in_folder(
+        cls, folder: Path, config: dict[str, Any], space: Space, objectives: Objectives | None = None
+    ) -> Study:
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{(folder / DATABASE).resolve()}", config, space)
+        return cls(f"sqlite:///{(folder / DATABASE).resolve()}", config, space, objectives)
 
     def _agree(self, key: str, value: Any) -> None:
         """Write `value` into a new study; in an old one demand that it is the same, naming what differs."""
@@ -131,6 +149,7 @@ class Study:
     def _load(self, frozen: optuna.trial.FrozenTrial) -> Trial:
         record = json.loads(frozen.user_attrs["trial"])
         record["decision"] = Decision(record["decision"])
+        record["changed"] = tuple(Change(**change) for change in record["changed"])
         return Trial(**record)
 
     @property
@@ -147,7 +166,7 @@ class Study:
                     state=STATES.get(trial.stage, TrialState.COMPLETE),
                     params=params,
                     distributions=distributions,
-                    values=None if trial.stage in STATES else [trial.speedup, trial.drop],
+                    values=None if trial.stage in STATES else self._values(trial),
                     user_attrs={"trial": json.dumps(trial.to_dict()), "stage": trial.stage},
                 )
             )
@@ -155,6 +174,9 @@ class Study:
             raise StudyError(f"study '{self.storage}' cannot be written: {str(error).splitlines()[0]}") from error
         self.trials.append(trial)
         return trial
+
+    def _values(self, trial: Trial) -> list[float]:
+        return [float(getattr(trial, METRICS[name])) for name in self.objectives.wanted] + [trial.drop]
 
     def remember(self, key: str, value: Any) -> None:
         """Keep a JSON value beside the trials (the bar, the reference, the spent seconds)."""

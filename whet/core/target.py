@@ -44,7 +44,8 @@ class Target(Protocol):
     `runtime:threads`); `settings` turns a decision into an artifact's settings. `alignment` is the number of
     channels that layers should be a multiple of. `save` writes the model file (slow: seconds), `open` loads it
     for a static batch (fast: tenths of a second); `shapes` gives sizes by the input's name, in the file's layout, where
-    they are to be others than those of the example that the file was written with.
+    they are to be others than those of the example that the file was written with. `kernels` names the integers that
+    weights may be stored as (`int8`, `int4`): what all of its runtimes load.
     """
 
     @property
@@ -52,6 +53,8 @@ class Target(Protocol):
 
     @property
     def alignment(self) -> int: ...
+
+    def kernels(self) -> tuple[str, ...]: ...
 
     def space(self) -> Space: ...
 

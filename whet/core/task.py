@@ -12,7 +12,7 @@ from torch import Tensor
 
 from whet.core.errors import TaskError, unknown
 from whet.core.kinds import KINDS, Kind
-from whet.core.structure import Tree, joined, mapped
+from whet.support.structure import Tree, joined, mapped
 
 Batch = Any
 Batches = Iterable[Batch]

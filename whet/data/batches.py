@@ -13,8 +13,8 @@ from torch import Tensor
 
 from whet.core.errors import TaskError
 from whet.core.net import Net, Port
-from whet.core.structure import Rows, Tree, is_rows, items, mapped, mapped_by_path
 from whet.core.task import length_of, rows_of
+from whet.support.structure import Rows, Tree, is_rows, items, mapped, mapped_by_path
 
 Inputs = tuple[Tensor, ...]
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from whet.core.errors import TaskError
 from whet.core.kinds import Kind
 from whet.core.net import Net
-from whet.core.structure import Tree, mapped_by_path, tensors
 from whet.core.task import (
     COLLECTIONS,
     DROPPED,
@@ -33,6 +32,7 @@ from whet.data.batches import Bound, Canonical, Inputs, bound
 from whet.data.kinds import apart, kinds_of, likeness
 from whet.data.memory import TeacherMemory
 from whet.data.rows import by_length, has_rows
+from whet.support.structure import Tree, mapped_by_path, tensors
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from whet.core.errors import TrainingError
 from whet.core.kinds import Kind
-from whet.core.structure import Tree, tensors
+from whet.support.structure import Tree, tensors
 
 CERTAIN = 0.5
 """Outputs of shape (rows, n) without labels are logits if the softmax gives its first choice this much on average, and

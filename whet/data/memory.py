@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from whet.core.net import Net
-from whet.core.structure import Tree, mapped, tensors
+from whet.support.structure import Tree, mapped, tensors
 
 LIMIT_BYTES = 1 << 30
 

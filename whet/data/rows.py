@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.core.structure import Rows, Tree, is_rows, mapped_by_path
+from whet.support.structure import Rows, Tree, is_rows, mapped_by_path
 
 
 def first_rows(tree: Tree, count: int, rows: int) -> Tree:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from whet.core.errors import SpecError
 from whet.core.space import Choice, Decision, Space, Value
-from whet.core.structure import Tree, joined
 from whet.core.task import rows_of
 from whet.elastic.supernet import Supernet
+from whet.support.structure import Tree, joined
 
 
 def multi_sampling(space: Space, seed: int = 0, parts: int = 4, warm_up: int = 0) -> Callable[[int], Decision]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from whet.core.errors import DecisionError
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
@@ -56,6 +56,7 @@ class Resolution:
     fractions: tuple[float, ...] = (0.5, 0.625, 0.75, 0.875, 1.0)
     round_to: int = 4
     paper = "cai2020ofa"
+    traits = Traits("structure", nests=True)
 
     def __post_init__(self) -> None:
         if 1.0 not in self.fractions or not all(0 < f <= 1 for f in self.fractions):
@@ -76,14 +77,15 @@ class Resolution:
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         fraction, reason = float(decision.get(CHOICE, 1.0)), obstacle(net)
         if reason or fraction == 1.0:
-            return Result(net.copy(), {}, {INPUT: reason} if reason else {})
+            return Result(net.copy(), (), {INPUT: reason} if reason else {})
         native = _images(net)[0][1]
         size = self.size(native, fraction)
         smaller = resized(net, size)
         failure, text = _failure(smaller), f"{size[0]}x{size[1]}"
         if failure:
-            return Result(net.copy(), {}, {INPUT: f"a layer fails on images of {text}: {failure}"})
-        return Result(smaller, {INPUT: f"resized from {native[0]}x{native[1]} to {text}"})
+            return Result(net.copy(), (), {INPUT: f"a layer fails on images of {text}: {failure}"})
+        said = {INPUT: f"resized from {native[0]}x{native[1]} to {text}"}
+        return Result(smaller, changes("resized", said))
 
     def size(self, native: Where, fraction: float) -> Where:
         """Return height and width at `fraction` of the native ones; halves round up.

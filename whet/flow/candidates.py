@@ -21,7 +21,7 @@ FINALS_SHARE, SLOW = 0.4, 3.0
 repair's worth."""
 TRAINING_COST = 5.0
 """How many times as long as scoring a sample training on it takes, where that was not measured: 4.5 on ResNet-44."""
-FORESEEN_NOTE = "speed-up forecast, drop told from the error of the outputs"
+FORESEEN_NOTE = "gain forecast, drop told from the error of the outputs"
 
 
 class Candidates(Probing):
@@ -63,10 +63,11 @@ class Candidates(Probing):
 
     # -- one candidate -----------------------------------------------------------------------------------------------
 
-    def predicted(self, decision: Decision, skipped: Mapping[str, str], quality: float, speedup: float) -> Trial:
+    def predicted(self, decision: Decision, skipped: Mapping[str, str], quality: float, gain: float) -> Trial:
         """Write down what is told of a candidate that is not looked at further."""
+        speedup = {"speedup": gain} if self.job.objectives.wanted == ("speed",) else {}
         return self.bench.record(
-            "predicted", decision, quality, reference=self.reference(), speedup=speedup,
+            "predicted", decision, quality, reference=self.reference(), gain=gain, **speedup,
             skipped=dict(skipped), note=FORESEEN_NOTE,
         )  # fmt: skip
 
@@ -84,23 +85,23 @@ class Candidates(Probing):
         scored = [t for t in self.of_stage("predicted") if t.note == SCORED_NOTE]
         return [replace(t, decision=d) for t in scored if (d := self.structural(t.decision)) not in known]
 
-    def at_once(self, decision: Decision, result: Result, speedup: float | None = None) -> Trial:
+    def at_once(self, decision: Decision, result: Result, gain: float | None = None) -> Trial:
         """Verify a candidate as it was repaired, with the finishers where they pay: it is not to be trained.
 
-        With the `speedup` that is expected of it, it is timed only where it is within the limit.
+        With the `gain` that is expected of it, it is timed only where it is within the limit.
         """
         pays = bool(self.finishers) and self.bench.finishing_pays
         finishing = self.finisher_decision() if pays else Decision()
         done = self.finished(result, finishing) if pays else result
-        trial = self.verify(done, decision.merge(finishing), 0, None, CANDIDATE_SECONDS, speedup)
+        trial = self.verify(done, decision.merge(finishing), 0, None, CANDIDATE_SECONDS, gain)
         self.remember(decision, self.bench.output_error(result.net), trial.drop)
         return trial
 
     @property
-    def base_speedup(self) -> float:
-        """The speed-up of the untouched structure with the finishers: what structural choices multiply."""
+    def base_gain(self) -> float:
+        """The gain of the untouched structure with the finishers: what structural choices multiply."""
         taken = self.finished_untouched()
-        return 1.0 if taken is None else max(1.0, taken.speedup)
+        return 1.0 if taken is None else max(1.0, taken.gain)
 
     def short(self, decision: Decision, duration: float | None, result: Result | None = None) -> Trial:
         """Time a candidate, fine-tune it briefly unless `duration` is None, score it on part of the validation data.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from whet.flow.front import Member
+from whet.flow.job import Job
+from whet.flow.limits import explained, scale_of
 from whet.flow.original import ORIGINAL
-from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
-from whet.report.texts import drop_text
+from whet.report.texts import drop_text, size_text
+
+if TYPE_CHECKING:
+    from whet.flow.workbench import Workbench
 
 ELSEWHERE = 1.02
 """How many times faster a setting outside of the target has to be to be named."""
@@ -30,20 +36,55 @@ def _outcome(bench: Workbench, members: Sequence[Member], nearest: Member | None
     found = [m for m in members if m.number != ORIGINAL]
     if nearest is not None:
         return (
-            f"No candidate stayed within a drop of {bench.job.limit} in {task.metric_name}; the nearest, "
-            f"trial {nearest.number}, drops {drop_text(nearest.drop, bench.job.drop_unit).lstrip('+')} at "
-            f"x{nearest.speedup:.2f}. Nothing helps: {kept} is delivered as it is."
+            f"No candidate stayed within {_limits(bench)}; the nearest, trial {nearest.number}, drops "
+            f"{drop_text(nearest.drop, bench.job.drop_unit).lstrip('+')} at x{nearest.speedup:.2f} and "
+            f"{size_text(nearest.size_bytes)}. Nothing helps: {kept} is delivered as it is."
         )
     if not any(t.stage == "full" for t in bench.study.trials):
         return f"No candidate was finished within the budget: {kept} is delivered as it is."
-    best = max(found, key=lambda m: m.speedup, default=None)
-    if best is None or best.speedup_low <= 1.0:
+    best = max(found, key=lambda m: m.gain, default=None)
+    if best is None or not is_better(best, bench):
         better = "" if best is None else f" A file that loses less runs at x{best.speedup:.2f} of it."
         return f"Nothing helps: nothing within the limit beat {kept}, which is delivered as it is.{better}"
-    return (
-        f"x{best.speedup:.2f} faster than the best uncompressed setting {of} ({bench.bar}), with "
-        f"{task.metric_name} {best.val:.4f} against {bench.reference:.4f} on validation data."
-    )
+    gains = {
+        "speed": f"x{best.speedup:.2f} faster than the best uncompressed setting {of} ({bench.bar})",
+        "size": f"x{bench.original_bytes / best.size_bytes:.2f} smaller than the uncompressed file: "
+        f"{size_text(best.size_bytes)} against {size_text(bench.original_bytes)}",
+    }
+    quality = f"with {task.metric_name} {best.val:.4f} against {bench.reference:.4f} on validation data"
+    wanted = bench.job.objectives.wanted
+    beside = "" if "speed" in wanted else f", at x{best.speedup:.2f} of its speed in {bench.bar}"
+    return f"{' and '.join(gains[name] for name in wanted)}{beside}, {quality}."
+
+
+def is_better(member: Member, bench: Workbench) -> bool:
+    """Say whether a file is measurably faster than the uncompressed network, or smaller, whichever is wanted."""
+    return bench.job.objectives.is_better(member.speedup_low, bench.original_bytes / member.size_bytes)
+
+
+def meant(job: Job, reference: float) -> list[str]:
+    """Say on which scale the limit was read, what stands for labels, and what the distillation compares."""
+    task, recipe, found = job.task, job.recipe, list[str]()
+    if job.limit is not None and (scale_of(reference, task) != 1 or task.drop == "relative"):
+        found.append(f"the limit is {explained(job.limit, reference, task)}")
+    if task.quality_note:
+        found.append(task.quality_note)
+    how = recipe.comparison(recipe.kinds(task.kinds)) if recipe.distillation > 0 and task.train is not None else ""
+    if how not in ("", "kl over axis 1"):
+        found.append(f"training compares outputs with the original's by {how}")
+    return found
+
+
+def _limits(bench: Workbench) -> str:
+    """Return all limits in words."""
+    objectives, given = bench.job.objectives, []
+    if bench.job.limit is not None:
+        given.append(f"a drop of {bench.job.limit} in {bench.job.task.metric_name}")
+    if not math.isinf(objectives.most_bytes):
+        given.append(f"{size_text(objectives.most_bytes)}")
+    if objectives.least_speedup:
+        given.append(f"x{objectives.least_speedup:g} of the speed")
+    return " and ".join(given)
 
 
 def _elsewhere(bench: Workbench, latencies: Mapping[str, Latency]) -> list[str]:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.core.space import Decision
-from whet.core.structure import Tree
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.decisions.pareto import non_dominated
-from whet.flow.conclude import conclusion
+from whet.flow.conclude import conclusion, is_better
 from whet.flow.failures import ends_the_run, reason
 from whet.flow.front import DeliveredFront, Member
 from whet.flow.original import ORIGINAL, kind, settings_by_name
@@ -23,6 +22,7 @@ from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.race import alike, race
 from whet.hardware.targets import Settings, inputs_of, setting_name
+from whet.support.structure import Tree
 from whet.verify.equivalence import agreement
 from whet.verify.manifest import write_manifest
 
@@ -71,15 +71,14 @@ class Delivery:
         self.say("delivering: the last race")
         verified = [t for t in bench.study.trials if t.stage == "full" and not t.simulated]
         feasible = [t for t in verified if bench.feasible(t)]
-        outside = min(verified, key=lambda t: t.drop, default=None) if not feasible else None
+        outside = min(verified, key=lambda t: (excess(bench, t), t.drop), default=None) if not feasible else None
         timed = self.race(_runners(feasible) or ([outside] if outside else []))
         bench.bar = timed.bar
         self.say("delivering: the files of the front")
         original = self.original(timed)
         raced = [t for t in _runners(feasible) if str(t.number) in timed.latencies]
-        chosen = [self.member(t, timed) for t in on_the_front(raced, timed.latencies, original.drop)]
-        beaten = any(m is not None and m.speedup >= 1 and m.drop <= original.drop for m in chosen)
-        members = sorted(filter(None, [*chosen, None if beaten else original]), key=lambda m: -m.speedup)
+        chosen = [m for t in self.on_the_front(raced, timed.latencies, original) if (m := self.member(t, timed))]
+        members = sorted([*chosen, *self.kept(original, chosen)], key=lambda m: -m.gain)
         members = [replace(m, delivered=str(bench.job.out / "front" / str(i))) for i, m in enumerate(members)]
         nearest = self.member(outside, timed) if outside and str(outside.number) in timed.latencies else None
         self.write(members)
@@ -96,7 +95,8 @@ class Delivery:
             conclusion=conclusion(bench, members, nearest, timed.latencies),
             report=bench.job.out / "report.html",
             drop_unit=bench.job.drop_unit,
-            met=any(m.number != ORIGINAL and m.speedup_low > 1 for m in members),
+            objectives=bench.job.objectives.wanted,
+            met=any(m.number != ORIGINAL and is_better(m, bench) for m in members),
         )
         report(bench, front, timed.latencies)
         return front
@@ -199,16 +199,13 @@ class Delivery:
             val=trial.quality,
             drop=trial.drop,
             test=test,
-            speedup=latency.ratio,
-            speedup_low=latency.ratio_low,
-            speedup_high=latency.ratio_high,
-            latency_ms=latency.latency_ms,
+            **latency.figures,
             size_bytes=artifact.size_bytes,
             agreement=same.figures if same else {},
             max_abs_difference=same.max_abs_difference if same else None,
             relative_difference=same.relative_difference if same else None,
             samples=trial.samples,
-            protocol=latency.protocol,
+            gain=bench.job.objectives.gain(latency.ratio, bench.original_bytes / artifact.size_bytes),
         )
 
     def validated(self, artifact: Artifact) -> Tree:
@@ -225,6 +222,34 @@ class Delivery:
 
     def test(self, artifact: Artifact) -> float | None:
         return None if self.bench.job.task.test is None else self.bench.score_file(artifact, self.bench.job.task.test)
+
+    # -- the front -------------------------------------------------------------------------------------------------
+
+    def on_the_front(self, trials: list[Trial], latencies: dict[str, Latency], original: Member) -> list[Trial]:
+        """Return the trials that nothing beats in what is wanted and in drop, the uncompressed network included.
+
+        What is no better than it in any objective, by the lower quartile of the ratios of latencies, has to lose less.
+        """
+        objectives, whole = self.bench.job.objectives, original.size_bytes
+        timed = [(t, latencies[str(t.number)]) for t in trials]
+        better = {t.number: objectives.is_better(x.ratio_low, whole / t.size_bytes) for t, x in timed}
+        rivals = [(t, x) for t, x in timed if better[t.number] or t.drop < original.drop]
+        points = [(*objectives.costs(x.ratio, t.size_bytes), t.drop) for t, x in rivals]
+        if objectives.met(1.0, whole):
+            points.insert(0, (*objectives.costs(1.0, whole), original.drop))
+        ahead = len(points) - len(rivals)
+        return [rivals[i - ahead][0] for i in non_dominated(points) if i >= ahead]
+
+    def kept(self, original: Member, chosen: list[Member]) -> list[Member]:
+        """Return the uncompressed network where no chosen one is as good in everything, and it is within the limits.
+
+        Where none is chosen it is there in any case.
+        """
+        objectives, whole = self.bench.job.objectives, original.size_bytes
+        as_good = [m for m in chosen if objectives.is_no_worse(m.speedup, whole / m.size_bytes)]
+        beaten = any(m.drop <= original.drop for m in as_good)
+        broken = not objectives.met(1.0, whole)
+        return [] if chosen and (beaten or broken) else [original]
 
     # -- files -----------------------------------------------------------------------------------------------------
 
@@ -252,21 +277,18 @@ class Delivery:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def on_the_front(trials: list[Trial], latencies: dict[str, Latency], drop: float) -> list[Trial]:
-    """Return the trials that nothing beats, the uncompressed network (as fast as the bar, with a `drop`) included.
-
-    What is not measurably faster than it, by the lower quartile of the ratios, has to be better.
-    """
-    rivals = [t for t in trials if latencies[str(t.number)].ratio_low > 1 or t.drop < drop]
-    points = [(-1.0, drop), *((-latencies[str(t.number)].ratio, t.drop) for t in rivals)]
-    return [rivals[i - 1] for i in non_dominated(points) if i]
+def excess(bench: Workbench, trial: Trial) -> float:
+    """Return by how much a trial breaks the limits, in shares of each."""
+    limit = bench.job.max_drop
+    over = 0.0 if limit is None else max(0.0, trial.drop - limit) / max(limit, 1e-9)
+    return over + bench.job.objectives.violation(trial.speedup, trial.size_bytes)
 
 
 def _runners(feasible: list[Trial]) -> list[Trial]:
-    """Return the trials that the last race is run between: the fastest so far and those of the smallest drop.
+    """Return the trials that the last race is run between: those of most gain so far and of the smallest drop.
 
     Speed-ups from the search were taken at different times, and are not what the front is judged by.
     """
-    fastest = sorted(feasible, key=lambda t: -t.speedup)[: RUNNERS - 2]
+    best = sorted(feasible, key=lambda t: -t.gain)[: RUNNERS - 2]
     closest = sorted(feasible, key=lambda t: t.drop)[:2]
-    return sorted({t.number: t for t in fastest + closest}.values(), key=lambda t: t.number)
+    return sorted({t.number: t for t in best + closest}.values(), key=lambda t: t.number)

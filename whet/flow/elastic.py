@@ -289,7 +289,7 @@ class ElasticExplore(Explore):
         """Verify the candidates of the front within the limit as they are: they need no training of their own."""
         front = self.front_of(t for t in self.of_stage("short") if t.parent is None)
         verified = {t.parent for t in self.of_stage("full")}
-        for trial in sorted(front, key=lambda t: -t.speedup)[:VERIFIED]:
+        for trial in sorted(front, key=lambda t: -t.gain)[:VERIFIED]:
             left = self.run_.budget.left_seconds - self.reserve_seconds
             if trial.number in verified or left < self.file_seconds:
                 continue

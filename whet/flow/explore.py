@@ -57,7 +57,7 @@ the finals can mend, and of the limit at most."""
 
 
 class Explore(Candidates):
-    """The stages before the finals: int8 alone, what anyone would try, probes, and short trainings."""
+    """The stages before the finals: finishers alone, what anyone would try, probes, and short trainings."""
 
     def __init__(self, bench: Workbench, plan: Plan) -> None:
         super().__init__(bench, plan)
@@ -93,28 +93,32 @@ class Explore(Candidates):
     def finish_identity(self) -> None:
         """Try the finishers on the untouched network: the cheapest candidates, often good ones.
 
-        Each way is tried until one costs next to nothing, or runs no faster. Where a file is dear, a way that is well
-        within the limit is enough.
+        Each way of a finisher is tried until one costs next to nothing, or gains nothing. Where a file is dear, a way
+        that is well within the limit is enough.
         """
         dear = self.file_seconds > DEAR * self.job.budget_seconds
         enough = math.inf if self.job.max_drop is None else (WELL_WITHIN if dear else NOISE) * self.job.max_drop
-        for way in self.ways():
-            left = self.run_.budget.left_seconds - self.reserve_seconds
-            if self.timed and left < self.file_seconds:
-                if not self.untouched():
-                    self.bench.note(
-                        f"the budget of {self.job.budget_seconds:.0f} s is too short to try int8: what comes before "
-                        f"took {self.run_.budget.spent_seconds:.0f} s, a file takes {self.file_seconds:.0f} s, and the "
-                        f"delivery {self.reserve_seconds:.0f} s"
-                    )
-                return
-            failed = any(t.decision == way for t in self.failures("full"))
-            known = any(t.decision == way or t.drop <= enough or t.speedup < FASTER for t in self.untouched())
-            if failed or known:
-                continue
-            self.say("int8 without training")
-            with self.bench.attempt("full", way):
-                self.verify(self.bench.finish(self.job.net, way), way, 0, None)
+        for ways in self.ways():
+            for way in ways:
+                tried = [t for t in self.untouched() if t.decision in ways]
+                known = any(t.decision == way or t.drop <= enough or t.gain < FASTER for t in tried)
+                if known or any(t.decision == way for t in self.failures("full")):
+                    continue
+                if self.timed and self.run_.budget.left_seconds - self.reserve_seconds < self.file_seconds:
+                    self._say_no_time(way)
+                    return
+                self.say(f"{in_words(way)} without training")
+                with self.bench.attempt("full", way):
+                    self.verify(self.bench.finish(self.job.net, way), way, 0, None)
+
+    def _say_no_time(self, way: Decision) -> None:
+        """Keep for the conclusion that there was no time for any way of finishing."""
+        if not self.untouched():
+            self.bench.note(
+                f"the budget of {self.job.budget_seconds:.0f} s is too short to try {in_words(way)}: what comes "
+                f"before took {self.run_.budget.spent_seconds:.0f} s, a file takes {self.file_seconds:.0f} s, and the "
+                f"delivery {self.reserve_seconds:.0f} s"
+            )
 
     # -- stage 1: what anyone would try ------------------------------------------------------------------------------
 
@@ -143,7 +147,7 @@ class Explore(Candidates):
         realised = self._realised(hopes)
         for decision, hope in self._waiting(hopes).items():
             quality = self.quality_told(self.rate(), hope.error)
-            self.predicted(decision, hope.skipped, quality, hope.speedup**realised)
+            self.predicted(decision, hope.skipped, quality, self.base_gain * hope.gain**realised)
 
     def _known_hopes(self, until: float) -> dict[Decision, Hope]:
         """Return the hopes of the study; a resumed one goes on with those that it had."""
@@ -155,9 +159,9 @@ class Explore(Candidates):
         return found
 
     def _realised(self, hopes: Mapping[Decision, Hope]) -> float:
-        """Return the power of a speed-up by operations that was measured, by the candidates that were timed."""
-        tried = [(t.speedup, hopes.get(self.structural(t.decision))) for t in self.explored()]
-        powers = [math.log(s) / math.log(h.speedup) for s, h in tried if h is not None and h.speedup > FASTER]
+        """Return the power of a gain by operations that was measured, by the candidates that were timed."""
+        tried = [(t.gain / self.base_gain, hopes.get(self.structural(t.decision))) for t in self.explored()]
+        powers = [math.log(max(g, 1e-6)) / math.log(h.gain) for g, h in tried if h is not None and h.gain > FASTER]
         return min(max(median(powers), 0.0), 1.0) if powers else 1.0
 
     def pressed(self) -> bool:
@@ -194,9 +198,8 @@ class Explore(Candidates):
                 break
             with self.bench.attempt("short", left[0]):
                 result = self.bench.structure(left[0])
-                speedup = self.bench.forecast_speedup(result.net)
                 error = round(self.bench.output_error(result.net), DIGITS)
-                hopes[left[0]] = Hope(error, speedup, result.skipped)
+                hopes[left[0]] = Hope(error, skipped=result.skipped, **self.bench.forecast(result.net))
         return hopes
 
     def _most_hopeful(self, hopes: Mapping[Decision, Hope]) -> Decision | None:
@@ -208,12 +211,12 @@ class Explore(Candidates):
         if limit is None:
             return next(iter(waiting), None)
         known = ((t.drop, hopes.get(self.structural(t.decision))) for t in self.explored())
-        scored = [(drop, hope.speedup) for drop, hope in known if hope is not None]
+        scored = [(drop, hope.gain) for drop, hope in known if hope is not None]
         for reach in (limit, limit if self.slow else self.mendable(limit)):
-            best = max((speedup for drop, speedup in scored if drop <= reach), default=1.0)
-            faster = [d for d, hope in waiting.items() if self.drop_told(hope.error) <= reach and hope.speedup > best]
+            best = max((gain for drop, gain in scored if drop <= reach), default=1.0)
+            faster = [d for d, hope in waiting.items() if self.drop_told(hope.error) <= reach and hope.gain > best]
             if faster:
-                return max(faster, key=lambda d: hopes[d].speedup)
+                return max(faster, key=lambda d: hopes[d].gain)
         return None
 
     def beyond(self) -> float:
@@ -227,7 +230,7 @@ class Explore(Candidates):
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
         if isinstance(strategy, Sensitivity):
-            self.teach(strategy, self.base_speedup)
+            self.teach(strategy, self.base_gain)
             limit = self.job.max_drop
             if limit and self.head_start and (mended := self.mendable(limit)) < math.inf:
                 strategy.budgets = (mended * MENDED[0], mended * MENDED[1])
@@ -287,7 +290,7 @@ class Explore(Candidates):
         return found or self.short(decision, seconds, result)
 
     def _forecast(self, strategy: Sensitivity, decision: Decision) -> float:
-        return self.base_speedup * math.exp(-strategy.latency(decision))
+        return self.base_gain * math.exp(-strategy.latency(decision))
 
     def _foreseen(self, decision: Decision, result: Result, told: float, strategy: Sensitivity) -> Trial | None:
         """Return what is told of a candidate from its outputs' error alone, if that is enough to leave it at that.
@@ -297,10 +300,10 @@ class Explore(Candidates):
         """
         quality = self.quality_told(told, self.bench.output_error(result.net))
         drop = self.job.task.loss_of_quality(quality, self.reference())
-        speedup = self._forecast(strategy, decision)
-        if drop <= FORESEEN * strategy.budgets[1] and speedup > self.best_speedup():
+        gain = self._forecast(strategy, decision)
+        if drop <= FORESEEN * strategy.budgets[1] and gain > self.best_gain():
             return None
-        return self.predicted(decision, result.skipped, quality, speedup)
+        return self.predicted(decision, result.skipped, quality, gain)
 
     def aim(self, drop: float, base: Decision | None = None) -> bool:
         """Have the strategy propose candidates whose drop is about `drop`, or which do such damage beyond `base`.
@@ -329,7 +332,8 @@ class Explore(Candidates):
     def _tell(self, trial: Trial) -> None:
         """Tell the strategy what a candidate lost, as it would be as repaired, or without what was inherited."""
         excess = max(0.0, trial.drop - 4 * self.job.max_drop) if self.job.max_drop is not None else 0.0
+        excess += self.job.objectives.violation(trial.speedup, trial.size_bytes)
         level = self.head_start or max(trial.samples - self.samples_of(trial.parent), 1)
         drop = trial.drop * (max(self.fresh_samples(trial), level) / level) ** POWER
-        values = trial.speedup / self.base_speedup, drop
+        values = trial.gain / self.base_gain, drop
         self.strategy.tell([Observation(self.structural(trial.decision), values, excess)])

@@ -13,6 +13,7 @@ from whet.core.study import Trial
 from whet.flow.explore import Explore
 from whet.flow.forecast import NOISE, SPARE
 from whet.flow.inheritance import inherit
+from whet.flow.obvious import in_words
 from whet.flow.prospects import PROMISING, Prospects
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
@@ -94,7 +95,7 @@ class Finals(Prospects):
             with self.bench.attempt("full", candidate.decision, candidate.number):
                 self.full(candidate, share)
         if self.timed and self._exhausted() and self.run_.budget.left_seconds > UNSPENT * self.job.budget_seconds:
-            self.bench.note("the search ended early: only int8 is searched, and met the limit without training")
+            self.bench.note("the search ended early: only finishers are searched, and met the limit without training")
 
     def verify_untrained(self) -> None:
         """Verify repaired candidates that are within the limit without training, the fastest first, until one is.
@@ -104,12 +105,12 @@ class Finals(Prospects):
         pays = bool(self.finishers) and self.bench.finishing_pays
         finishing = self.finisher_decision() if pays else Decision()
         while self._left_after(1) >= 0 and (chosen := self._fastest_untrained()) is not None:
-            self.say(f"verifying candidate {chosen.number} (x{chosen.speedup:.2f})")
+            self.say(f"verifying candidate {chosen.number} (x{chosen.gain:.2f})")
             decision = chosen.decision.merge(finishing)
             with self.bench.attempt("full", decision, chosen.number):
                 result = self.bench.structure(chosen.decision)
                 if chosen.stage == "predicted":
-                    found = self.explorer.at_once(chosen.decision, result, chosen.speedup)
+                    found = self.explorer.at_once(chosen.decision, result, chosen.gain)
                 else:
                     whole = self.finished(result, finishing) if pays else result
                     found = self.verify(whole, decision, 0, chosen.number)
@@ -139,11 +140,11 @@ class Finals(Prospects):
         waiting = [t for t in self.of_stage("short") if not t.samples and t.number not in tried] + told
         if limit is None:
             few = len(tried) < self.plan.finals and self.untrained
-            return max(waiting, key=lambda t: t.speedup / (1 + 20 * max(t.drop, 0.0)), default=None) if few else None
-        best = (1 + PROMISING) * self.best_speedup()
-        chances = {t.number: self._chance(t, limit) for t in waiting if t.speedup > best}
+            return max(waiting, key=lambda t: t.gain / (1 + 20 * max(t.drop, 0.0)), default=None) if few else None
+        best = (1 + PROMISING) * self.best_gain()
+        chances = {t.number: self._chance(t, limit) for t in waiting if t.gain > best}
         within = [t for t in waiting if chances.get(t.number, 0.0) > LIKELY]
-        return max(within, key=lambda t: chances[t.number] * (t.speedup - best), default=None)
+        return max(within, key=lambda t: chances[t.number] * (t.gain - best), default=None)
 
     @staticmethod
     def _chance(trial: Trial, limit: float) -> float:
@@ -209,11 +210,11 @@ class Finals(Prospects):
         waiting = [t for t in self._trained() if not self._finishing_of(t) and t.number not in failed]
         limit = self.job.max_drop
         if limit is None:
-            return max(waiting, key=self._forecast_speedup, default=None)
+            return max(waiting, key=self._forecast_gain, default=None)
         reach = limit if rounds else HOPELESS * limit
         # Where only finishers are searched, the noise in the original's own speed must not keep them from being tried.
-        alone, best = not len(self.space), self.best_speedup()
-        waiting = [t for t in waiting if t.drop <= reach and (alone or self._forecast_speedup(t) > best)]
+        alone, best = not len(self.space), self.best_gain()
+        waiting = [t for t in waiting if t.drop <= reach and (alone or self._forecast_gain(t) > best)]
         finished = (t for t in self.of_stage("full") if self.is_structural(t) and self.is_finished(t))
         if rounds and any(map(self.bench.feasible, finished)):
             return None
@@ -267,7 +268,7 @@ class Finals(Prospects):
 
     def full(self, candidate: Trial, duration: float) -> None:
         """Train one candidate's structure and verify it as it is."""
-        self.say(f"training candidate {candidate.number} (x{candidate.speedup:.2f})")
+        self.say(f"training candidate {candidate.number} (x{candidate.gain:.2f})")
         result = self.bench.structure(candidate.decision)
         net, parent = inherit(self.bench, candidate.decision, result.net)
         settled = self.fresh_samples(candidate) >= SETTLED * self._samples_in(duration)
@@ -297,7 +298,7 @@ class Finals(Prospects):
 
         Where finishers hardly cost anything it is verified before, and trained on only if it misses the limit.
         """
-        self.say(f"finishing trial {trained.number} in int8")
+        self.say(f"finishing trial {trained.number}: {in_words(self.finisher_decision())}")
         decision = trained.decision.merge(self.finisher_decision())
         whole = Result(self.bench.rebuild(trained), trained.changed, trained.skipped)
         both = self.finished(whole, decision)

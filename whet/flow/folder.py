@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from whet.core.errors import StudyError
-from whet.core.files import part_of
 from whet.core.study import DATABASE
+from whet.support.files import part_of
 
 OWN = ".whet"
 WRITTEN = (DATABASE, "report.html", "front", "trials", "uncompressed")

@@ -25,7 +25,7 @@ LUCK = 2.0
 FLOOR = 0.25
 """Drops below this share of the limit are as good as none: how they shrink says nothing."""
 SPARE = 0.9
-"""The share of the limit that training may use up: int8 costs a little more."""
+"""The share of the limit that training may use up: finishers cost a little more."""
 
 Pair = tuple[float, int, float, int]
 """A drop and the samples it was reached with, before a training and after."""

@@ -17,8 +17,9 @@ class Member:
     """One delivered file with what was measured from it; the uncompressed network has the number -1.
 
     `path` is relative to the study's folder; `delivered` is the folder of the copy with its manifest, empty for a
-    candidate that broke the limit. `agreement` holds how its outputs agree with the original's, by what suits their
-    kind: `top1_agreement`, `cosine_similarity`, `relative_error`; with several outputs as `name.figure`.
+    candidate that broke a limit. `gain` is what the search made large. `agreement` holds how its outputs agree with the
+    original's, by what suits their kind: `top1_agreement`, `cosine_similarity`, `relative_error`; with several outputs
+    as `name.figure`.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Member:
     samples: int
     protocol: str
     delivered: str = ""
+    gain: float = 1.0
 
     @property
     def top1_agreement(self) -> float | None:
@@ -52,7 +54,7 @@ class Member:
         Raises: ArtifactError if a file is not what its manifest says, or if the candidate was not delivered.
         """
         if not self.delivered:
-            raise ArtifactError(f"candidate {self.number} broke the limit and was not delivered.")
+            raise ArtifactError(f"candidate {self.number} broke a limit and was not delivered.")
         source, place = Path(self.delivered), Path(folder)
         check_files(source)
         place.mkdir(parents=True, exist_ok=True)
@@ -69,8 +71,8 @@ class DeliveredFront:
     """The non-dominated files within the limits; `nearest` is the closest candidate when none of them is within.
 
     The uncompressed network in its fastest setting, the bar, is a candidate like any other, so there always is a file.
-    `met` says that one within the limits is measurably faster than it. What an interrupted delivery did not come to
-    measure is None.
+    `met` says that one within the limits is measurably faster than it, or smaller where that was wanted. What an
+    interrupted delivery did not come to measure is None.
     """
 
     folder: Path
@@ -85,11 +87,20 @@ class DeliveredFront:
     report: Path
     met: bool
     drop_unit: tuple[float, str] = (1.0, "")
+    objectives: tuple[str, ...] = ("speed",)
     extra: dict[str, Any] = field(default_factory=dict)
 
     def fastest(self) -> Member | None:
         """Return the fastest file within the limits: the uncompressed network where nothing beats it."""
         return max(self.members, key=lambda m: m.speedup, default=None)
+
+    def smallest(self) -> Member | None:
+        """Return the file within the limits that takes the fewest bytes."""
+        return min(self.members, key=lambda m: m.size_bytes, default=None)
+
+    def best(self) -> Member | None:
+        """Return the file within the limits that gains most of what was wanted."""
+        return max(self.members, key=lambda m: m.gain, default=None)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -103,4 +114,5 @@ class DeliveredFront:
             "report": str(self.report),
             "met": self.met,
             "drop_unit": self.drop_unit,
+            "objectives": list(self.objectives),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.net import Net
+from whet.core.objectives import Objectives
 from whet.core.passes import Pass
 from whet.core.space import Space
 from whet.core.target import Target
@@ -19,13 +20,13 @@ from whet.train.recipe import Recipe
 class Job:
     """What to optimize, by what, within which limits.
 
-    `passes` change the structure and are searched; `finishers` (int8) need no training of their own and are tried
+    `passes` act before training and are searched; `finishers` need no training of their own and are tried
     on each finished structure beside leaving it as it is. `max_drop` is in the unit of `task.drop`; where `limit` is
     given it is told from that once the original's quality is known. `trials` ends the exploration after so many
     candidates; without it the budget alone does. `elastic` trains all candidates at once before that, in place of one
     by one. `finds_recipe` says that `recipe` was not given, so that a better one may be found for this network
     (`whet.flow.recipes`). `skipped` says of layers of `net` why they were left as they came. `identity` tells other
-    weights, data or code apart (`whet.flow.identity`).
+    weights, data or code apart (`whet.flow.identity`). `objectives` is what is wanted beside quality.
     """
 
     net: Net
@@ -47,6 +48,7 @@ class Job:
     elastic: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
     identity: dict[str, str] = field(default_factory=dict)
+    objectives: Objectives = field(default_factory=Objectives)
 
     def space(self) -> Space:
         total = Space()
@@ -77,6 +79,7 @@ class Job:
             "passes": [describe(p) for p in (*self.passes, *self.finishers)],
             "recipe": describe(self.recipe),
             **({"elastic": True} if self.elastic else {}),
+            "objectives": self.objectives.describe(),
         }
 
 

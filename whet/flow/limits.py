@@ -37,6 +37,24 @@ def seconds(text: str | float) -> float:
     return value * _UNITS[unit]
 
 
+def size_bytes(text: str | float | None) -> float:
+    """Return a largest size in bytes, infinite where there is none: `500kB`, `1.5MB`, `2MiB`, or a number of bytes.
+
+    >>> size_bytes("500kB"), size_bytes("1.5 MB"), size_bytes("2MiB"), size_bytes(100), size_bytes(None)
+    (500000.0, 1500000.0, 2097152.0, 100.0, inf)
+
+    Raises: LimitError for what cannot be read, and for nothing.
+    """
+    if text is None:
+        return math.inf
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(b|[km]i?b|gi?b)?\s*", str(text).lower())
+    if not match or isinstance(text, bool) or float(match[1]) <= 0:
+        raise LimitError(f"max_size must be a size such as 500kB, 1.5MB or 2MiB, or a number of bytes; got '{text}'.")
+    unit = match[2] or "b"
+    scale = (1024.0 if "i" in unit else 1000.0) ** "bkmg".index(unit[0])
+    return float(match[1]) * scale
+
+
 def fraction(text: str | float | None) -> float | None:
     """Return a share: `1%` and 0.01 are the same.
 

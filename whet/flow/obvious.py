@@ -23,10 +23,11 @@ class Obvious(Protocol):
 
 @dataclass(frozen=True)
 class Hope:
-    """What is known of a repaired candidate before it is timed: its outputs' error, and a speed-up by operations."""
+    """What is known of a repaired candidate before it is timed: its outputs' error, and forecasts by operations."""
 
     error: float
     speedup: float
+    gain: float
     skipped: dict[str, str]
 
 

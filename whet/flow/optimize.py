@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.core.errors import StudyError, TargetError, TaskError, unknown
+from whet import catalogue
+from whet.core.errors import MethodError, StudyError, TargetError, TaskError
 from whet.core.net import Net
-from whet.core.passes import Pass
+from whet.core.objectives import Objectives, wanted_of
+from whet.core.passes import Pass, Untrained
 from whet.core.run import Budget, Progress, Run
 from whet.core.space import Decision
 from whet.core.study import DATABASE, Study
@@ -27,24 +29,14 @@ from whet.flow.finals import Finals
 from whet.flow.folder import Folder
 from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
-from whet.flow.job import Job
-from whet.flow.limits import parse, positive, resolved, seconds, whole
+from whet.flow.job import Job, describe
+from whet.flow.limits import parse, positive, resolved, seconds, size_bytes, whole
+from whet.flow.settling import Settling
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
 from whet.search import strategies
 from whet.train.restore_norms import restore_batch_norms
 
-PASS_NAMES = {
-    "depth": "whet.compress.depth:Depth",
-    "width": "whet.compress.width:Width",
-    "kernel": "whet.compress.kernel:Kernel",
-    "resolution": "whet.elastic.resolution:Resolution",
-}
-FINISHER_NAMES = {"quantize": "whet.compress.quantize.static:StaticQuantization"}
-"""What `passes=` may name: the structure is searched, the finishers are tried on each finished structure."""
-UNTRAINED = {"width": {"tie": "none", "fractions": (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)}}
-"""How passes that are named are set where nothing is trained: a candidate then costs a second, and hundreds of them can
-tell finer choices apart."""
 EPOCH_TRIALS = 24
 """Engines begin with twelve decisions that no model proposes; as many again are proposed by their models."""
 SQLITE_SIDES = ("-journal", "-wal", "-shm")
@@ -59,10 +51,13 @@ def optimize(
     *,
     target: str = "cpu",
     max_drop: str | float | None = None,
+    max_size: str | float | None = None,
+    min_speedup: float = 0.0,
+    objectives: str | Sequence[str] = "speed",
     budget: str | float = "15min",
     epochs: float | None = None,
     out: str | Path = "runs/whet",
-    passes: Sequence[str | Pass] = ("depth", "width", "quantize"),
+    passes: Sequence[str | Pass] | None = None,
     trials: int | None = None,
     strategy: str = "improvement",
     seed: int = 0,
@@ -77,19 +72,24 @@ def optimize(
     """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
 
     `max_drop` is a share of the metric's scale (`"1%"`), points (`"1pt"`) or a number in the metric's own unit.
+    `objectives` is what is made large: `speed`, `size`, or both (`"speed,size"`); the front is over them and quality.
+    `passes` are by default those of `catalogue.DEFAULT_PASSES` for the objectives.
+    `max_size`, such as `"500kB"`, and `min_speedup`, a ratio to the fastest uncompressed setting, keep files off it.
     `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
     training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
     data or code it is refused. `restart` removes what whet wrote into `out`, nothing else, and begins anew.
     `elastic` trains one supernet of all candidates instead of each candidate briefly. Without `training` candidates
     are solved and quantized on calibration data, for which the training data serve. Without a `recipe` one is found
-    for this network, in at most 5 % of the budget.
+    for this network, in at most 5 % of the budget, beginning with what is usual for its kind (`train.recipe.usual`).
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
     from whet.hardware import targets
     from whet.hardware.guard import Guarded
-    from whet.train.recipe import Recipe
+    from whet.train.recipe import usual
 
+    passes = catalogue.default_passes(wanted_of(objectives)) if passes is None else passes
     check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
+    wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size))
     clock = Budget(seconds(budget) if epochs is None else math.inf)
     if not training:
         task = untrained(task)
@@ -99,7 +99,9 @@ def optimize(
         raise TaskError(f"task '{task.name}' has no training data, and elastic and epochs train: give train=...")
     trials = trials or (EPOCH_TRIALS if epochs is not None else None)
     plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
-    searched, finishers = _parted(passes, UNTRAINED if task.train is None else {})
+    searched, finishers = by_phase(passes, trained=task.train is not None)
+    if elastic and (others := [describe(p)["name"] for p in searched if not p.traits.nests]):
+        raise MethodError(f"elastic trains all candidates in one supernet, where {', '.join(others)} cannot be.")
     with (
         _full_disk_is_said(Path(out)),
         closing(Folder(Path(out))) as folder,
@@ -108,8 +110,8 @@ def optimize(
         job = Job(
             net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=Path(out), trials=trials,
             budget_seconds=clock.seconds, limit=parse(max_drop), strategy=strategy, seed=seed, epochs=epochs,
-            recipe=recipe or Recipe(), finds_recipe=recipe is None, command=command or " ".join(sys.argv),
-            elastic=elastic, identity=identity(net, given),
+            recipe=recipe or usual(net.module), finds_recipe=recipe is None, command=command or " ".join(sys.argv),
+            elastic=elastic, identity=identity(net, given), objectives=wanted,
         )  # fmt: skip
         if restart:
             folder.clear()
@@ -124,11 +126,18 @@ def untrained(task: Task) -> Task:
     return replace(task, train=None, calibration=task.train if task.calibration is None else task.calibration)
 
 
-def _parted(passes: Sequence[str | Pass], options: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return what is searched, and what is tried on each finished structure; `options` are of passes by name."""
-    named = [(p, replace(load(p), **options[p]) if isinstance(p, str) and p in options else load(p)) for p in passes]
-    searched, finishers = ([p for n, p in named if (n in FINISHER_NAMES) == late] for late in (False, True))
-    return tuple(searched), tuple(finishers)
+def by_phase(passes: Sequence[str | Pass], trained: bool = True) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+    """Return the passes that act before training, and those that act on a finished structure.
+
+    Where nothing is `trained`, passes that say how they are then best searched are set so.
+    """
+    made = [load(p) for p in passes]
+    if not trained:
+        made = [p.untrained() if isinstance(p, Untrained) else p for p in made]
+    early = [p.traits.phase == "structure" for p in made]
+    return tuple(p for p, e in zip(made, early, strict=True) if e), tuple(
+        p for p, e in zip(made, early, strict=True) if not e
+    )
 
 
 def check_words(
@@ -173,7 +182,7 @@ def _opened(
     for item in job.finishers:
         space = space + item.space(job.net, job.target)
     folder.claim(DATABASE, *(DATABASE + side for side in SQLITE_SIDES))
-    study = Study.in_folder(job.out, job.config(), space + job.target.space())
+    study = Study.in_folder(job.out, job.config(), space + job.target.space(), job.objectives)
     clock.spent_before = study.spent_seconds
     train = partial(fit, memory=TeacherMemory(job.net))
     run = Run(job.task, job.target, job.net, job.seed, clock, job.out, train, progress)
@@ -203,7 +212,7 @@ def _search(bench: Workbench, plan: Plan) -> None:
         with bench.stopwatch.stage("uncompressed"):
             bench.prepare()
         explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)
-        stages = [explorer.run, Finals(bench, plan, explorer).run]
+        stages = [explorer.run, Finals(bench, plan, explorer).run, Settling(bench, plan).run]
         if bench.job.task.train is None:
             bench.note("without training data only what needs no training was tried")
         for stage in stages:
@@ -228,12 +237,7 @@ def _full_disk_is_said(out: Path) -> Iterator[None]:
         ) from error
 
 
-def load(item: str | Pass) -> Any:
-    """Return a pass by its name, or the pass itself."""
-    if not isinstance(item, str):
-        return item
-    names = PASS_NAMES | FINISHER_NAMES
-    if item not in names:
-        raise unknown("pass", item, names)
-    module, _, attribute = names[item].partition(":")
-    return getattr(__import__(module, fromlist=[attribute]), attribute)()
+def load(item: str | Pass) -> Pass:
+    """Return a pass by its words, `width(tie='network')`, or the pass itself."""
+    made: Pass = catalogue.make(item, "pass") if isinstance(item, str) else item
+    return made

@@ -134,7 +134,7 @@ class Probing(Stage):
         if timed:
             figures |= self.bench.time_net(result.net, None)
         else:
-            figures["speedup"] = self.bench.forecast_speedup(result.net)
+            figures |= self.bench.forecast(result.net)
             figures["note"] = "speed-up predicted from multiply-accumulates, not measured"
         reference = self.reference()
         if told is not None:
@@ -160,12 +160,12 @@ class Probing(Stage):
             return Foretold()
         return Foretold.of(self.job.passes, self.job.net, self.run_, self.space.choices)
 
-    def teach(self, strategy: Sensitivity, base_speedup: float) -> None:
+    def teach(self, strategy: Sensitivity, base_gain: float) -> None:
         """Tell a strategy what passes foretell, what probes found, and what whole kinds gained together."""
         strategy.shape(*self.foretold.shapes())
         effects, damage = self._beliefs(strategy)
         explored = [t for t in self.explored() if t.parent is None]
-        seen = [(self.structural(t.decision), -math.log(t.speedup / base_speedup)) for t in explored]
+        seen = [(self.structural(t.decision), -math.log(t.gain / base_gain)) for t in explored]
         rows = {n: [effect * d for d in strategy.latency.distances[n]] for n, effect in effects.items()}
         shape, latency = normal(together(rows, self.space.choices, seen), min)
         strategy.shape(shape, {})
@@ -185,7 +185,7 @@ class Probing(Stage):
             choice = self.space.choices[name]
             least = max(LEAST_SHARE * distance(choice, value), 1e-6)
             step = max(strategy.latency.distance(choice, value), least)
-            latency[name] = -math.log(max(trial.speedup, 1e-6)) / step
+            latency[name] = -math.log(max(trial.gain, 1e-6)) / step
             lasting = 1.0 if self.bench.repairs else LASTING.get(choice.kind, 1.0)
             step = max(strategy.damage.linear.distance(choice, value), least)
             damage[name] = lasting * max(trial.drop, 0.0) / step

@@ -63,7 +63,7 @@ class Prospects(Stage):
         return min(found, key=lambda t: t.drop, default=None)
 
     def choose(self, seconds: float, told: Sequence[Trial] = ()) -> tuple[Trial | None, float]:
-        """Return the candidate with the largest speed-up to be expected beyond the best so far, and how large.
+        """Return the candidate with the largest gain to be expected beyond the best so far, and how large.
 
         The gain is a share of the best. Candidates are those of short training, those that missed the limit after a
         full one, as they were or with the finishers, not yet gone on with, and those `told` of, whose speed is a
@@ -78,9 +78,9 @@ class Prospects(Stage):
         if not waiting:
             return None, 0.0
         if self.job.max_drop is None:
-            return max(waiting, key=lambda t: t.speedup / (1 + max(t.drop, 0.0) * 20)), math.inf
-        best = self._promised_speedup()
-        waiting = [t for t in waiting if self._forecast_speedup(t) > best]
+            return max(waiting, key=lambda t: t.gain / (1 + max(t.drop, 0.0) * 20)), math.inf
+        best = self._promised_gain()
+        waiting = [t for t in waiting if self._forecast_gain(t) > best and not self._breaks(t)]
         if not waiting:
             return None, 0.0
         worth = self._worth(waiting, self.job.max_drop, seconds, best)
@@ -89,12 +89,16 @@ class Prospects(Stage):
             return chosen, worth[chosen.number] / best
         return min(waiting, key=lambda t: self._left(t, seconds)), 0.0
 
+    def _breaks(self, trial: Trial) -> bool:
+        """Say whether a trial is too large or too slow, which training does not mend."""
+        return self.job.objectives.violation(trial.speedup, trial.size_bytes) > 0
+
     def _worth(self, trials: Sequence[Trial], limit: float, seconds: float, best: float) -> dict[int, float]:
         """Return by how much each trial, by its number, is expected to beat `best` after more training."""
         more = self._samples_in(seconds)
         return {
             t.number: self.recovery(limit, *self._kind(t)).worth(
-                self._forecast_speedup(t), best, t.drop, self.fresh_samples(t), more
+                self._forecast_gain(t), best, t.drop, self.fresh_samples(t), more
             )
             for t in trials
         }
@@ -111,7 +115,7 @@ class Prospects(Stage):
 
     def _promises(self, trials: Sequence[Trial], limit: float, seconds: float) -> bool:
         """Say whether one of the trials is expected to beat the best by more than `PROMISING` after more training."""
-        best = self._promised_speedup()
+        best = self._promised_gain()
         return any(worth > PROMISING * best for worth in self._worth(trials, limit, seconds, best).values())
 
     def _base(self) -> Trial | None:
@@ -122,7 +126,7 @@ class Prospects(Stage):
         pairs = [(t, self._worse(t)) for t in self._trained()]
         within = [worse for _, worse in pairs if self.bench.feasible(worse)]
         unharmed = [t for t, worse in pairs if t.drop <= 0 and not self.bench.feasible(worse)]
-        return max(within + unharmed, key=self._forecast_speedup, default=None)
+        return max(within + unharmed, key=self._forecast_gain, default=None)
 
     def _short_samples(self) -> int:
         """Return what candidates were trained on when the strategy was told of their drops."""
@@ -131,20 +135,20 @@ class Prospects(Stage):
     def _samples_in(self, seconds: float) -> float:
         return self.limit_of(1 - self.portion) or seconds * self.bench.samples_per_second
 
-    def _promised_speedup(self) -> float:
-        """Return the largest speed-up within the limit that is verified, or is to be expected of what is unfinished."""
+    def _promised_gain(self) -> float:
+        """Return the largest gain within the limits that is verified, or is to be expected of what is unfinished."""
         unfinished = [t for t in self._trained() if self.bench.feasible(t) and not self._finishing_of(t)]
-        expected = map(self._forecast_speedup, unfinished if self.finishers else [])
-        return max([self.best_speedup(), *expected])
+        expected = map(self._forecast_gain, unfinished if self.finishers else [])
+        return max([self.best_gain(), *expected])
 
-    def _forecast_speedup(self, trial: Trial) -> float:
-        """Return the speed-up with the finishers: for a trained candidate that of the explored one it began as."""
+    def _forecast_gain(self, trial: Trial) -> float:
+        """Return the gain with the finishers: for a trained candidate that of the explored one it began as."""
         while trial.stage == "full" and trial.parent is not None and trial.parent >= 0:
             before = self.study.trials[trial.parent]
             if before.stage == "predicted":  # what was measured since says more
                 break
             trial = before
-        return trial.speedup
+        return trial.gain
 
     def _identity_trial(self) -> Trial:
         return Trial(-1, "short", Decision(), self.bench.reference, 0.0, 1.0)

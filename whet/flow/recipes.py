@@ -33,7 +33,9 @@ MOST_CUTS = 2
 JUDGED = 2000
 """Validation samples that say whether a training did harm."""
 Training = Literal["short", "full", "finish"]
-WORDS: dict[str, str] = {"short": "a short training", "full": "a training in earnest", "finish": "a training in int8"}
+WORDS: dict[str, str] = {
+    "short": "a short training", "full": "a training in earnest", "finish": "a training of a finished network"
+}  # fmt: skip
 
 
 @dataclass

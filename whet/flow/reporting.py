@@ -85,6 +85,7 @@ def report(bench: Workbench, front: DeliveredFront, latencies: Mapping[str, Late
         spent_seconds=bench.run.budget.spent_seconds,
         unfit=bench.unfit,
         seconds=bench.stopwatch.so_far(),
+        objectives=bench.job.objectives.wanted,
     )
     bench.study.remember("seconds", data.seconds)
     bench.study.remember("spent_seconds", bench.run.budget.spent_seconds)
@@ -138,7 +139,7 @@ def _history(bench: Workbench) -> list[tuple[float, float]]:
     history = []
     for trial in bench.study.trials:
         if trial.stage == "full" and not trial.simulated:
-            points.append((-trial.speedup, max(trial.drop, 0.0)))
+            points.append((-trial.gain, max(trial.drop, 0.0)))
             history.append((trial.spent_seconds, hypervolume(points, (-1.0, worst))))
     return history
 

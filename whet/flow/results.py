@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whet.core.files import write_text
+from whet.support.files import write_text
 
 
 def commit() -> str:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from whet.core import structure
 from whet.core.net import Net
-from whet.core.structure import Tree, tensors
 from whet.core.target import Artifact
 from whet.core.task import floats, rows_of, split
 from whet.flow.job import Job
 from whet.flow.original import kind
+from whet.support import structure
+from whet.support.structure import Tree, tensors
 from whet.train.fit import channels_last
 from whet.verify.equivalence import evaluate
 

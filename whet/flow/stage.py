@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from whet.core.passes import Pass, Result
@@ -15,6 +15,7 @@ from whet.decisions.pareto import non_dominated
 from whet.flow.failures import IN_A_ROW
 from whet.flow.forecast import mixed_samples
 from whet.flow.job import Job
+from whet.flow.obvious import Obvious
 from whet.flow.recipes import find_recipe
 from whet.flow.workbench import FINISHED_SECONDS, Workbench
 
@@ -37,12 +38,18 @@ SAVE_SECONDS = 0.5
 """What writing a file is believed to cost until one was written: the table of operators takes a tenth of a second."""
 
 
-SCORED_NOTE = "speed-up forecast, scored from the file"
+SCORED_NOTE = "gain forecast, scored from the file"
 TESTED, DELIVERY_SECONDS = 5, 1.0
 """How many files beside the original a delivery is expected to score, and what copying and reporting take."""
 RACED, RACED_SECONDS = 1.8, 6.0
 """How many times the share of the budget for it, or so long for each file of the front, the last race takes: files have
 several settings, and the uncompressed network is there in all of its."""
+
+
+SETTLING_SHARE = 0.12
+"""The share of the budget in which the finishers' choices are settled layer by layer, where size is wanted."""
+UNMET = 1e-3
+"""The gain of the original where it is not within the limits itself: whatever is beats it."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class Plan:
 class Stage:
     """A stage of one optimization; it looks at the log first, so a resumed study goes on where it stopped."""
 
+    settles = False
+
     def __init__(self, bench: Workbench, plan: Plan) -> None:
         self.bench, self.plan = bench, plan
         self.study, self.run_ = bench.study, bench.run
@@ -136,14 +145,20 @@ class Stage:
 
     @property
     def reserve_seconds(self) -> float:
-        """Seconds to keep for delivering: the last race, and the test data in the original and some files."""
+        """Seconds to keep for the end: settling, the last race, the test data in the original and some files."""
         if math.isinf(self.job.budget_seconds):
             return 0.0
         before = self.study.recall("delivery_seconds")
         if before is not None:  # of this study, when it ended with a smaller budget
             return 1.25 * float(before)
+        kept = SETTLING_SHARE * self.job.budget_seconds if not self.settles and self._settled_later else 0.0
         raced = RACED * min(self.plan.reserve_share * self.job.budget_seconds, RACED_SECONDS * self._front_size())
-        return raced + self._tested_seconds() + DELIVERY_SECONDS
+        return kept + raced + self._tested_seconds() + DELIVERY_SECONDS
+
+    @property
+    def _settled_later(self) -> bool:
+        """Whether time is kept to choose layer by layer, which pays in bytes."""
+        return "size" in self.job.objectives.wanted and bool(self.job.finishers)
 
     def _tested_seconds(self) -> float:
         """Return what scoring on the test data is expected to take: the original in f32, the slowest, bar and front."""
@@ -155,9 +170,9 @@ class Stage:
         return max(1, len(self.front_of(self.of_stage("full"))))
 
     def front_of(self, trials: Iterable[Trial]) -> list[Trial]:
-        """Return the trials within the limit that no other one beats in speed and quality."""
+        """Return the trials within the limits that no other one beats in gain and quality."""
         within = [t for t in trials if self.bench.feasible(t)]
-        return [within[i] for i in non_dominated([(-t.speedup, t.drop) for t in within])]
+        return [within[i] for i in non_dominated([(-t.gain, t.drop) for t in within])]
 
     @property
     def timed(self) -> bool:
@@ -187,48 +202,46 @@ class Stage:
     def finishers(self) -> tuple[Pass, ...]:
         """The finishers that are worth trying on candidates.
 
-        None where they make the untouched network slower than it is, or take far too much from it.
+        None where the untouched network gains nothing by them, or loses far too much.
         """
         tried, limit = self.untouched(), self.job.max_drop
         if not len(self.space) or not tried:
             return self.job.finishers
-        slower = max(t.speedup for t in tried) < 1.0
+        slower = max(t.gain for t in tried) < 1.0
         worse = limit is not None and min(t.drop for t in tried) > TOLERABLE * limit
         return () if slower or worse else self.job.finishers
 
     def finished_untouched(self) -> Trial | None:
-        """Return the trial of the untouched network in the way of finishing that is taken, once there is one.
+        """Return the trial of the untouched network in the way of finishing that is taken, once there is one."""
+        return max(self.untouched() if self.finishers else [], key=self.merit, default=None)
 
-        It is the way tried first, unless another took less than half as much.
-        """
-        tried = self.untouched() if self.finishers else []
-        if not tried:
-            return None
-        best = min(tried, key=lambda t: t.drop)
-        return best if 2 * best.drop < tried[0].drop else tried[0]
+    def merit(self, trial: Trial) -> float:
+        """Return what a trial gains for what it loses: a drop of the whole limit halves it."""
+        limit = 0.05 if self.job.max_drop is None else max(self.job.max_drop, 1e-9)
+        return trial.gain / (1 + max(trial.drop, 0.0) / limit)
 
     def finisher_decision(self) -> Decision:
-        """Return the decision that applies every finisher to the whole network, in the way that is taken."""
+        """Return the decision that finishes a whole network in the way that is taken."""
         taken = self.finished_untouched()
         if taken is not None:
             return taken.decision
-        return next(iter(self.ways()), Decision()) if self.finishers else Decision()
+        ways = [way for ways in self.ways() for way in ways]
+        return ways[0] if ways and self.finishers else Decision()
 
-    def ways(self) -> list[Decision]:
-        """Return the decisions that apply every finisher to the whole network, the fastest first."""
-        spaces = [p.space(self.job.net, self.job.target) for p in self.job.finishers]
-        whole = [choice for space in spaces for choice in space if "all" in choice.values]
-        found = [Decision({c.name: way if way in c.values else "all" for c in whole}) for way in ("all", "asymmetric")]
-        return list(dict.fromkeys(found)) if whole else []
+    def ways(self) -> list[list[Decision]]:
+        """Return for each finisher what anyone would try of it on the whole network, in the order to try it."""
+        each = [p.obvious(self.job.net, self.job.target) for p in self.job.finishers if isinstance(p, Obvious)]
+        return [ways for ways in each if ways]
 
     @property
     def file_seconds(self) -> float:
         """Seconds that it costs to save, time and score one candidate."""
         return self.bench.cost("save", SAVE_SECONDS) + self.bench.cost("race", 2.0) + self.bench.cost("evaluate", 1.0)
 
-    def best_speedup(self) -> float:
-        """Return the largest speed-up that is verified and within the limit."""
-        return max([1.0, *(t.speedup for t in self.of_stage("full") if self.bench.feasible(t))])
+    def best_gain(self) -> float:
+        """Return the largest gain that is verified and within the limits; the original's is 1, where it is."""
+        original = 1.0 if self.job.objectives.met(1.0, self.bench.original_bytes) else UNMET
+        return max([original, *(t.gain for t in self.of_stage("full") if self.bench.feasible(t))])
 
     def samples_of(self, parent: int | None) -> int:
         return 0 if parent is None or parent < 0 else self.study.trials[parent].samples
@@ -257,16 +270,15 @@ class Stage:
 
     def finished(self, result: Result, finishing: Decision) -> Result:
         """Apply the finishers to a structure; what was changed and skipped before stays said."""
-        done = self.bench.finish(result.net, finishing)
-        return replace(done, changed={**result.changed, **done.changed}, skipped={**result.skipped, **done.skipped})
+        return result.then(self.bench.finish(result.net, finishing))
 
     def verify(
         self, result: Result, decision: Decision, samples: int, parent: int | None, seconds: float = FINISHED_SECONDS,
-        speedup: float | None = None,
+        gain: float | None = None,
     ) -> Trial:  # fmt: skip
         """Save, time for so long and score a finished net on the full validation data in its runtime, and log it.
 
-        With the `speedup` that is expected of it, it is scored first, and not timed where it breaks the limit.
+        With the `gain` that is expected of it, it is scored first, and not timed where it breaks the limit.
         """
         folder = self.job.out / "trials" / str(self.study.next_number)
         self.bench.claim_model(folder)
@@ -275,11 +287,11 @@ class Stage:
             "artifact": str(path.relative_to(self.job.out)), "size_bytes": Artifact(path, {}).size_bytes,
             "samples": samples, "parent": parent, "changed": result.changed, "skipped": result.skipped,
         }  # fmt: skip
-        if speedup is not None:
+        if gain is not None:
             settings = self._likely_settings(self.is_finished_by(decision))
             quality = self.bench.score_file(Artifact(path, settings), self.job.task.val)
             if self.job.max_drop is not None and self.bench.drop(quality) > self.job.max_drop:
-                return self.bench.record("predicted", decision, quality, speedup=speedup, note=SCORED_NOTE, **said)
+                return self.bench.record("predicted", decision, quality, gain=gain, note=SCORED_NOTE, **said)
         latency, settings = self.bench.time_file(path, seconds)
         quality = self.bench.score_file(Artifact(path, settings), self.job.task.val)
         figures = {"latency": latency, "settings": settings, "simulated": False, "net": result.net}

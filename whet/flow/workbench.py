@@ -14,18 +14,19 @@ from typing import Any
 
 from whet.compress.repair import Repair, output_error, reference_of
 from whet.core.net import Net
-from whet.core.passes import Chain, Result
+from whet.core.passes import Chain, Result, changes
 from whet.core.run import Run
 from whet.core.space import Decision
-from whet.core.structure import Tree
 from whet.core.study import Stage, Study, Trial
 from whet.core.target import Artifact
 from whet.core.task import length_of, rows_of, split
+from whet.flow.conclude import meant
 from whet.flow.failures import Attempt, reason
 from whet.flow.folder import Folder
 from whet.flow.forecast import NOISE
 from whet.flow.job import Job
-from whet.flow.limits import explained, resolved, scale_of
+from whet.flow.limits import resolved
+from whet.flow.obvious import in_words
 from whet.flow.original import Original, kind, scored, settings_by_name
 from whet.flow.recipes import Trainer, Training
 from whet.flow.scoring import Scores
@@ -34,8 +35,9 @@ from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
 from whet.hardware.targets import Settings, baselines, setting_name
-from whet.report.texts import drop_text
+from whet.report.texts import drop_text, gain_text
 from whet.search.predictors.operations import total_operations
+from whet.support.structure import Tree
 from whet.train.fit import FitReport
 from whet.train.recalibrate import recalibrate
 from whet.train.recipe import Recipe
@@ -109,7 +111,8 @@ class Workbench:
         self.reference, self.unfit = self.original.quality, dict(self.original.unfit)
         if self.job.limit is not None:
             self.job = replace(self.job, max_drop=resolved(self.job.limit, self.reference, self.job.task))
-        self._say_what_is_meant()
+        for sentence in meant(self.job, self.reference):
+            self.note(sentence)
         self.bars = self.original.bars(self.job.target, self.drop, self.job.max_drop)
         names = [setting_name(s) for s in self.bars]
         self.bar = min(names, key=self.original.latency_ms.__getitem__)
@@ -128,17 +131,6 @@ class Workbench:
         if self.job.limit is not None:
             limit = resolved(self.job.limit, reference, task)
         return limit is None or task.loss_of_quality(quality, reference) <= limit
-
-    def _say_what_is_meant(self) -> None:
-        """Say on which scale the limit was read, what stands for labels, and what the distillation compares."""
-        task, limit, recipe = self.job.task, self.job.limit, self.job.recipe
-        if limit is not None and (scale_of(self.reference, task) != 1 or task.drop == "relative"):
-            self.note(f"the limit is {explained(limit, self.reference, task)}")
-        if task.quality_note:
-            self.note(task.quality_note)
-        how = recipe.comparison(recipe.kinds(task.kinds)) if recipe.distillation > 0 and task.train is not None else ""
-        if how not in ("", "kl over axis 1"):
-            self.note(f"training compares outputs with the original's by {how}")
 
     def drop(self, quality: float) -> float:
         """Return by how much a quality on the validation data is worse than the original's, in the limit's unit."""
@@ -178,8 +170,8 @@ class Workbench:
             return result
         with self.clock("repair"):
             done = Repair().apply(result.net, Decision(), replace(self.run, teacher=whole))
-        solved = {"repair": f"{len(done.changed)} layers solved on calibration data"} if done.changed else {}
-        return Result(done.net, result.changed | solved, result.skipped | done.skipped)
+        said = {"network": f"{len(done.changed)} layers solved on calibration data"} if done.changed else {}
+        return result.then(replace(done, changed=changes("repaired", said)))
 
     @property
     def repairs(self) -> bool:
@@ -288,9 +280,10 @@ class Workbench:
         folder = self.folder.scratch
         variants = {} if finishing and self.finishing_pays else {"as it is": net}
         if finishing:
-            variants["with int8"] = Chain(self.job.finishers).apply(net, finishing, self._hasty).net
+            how = f"with {in_words(finishing)}"
+            variants[how] = Chain(self.job.finishers).apply(net, finishing, self._hasty).net
         try:
-            files = {how: self.save(variant, folder / how.replace(" ", "-")) for how, variant in variants.items()}
+            files = {how: self.save(v, folder / str(i)) for i, (how, v) in enumerate(variants.items())}
             with self.clock("race"):
                 timed = self.timing(files, CANDIDATE_SECONDS)
             size = Artifact(files[timed.how], {}).size_bytes
@@ -298,11 +291,17 @@ class Workbench:
             shutil.rmtree(folder, ignore_errors=True)
         return {"latency": timed.latency, "settings": timed.settings, "size_bytes": size, "note": f"timed {timed.how}"}
 
+    def size_of(self, net: Net) -> int:
+        """Return what a network takes on disk; keep no file."""
+        size = Artifact(self.save(net, self.folder.scratch / "sized"), {}).size_bytes
+        shutil.rmtree(self.folder.scratch, ignore_errors=True)
+        return size
+
     @property
     def finishing_pays(self) -> bool:
-        """Whether the finishers alone made the untouched network faster by more than `PAYS`."""
+        """Whether the untouched network gained more than `PAYS` by the finishers alone."""
         names = set(self.job.space().choices)
-        found = [t.speedup for t in self.study.trials if t.stage == "full" and not names & set(t.decision)]
+        found = [t.gain for t in self.study.trials if t.stage == "full" and not names & set(t.decision)]
         return max(found, default=0.0) > PAYS
 
     @cached_property
@@ -313,9 +312,16 @@ class Workbench:
         few = None if batch is None else [(tuple(x[:TIMED_SAMPLES] for x in split(batch)[0]), None)]
         return replace(self.run, task=replace(self.run.task, calibration=few))
 
-    def forecast_speedup(self, net: Net) -> float:
-        """Return the original's multiply-accumulates over `net`'s: a forecast, where there is no time to measure."""
-        return self._original_operations / max(total_operations(net), 1)
+    def forecast(self, net: Net) -> dict[str, float]:
+        """Return `speedup` and `gain` by multiply-accumulates and parameters: where there is no time to measure."""
+        speedup = self._original_operations / max(total_operations(net), 1)
+        shrinkage = self.job.net.parameter_count / max(net.parameter_count, 1)
+        return {"speedup": speedup, "gain": self.job.objectives.gain(speedup, shrinkage)}
+
+    @cached_property
+    def original_bytes(self) -> int:
+        """What the uncompressed network takes on disk."""
+        return Artifact(self.uncompressed, {}).size_bytes
 
     @cached_property
     def _original_operations(self) -> int:
@@ -331,38 +337,30 @@ class Workbench:
 
     def record(self, stage: Stage, decision: Decision, quality: float, **more: Any) -> Trial:
         """Append a finished trial; a trained net's weights are written first."""
-        number = self.study.next_number
-        net: Net | None = more.pop("net", None)
+        number, net = self.study.next_number, more.pop("net", None)
         if net is not None:
             state = Path("trials") / f"{number}.safetensors"
             self.folder.claim(state.as_posix())
             save_state(net, self.job.out / state)
             more["state"] = str(state)
-        reference = more.pop("reference", self.reference)
-        latency: Latency | None = more.pop("latency", None)
+        reference, latency = more.pop("reference", self.reference), more.pop("latency", None)
         if latency is not None:
-            more |= {
-                "speedup": latency.ratio,
-                "speedup_low": latency.ratio_low,
-                "speedup_high": latency.ratio_high,
-                "latency_ms": latency.latency_ms,
-                "protocol": latency.protocol,
-            }
+            more |= latency.figures
+        gain = more.pop("gain", None) or self._gain(more)
         trial = Trial(
-            number,
-            stage,
-            decision,
-            quality=quality,
-            drop=self.job.task.loss_of_quality(quality, reference),
-            spent_seconds=self.run.budget.spent_seconds,
-            device=self.device.id,
-            **more,
-        )
+            number, stage, decision, gain=gain, speedup=more.pop("speedup", math.nan), quality=quality,
+            drop=self.job.task.loss_of_quality(quality, reference), spent_seconds=self.run.budget.spent_seconds,
+            device=self.device.id, **more,
+        )  # fmt: skip
         self.study.add(trial)
         self.run.progress(
             {"stage": stage, "trial": number, "best": self.best_line(), "seconds_left": self.run.budget.left_seconds}
         )
         return trial
+
+    def _gain(self, figures: dict[str, Any]) -> float:
+        size = figures.get("size_bytes") or self.original_bytes
+        return self.job.objectives.gain(figures["speedup"], self.original_bytes / size)
 
     def attempt(self, stage: str, decision: Decision, parent: int | None = None) -> Attempt:
         """Return a context in which a candidate may fail: that becomes a failed trial, and the search goes on.
@@ -390,12 +388,15 @@ class Workbench:
             self.notes.append(sentence)
 
     def feasible(self, trial: Trial) -> bool:
-        return self.job.max_drop is None or trial.drop <= self.job.max_drop
+        """Say whether a verified trial is within all limits."""
+        good = self.job.max_drop is None or trial.drop <= self.job.max_drop
+        return good and self.job.objectives.met(trial.speedup, trial.size_bytes)
 
     def best_line(self) -> str:
-        """Say in a few words which verified candidate within the limits is the fastest so far."""
+        """Say in a few words which verified candidate within the limits is the best so far."""
         good = [t for t in self.study.trials if t.stage == "full" and not t.simulated and self.feasible(t)]
         if not good:
             return "none within the limits yet"
-        best = max(good, key=lambda t: t.speedup)
-        return f"x{best.speedup:.2f} at drop {drop_text(best.drop, self.job.drop_unit)} (trial {best.number})"
+        best = max(good, key=lambda t: t.gain)
+        figures = gain_text(best.speedup, best.size_bytes, self.job.objectives.wanted)
+        return f"{figures} at drop {drop_text(best.drop, self.job.drop_unit)} (trial {best.number})"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from whet.core.errors import LiftError
-from whet.core.structure import Tree, items, mapped, parts_of
+from whet.support.structure import Tree, items, mapped, parts_of
 
 PLAIN = (bool, int, float, complex, str, type(None))
 """Kinds of values that may stand beside tensors in inputs and outputs; they are constants."""

@@ -1,4 +1,4 @@
-"""How quantization is written inside a `Net`: one operation, a quantizer of activations, layers with int8 weights."""
+"""How quantization is written inside a `Net`: one operation, a quantizer of activations, layers of integer weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whet.graph.grids import INT8, Grid
+
 WEIGHT_MAX = 127
+LARGE_TABLE = 2**16
+"""Values from which an embedding is worth storing as integers: a smaller one saves less than 200 kB of a file."""
 ACTIVATION_MAX = 255
 ACTIVATION_MIDDLE = 128
 """The zero point that stands for signed integers: files hold those, around 0 (`hardware.onnx_integers`)."""
@@ -82,28 +86,34 @@ def weight_scale(weight: Tensor, most: int = WEIGHT_MAX) -> Tensor:
 
 
 class IntegerWeight:
-    """A layer whose weight lies on an int8 grid per output channel; in training the scale follows the weight."""
+    """A layer whose weight lies on a grid of integers; in training the scales follow the weight."""
 
     training: bool
     weight_scale: Tensor
     weight_zero_point: Tensor
+    grid: Grid = INT8
 
     def integer_weight(self, weight: Tensor) -> Tensor:
         if self.training:
-            self.weight_scale.copy_(weight_scale(weight))
-        on_grid: Tensor = fake_quantize(weight, self.weight_scale, self.weight_zero_point, 0, -WEIGHT_MAX, WEIGHT_MAX)
-        return on_grid
+            self.weight_scale.copy_(self.grid.scale(weight))
+        most, rows = self.grid.most, self.grid.rows(weight)
+        on_grid: Tensor = fake_quantize(rows, self.weight_scale, self.weight_zero_point, 0, -most, most)
+        return on_grid.view_as(weight)
+
+    def extra_repr(self) -> str:
+        """Say the grid too: layers on different ones do not cost alike."""
+        return f"{super().extra_repr()}, {self.grid.name}"  # type: ignore[misc]
 
 
 class QuantizedLinear(IntegerWeight, nn.Linear):
-    """`nn.Linear` with an int8 weight."""
+    """`nn.Linear` with an integer weight."""
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.linear(input, self.integer_weight(self.weight), self.bias)
 
 
 class QuantizedConv1d(IntegerWeight, nn.Conv1d):
-    """`nn.Conv1d` with an int8 weight."""
+    """`nn.Conv1d` with an integer weight."""
 
     def forward(self, input: Tensor) -> Tensor:
         output: Tensor = self._conv_forward(input, self.integer_weight(self.weight), self.bias)
@@ -111,7 +121,7 @@ class QuantizedConv1d(IntegerWeight, nn.Conv1d):
 
 
 class QuantizedConv2d(IntegerWeight, nn.Conv2d):
-    """`nn.Conv2d` with an int8 weight."""
+    """`nn.Conv2d` with an integer weight."""
 
     def forward(self, input: Tensor) -> Tensor:
         output: Tensor = self._conv_forward(input, self.integer_weight(self.weight), self.bias)
@@ -134,18 +144,24 @@ QUANTIZED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv1d: QuantizedConv1d,
     nn.Conv2d: QuantizedConv2d,
 }
-"""The layers that can have int8 weights, with what they become."""
+"""The layers that can have integer weights, with what they become."""
 
 
-def quantize_weight(layer: nn.Module) -> nn.Module:
-    """Return the quantized layer that takes over the tensors and attributes of `layer`."""
+def quantize_weight(layer: nn.Module, grid: Grid = INT8) -> nn.Module:
+    """Return the layer with its weight on a grid, which takes over the tensors and attributes of `layer`."""
     quantized = _of_kind(QUANTIZED[type(layer)], layer)
     weight = quantized._parameters["weight"]
     assert weight is not None
-    scale = weight_scale(weight)
+    scale = grid.scale(weight)
+    quantized.__dict__["grid"] = grid
     quantized.register_buffer("weight_scale", scale)
     quantized.register_buffer("weight_zero_point", torch.zeros(len(scale), dtype=torch.int64))
     return quantized
+
+
+def is_large_table(layer: nn.Module) -> bool:
+    """Say whether a layer is an embedding that is worth storing as integers."""
+    return type(layer) is nn.Embedding and layer.max_norm is None and layer.weight.numel() >= LARGE_TABLE
 
 
 def quantize_embedding(layer: nn.Embedding) -> QuantizedEmbedding:

@@ -15,7 +15,6 @@ from torch.export import ExportedProgram
 
 from whet.core.errors import LiftError
 from whet.core.net import Net
-from whet.core.structure import Tree
 from whet.graph.calls import flat_module, inputs_of
 from whet.graph.checks import buffers_of, compare, refuse_state, results_are_tensors, unread
 from whet.graph.float32 import LOW, Float32, as_float32, foreign
@@ -24,6 +23,7 @@ from whet.graph.ports import FreeAxes, free_of, input_ports, known_axes, output_
 from whet.graph.probe import Axes, Probe, RowsError, Source, asked, probe, suggestion
 from whet.graph.rebuild import Rebuild
 from whet.graph.sources import Given, copied, evaluating, inner, resolve
+from whet.support.structure import Tree
 
 
 def lift(

@@ -41,6 +41,9 @@ class Guarded:
     def alignment(self) -> int:
         return self.inner.alignment
 
+    def kernels(self) -> tuple[str, ...]:
+        return self.inner.kernels()
+
     def space(self) -> Space:
         return self.inner.space()
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from whet.core.errors import ArtifactError, TargetError
 from whet.core.net import Net
-from whet.core.structure import tensors
 from whet.graph.file_inputs import BATCH
 from whet.graph.outside import unwrap
 from whet.hardware.cpu import BoundSession, Results, refusing, require
 from whet.hardware.free_axes import example_sizes, free_axes, outside_example
+from whet.support.structure import tensors
 
 KEY = "whet"
 

@@ -50,6 +50,12 @@ class Latency:
     protocol: str
     device: str
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What a study writes down: the ratio as `speedup`, with its quartiles."""
+        ratios = {"speedup": self.ratio, "speedup_low": self.ratio_low, "speedup_high": self.ratio_high}
+        return {**ratios, "latency_ms": self.latency_ms, "protocol": self.protocol}
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import onnx
 
-from whet.core.files import whole
 from whet.core.net import Net
 from whet.graph.fold import fold_batch_norms
 from whet.graph.outside import unwrap
 from whet.hardware.cpu import SHAPES
 from whet.hardware.free_axes import example_sizes, outside_example
 from whet.hardware.onnx_writer import Unwritten, write
+from whet.support.files import whole
 
 INLINE_BYTES = 1_900_000_000
 """A protobuf holds two gigabytes; larger networks keep their weights in a side file."""

@@ -35,11 +35,13 @@ class Runtime(Protocol):
 class RuntimeRow:
     """Where a runtime's class is, and its precisions with the processor flags of which one is needed.
 
-    The first precision that the processor has is the runtime's own default, the identity of the choice.
+    The first precision that the processor has is the runtime's own default, the identity of the choice. `integers` are
+    those that it loads weights of.
     """
 
     entry: str
     precisions: tuple[tuple[str, tuple[str, ...]], ...]
+    integers: tuple[str, ...] = ()
 
     def legal(self, device: Device) -> tuple[str, ...]:
         return tuple(name for name, flags in self.precisions if device.has_any(flags))
@@ -51,8 +53,8 @@ class RuntimeRow:
 
 
 RUNTIMES = {
-    "openvino": RuntimeRow("whet.hardware.openvino:OpenVINO", (("bf16", BF16_FLAGS), ("f32", ()))),
-    "onnxruntime": RuntimeRow("whet.hardware.onnxruntime:OnnxRuntime", (("f32", ()),)),
+    "openvino": RuntimeRow("whet.hardware.openvino:OpenVINO", (("bf16", BF16_FLAGS), ("f32", ())), ("int8", "int4")),
+    "onnxruntime": RuntimeRow("whet.hardware.onnxruntime:OnnxRuntime", (("f32", ()),), ("int8", "int4")),
     "inductor": RuntimeRow("whet.hardware.inductor:Inductor", (("f32", ()), ("bf16", BF16_FLAGS))),
 }
 TARGETS = {
@@ -86,6 +88,11 @@ class CpuTarget:
         OpenVINO bf16, 36 take 1.66 times as long as 32; in ONNX Runtime 20, 24 and 28 take as long as 32.
         """
         return 16 if self.device.has_any(("avx512f",)) else 8
+
+    def kernels(self) -> tuple[str, ...]:
+        """Return the integers that all of its runtimes load weights of."""
+        first, *others = (RUNTIMES[name].integers for name in self.runtimes)
+        return tuple(name for name in first if all(name in other for other in others))
 
     def space(self) -> Space:
         """Return `runtime:name`, `runtime:precision` and `runtime:threads`, each where there is a choice."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import WhetError, unknown
-from whet.core.files import write_text
 from whet.peers.environment import environment, versions
 from whet.peers.work import Work
+from whet.support.files import write_text
 
 GRACE_SECONDS = 120.0
 """What a peer may take beyond its budget, for loading and for the file that it is writing."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from whet.report.texts import drop_text
+from whet.report.texts import drop_text, size_text
 
 if TYPE_CHECKING:
     from whet.report.report import ReportData
@@ -16,8 +17,10 @@ STAGES = {
     "short": ("briefly trained", "#5b8def", 7),
     "full": ("fully trained, from its file", "#0f9d76", 10),
 }
-KINDS = ["as it is", "narrower", "int8", "narrower, int8", "dropped"]
-COLOURS = ["#d9dee5", "#f2b84b", "#5b8def", "#8a63d2", "#39424e"]
+UNCHANGED, GONE, UNSHOWN = "as it is", "dropped", {"repaired"}
+"""A layer that nothing was done to; the kind that outdoes all others; kinds that the map leaves out."""
+GREY, DARK = "#d9dee5", "#39424e"
+COLOURS = ["#f2b84b", "#5b8def", "#8a63d2", "#0f9d76", "#d64550", "#4bb7c6", "#b5793b", "#e38bc0"]
 LAYOUT: dict[str, Any] = {
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
@@ -38,7 +41,8 @@ def _hover(data: ReportData, trial: dict[str, Any]) -> str:
     how = " (forecast from multiply-accumulates)" if trial.get("stage") == "predicted" else ""
     then = f"; x{trial['speedup_then']:.2f} when it was tried" if trial.get("speedup_then") else ""
     after = f", goes on from trial {trial['parent']}" if (trial.get("parent") or -1) >= 0 else ""
-    figures = f"x{trial['speedup']:.2f}{how}{then}, drop {drop_text(trial['drop'], data.drop_unit)}"
+    size = f", {size_text(trial['size_bytes'])}" if trial.get("size_bytes") else ""
+    figures = f"x{trial['speedup']:.2f}{how}{then}, drop {drop_text(trial['drop'], data.drop_unit)}{size}"
     return f"<b>{name}</b> · {trial['samples']:,} samples{after}<br>{figures}<br>{decision}"
 
 
@@ -47,7 +51,7 @@ def pareto(data: ReportData) -> dict[str, Any]:
     traces: list[dict[str, Any]] = []
     factor, mark = data.drop_unit
     for stage, (title, colour, size) in STAGES.items():
-        points = [t for t in data.trials if t["stage"] == stage]
+        points = [t for t in data.trials if t["stage"] == stage and math.isfinite(t["speedup"])]
         traces.append(
             {
                 "type": "scatter", "mode": "markers", "name": title,
@@ -56,7 +60,8 @@ def pareto(data: ReportData) -> dict[str, Any]:
                 "marker": {
                     "color": colour, "size": size, "opacity": 0.45 if stage == "probe" else 0.85,
                     "symbol": SYMBOLS.get(stage, "circle"),
-                },
+                }
+                | (_by_size(points) if stage == "full" and "size" in data.objectives else {}),
             }
         )  # fmt: skip
     front = sorted(data.front, key=lambda m: m["speedup"])
@@ -92,19 +97,21 @@ def pareto(data: ReportData) -> dict[str, Any]:
     return {"data": traces, "layout": layout}
 
 
-def layer_states(data: ReportData, member: dict[str, Any]) -> list[int]:
-    """Return for each layer the index in `KINDS` of what was done to it in a member of the front."""
-    empty: dict[str, Any] = {"changed": {}}
+def _by_size(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how marks are coloured by the size of their files."""
+    bar = {"title": {"text": "kB"}, "thickness": 12}
+    return {"color": [t["size_bytes"] / 1000 for t in trials], "colorscale": "Viridis", "colorbar": bar}
+
+
+def layer_states(data: ReportData, member: dict[str, Any]) -> list[str]:
+    """Return for each layer the kinds of what was done to it in a member of the front, in words."""
+    empty: dict[str, Any] = {"changed": []}
     trial = next((t for t in data.trials if t["number"] == member["number"]), empty)
+    shown = [c for c in trial["changed"] if c["kind"] not in UNSHOWN]
     states = []
     for layer in data.layers:
-        texts = [text for site, text in trial["changed"].items() if _covers(site, layer)]
-        joined = "; ".join(texts).lower()
-        if "drop" in joined or "remove" in joined:
-            states.append(4)
-            continue
-        narrower = any(site.partition("#")[0] == layer and t != "int8" for site, t in trial["changed"].items())
-        states.append(1 * narrower + 2 * ("int8" in joined))
+        kinds = dict.fromkeys(c["kind"] for c in shown if _covers(c["site"], layer))
+        states.append(GONE if GONE in kinds else ", ".join(kinds) or UNCHANGED)
     return states
 
 
@@ -119,14 +126,17 @@ def heat_map(data: ReportData) -> dict[str, Any] | None:
         return None
     columns = [f"{i}: x{m['speedup']:.2f}" for i, m in enumerate(data.front)]
     states = [layer_states(data, m) for m in data.front]
-    rows = [[states[j][i] for j in range(len(columns))] for i in range(len(data.layers))]
-    steps = [[(i + side) / len(KINDS), c] for i, c in enumerate(COLOURS) for side in (0, 1)]
+    own = sorted({state for column in states for state in column} - {UNCHANGED, GONE})
+    kinds = [UNCHANGED, *own, GONE]
+    colours = [GREY, *(COLOURS[i % len(COLOURS)] for i in range(len(own))), DARK]
+    rows = [[kinds.index(states[j][i]) for j in range(len(columns))] for i in range(len(data.layers))]
+    steps = [[(i + side) / len(kinds), c] for i, c in enumerate(colours) for side in (0, 1)]
     trace = {
         "type": "heatmap", "z": rows, "x": columns, "y": [escape(name) for name in data.layers],
-        "zmin": -0.5, "zmax": 4.5,
-        "colorscale": steps, "xgap": 3, "ygap": 1, "text": [[KINDS[v] for v in row] for row in rows],
+        "zmin": -0.5, "zmax": len(kinds) - 0.5,
+        "colorscale": steps, "xgap": 3, "ygap": 1, "text": [[escape(kinds[v]) for v in row] for row in rows],
         "hovertemplate": "%{y}<br>%{x}<br>%{text}<extra></extra>",
-        "colorbar": {"tickvals": [0, 1, 2, 3, 4], "ticktext": KINDS, "thickness": 12},
+        "colorbar": {"tickvals": list(range(len(kinds))), "ticktext": [*map(escape, kinds)], "thickness": 12},
     }  # fmt: skip
     layout = LAYOUT | {
         "height": max(260, 15 * len(data.layers) + 90),

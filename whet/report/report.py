@@ -11,9 +11,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
-from whet.core.files import write_text
 from whet.report.figures import heat_map, history, pareto
 from whet.report.texts import drop_text
+from whet.support.files import write_text
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ReportData:
     `trials` are `Trial.to_dict()`, with `speedup_then` where the last race gave a new speed-up, `front` and `nearest`
     members of the delivered front, `settings` the latency of the uncompressed network by setting in ms, `outside` why
     some of these are no bars, `limit` and `drop_unit` how drops are read, `hypervolume` pairs of seconds and area,
-    `seconds` where they went by `stage/activity`.
+    `seconds` where they went by `stage/activity`, `objectives` what was wanted beside quality.
     """
 
     title: str
@@ -55,6 +55,7 @@ class ReportData:
     notes: list[str] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    objectives: Sequence[str] = ("speed",)
 
 
 def render(data: ReportData, path: Path) -> Path:

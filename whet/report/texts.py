@@ -6,6 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def size_text(size_bytes: float) -> str:
+    """Return a size as people read it.
+
+    >>> size_text(512), size_text(83_400), size_text(5_210_000)
+    ('512 B', '83.4 kB', '5.21 MB')
+    """
+    for unit, scale in (("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= scale:
+            return f"{size_bytes / scale:.3g} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
+def gain_text(speedup: float, size_bytes: int, wanted: Sequence[str]) -> str:
+    """Return what a file gains in the words of what was wanted.
+
+    >>> gain_text(1.5, 83_400, ("speed",)), gain_text(1.5, 83_400, ("size", "speed"))
+    ('x1.50', '83.4 kB, x1.50')
+    """
+    each = {"speed": f"x{speedup:.2f}", "size": size_text(size_bytes)}
+    return ", ".join(each[name] for name in wanted)
+
+
 def drop_text(drop: float, unit: Sequence[Any] = (1.0, "")) -> str:
     """Return a drop as people read it: in the unit that the limit was given in, by its factor and mark.
 

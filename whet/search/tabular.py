@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import ArtifactError, StudyError
-from whet.core.files import whole
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy
 from whet.decisions.enumerate import point, size
 from whet.decisions.ledger import LedgerStrategy
 from whet.decisions.pareto import hypervolume
 from whet.search import strategies
+from whet.support.files import whole
 
 FORMAT = "whet table 1"
 

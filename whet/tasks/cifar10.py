@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from whet.core.errors import TaskError
-from whet.core.files import whole
 from whet.core.task import Task, accuracy
 from whet.networks.resnet import resnet
+from whet.support.files import whole
 from whet.tasks.bundle import Bundle, TensorBatches, cache_folder, data_folder
 from whet.train.recipe import Recipe
 

@@ -91,8 +91,9 @@ def result_works(result: Result, space: Space, decision: Decision, net: Net) -> 
     assert decision == space.canonical(Decision()) or result.changed or result.skipped, (
         f"{decision!r} neither changed nor skipped anything"
     )
-    for site, text in {**result.changed, **result.skipped}.items():
+    for site, text in {**result.texts, **result.skipped}.items():
         assert site and text, f"{decision!r} reports {site!r}: {text!r}; wanted a site and a sentence"
+    assert all(c.kind for c in result.changed), f"{decision!r} made changes of no kind: {result.changed!r}"
 
 
 def gradients_arrive(result: Result, decision: Decision) -> None:

@@ -10,16 +10,19 @@ from torch.nn import functional as F
 
 from whet.core.net import Net
 from whet.core.run import Run
-from whet.core.structure import Tree, tensors
 from whet.core.task import Task, accuracy
+from whet.support.structure import Tree, tensors
 
 
 @dataclass(frozen=True)
 class AlignedTarget:
-    """What passes ask of a target when they plan: an alignment."""
+    """What passes ask of a target when they plan: an alignment, and which integers it loads."""
 
     alignment: int = 16
     name: str = "nowhere"
+
+    def kernels(self) -> tuple[str, ...]:
+        return "int8", "int4"
 
 
 def classification(net: Net, batches: int = 4, batch: int = 8, seed: int = 0) -> Task:

@@ -19,10 +19,10 @@ from whet.core.checks import positive
 from whet.core.errors import ArtifactError, TaskError, TrainingError
 from whet.core.kinds import Kind
 from whet.core.net import Net
-from whet.core.structure import Tree
 from whet.core.task import Batch, Batches, Task, floats, length_of, rows_of, split
 from whet.data.kinds import apart, kinds_of
 from whet.data.memory import TeacherMemory
+from whet.support.structure import Tree
 from whet.train.bound import Network, bound
 from whet.train.fit_report import FitReport as FitReport
 from whet.train.held_out import HeldOut

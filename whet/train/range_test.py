@@ -13,7 +13,8 @@ from whet.train.recipe import Recipe
 from whet.train.speed import LEAST_STEPS
 
 TRIED: tuple[tuple[str, float], ...] = (
-    ("adamw", 1e-3), ("sgd", 0.015), ("adamw", 3e-3), ("sgd", 0.005), ("adamw", 3e-4), ("sgd", 0.15), ("adamw", 1e-2),
+    ("adamw", 1e-3), ("sgd", 0.05), ("sgd", 0.015), ("adamw", 3e-3), ("sgd", 0.005), ("adamw", 3e-4), ("sgd", 0.15),
+    ("adamw", 1e-2),
 )  # fmt: skip
 """Optimizers and rates beside those of the recipe at hand, in the order in which there is time for them."""
 ADAMW_DECAY = 0.01

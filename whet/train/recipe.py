@@ -129,3 +129,17 @@ class Recipe:
         if self.optimizer == "sgd":
             return torch.optim.SGD(groups, self.learning_rate, self.momentum, nesterov=self.momentum > 0)
         return torch.optim.AdamW(groups, self.learning_rate, betas=(0.9, 0.98), eps=1e-8)
+
+
+def usual(module: nn.Module) -> Recipe:
+    """Return what one begins with for a network: SGD where batch norms steady the steps, AdamW elsewhere.
+
+    A network without batch norms, a transformer or a perceptron, is lost by SGD at the rates that residual networks
+    like, and where the budget leaves no time to try recipes the first one is all there is.
+
+    >>> usual(nn.Linear(2, 2)).optimizer, usual(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))).optimizer
+    ('adamw', 'sgd')
+    """
+    if any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) for m in module.modules()):
+        return Recipe()
+    return Recipe("adamw", 1e-3, weight_decay=0.01)

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from whet.core.errors import ArtifactError
-from whet.core.files import whole
 from whet.core.net import Net
+from whet.support.files import whole
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 

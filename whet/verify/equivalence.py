@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whet.core import structure
 from whet.core.errors import ArtifactError, TaskError
 from whet.core.kinds import Kind
 from whet.core.net import Net
-from whet.core.structure import Tree, tensors
 from whet.core.target import Session
 from whet.core.task import Batches, split
 from whet.data.kinds import kinds_of, likened
 from whet.data.rows import by_length, has_rows
+from whet.support import structure
+from whet.support.structure import Tree, tensors
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import ArtifactError
-from whet.core.files import write_text
+from whet.support.files import write_text
 
 NAME = "manifest.json"
 

@@ -46,7 +46,7 @@ def quantized() -> tuple[whet.Net, whet.Result, torch.Tensor]:
 
 def test_large_tables_are_int8_and_small_ones_are_not(quantized: tuple[whet.Net, whet.Result, torch.Tensor]) -> None:
     _, result, _ = quantized
-    assert {"words", "positions", "wide", "narrow"} == result.changed.keys()
+    assert {"words", "positions", "wide", "narrow"} == result.texts.keys()
     assert isinstance(result.net.layer("words"), QuantizedEmbedding)
     x = torch.randint(65, (8, LENGTH))
     small = whet.lift(nn.Sequential(nn.Embedding(65, 16), nn.Linear(16, 4)).eval(), x)

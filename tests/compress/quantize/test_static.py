@@ -244,7 +244,7 @@ def test_layers_are_chosen_one_by_one() -> None:
     net, x = small()
     decision = whet.Decision({NETWORK: "per-layer", "0.3:bits": 8, "gone:bits": 8})
     result = StaticQuantization().apply(net, decision, run_on(x, net))
-    assert list(result.changed) == ["0.3"]
+    assert list(result.texts) == ["0.3"]
     assert result.skipped == {"gone": "not in the network any more"}
     kinds = {n: type(m) for n, m in result.net.layers().items()}
     assert kinds["0.3"] in QUANTIZED.values() and kinds["0.0"] is nn.Conv2d
@@ -261,7 +261,7 @@ def test_readers_of_one_tensor_share_a_quantizer() -> None:
     assert len(result.changed) == before == 6 and len(quantizers) == 6
     shared = whet.lift(Twice().eval(), torch.randn(2, 8))
     result = StaticQuantization().apply(shared, ALL, run_on(torch.randn(64, 8), shared))
-    assert set(result.changed) == {"left", "right"}
+    assert set(result.texts) == {"left", "right"}
     assert sum(isinstance(m, ActivationQuantizer) for m in result.net.layers().values()) == 1
 
 
@@ -290,7 +290,7 @@ def test_layers_of_other_kinds_are_skipped_with_their_kind() -> None:
     x = torch.randn(8, 2, 4, 4, 4)
     net = whet.lift(nn.Sequential(nn.Conv3d(2, 3, 3), nn.Flatten(), nn.Linear(24, 4)).eval(), x[:2])
     result = StaticQuantization().apply(net, ALL, run_on(x, net))
-    assert list(result.changed) == ["2"]
+    assert list(result.texts) == ["2"]
     assert result.skipped == {"0": "int8 is for Conv1d, Conv2d, Linear; this is a Conv3d"}
 
 

@@ -18,17 +18,21 @@ from whet.compress.reference import Reference
 from whet.compress.repair import answers, error_of, parted
 from whet.core.errors import unknown
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
-from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, quantize_embedding, quantize_weight
+from whet.graph.fake_quantize import (
+    QUANTIZED,
+    ActivationQuantizer,
+    is_large_table,
+    quantize_embedding,
+    quantize_weight,
+)  # fmt: skip
 from whet.graph.fold import fold_batch_norms
 from whet.graph.uses import used_once
 
 NETWORK = "network:int8"
-LARGE_TABLE = 2**16
-"""Values from which an embedding is worth storing as integers: a smaller one saves less than 200 kB of a file."""
 HELD, CORRECTED = 48, 64
 """Samples that ways of quantizing are compared on, and that biases are corrected on."""
 
@@ -56,6 +60,7 @@ class StaticQuantization:
 
     observer: str = "mean_squared_error"
     samples: int = 256
+    traits = Traits("weights", needs=("calibration",))
 
     def __post_init__(self) -> None:
         if self.observer not in OBSERVERS:
@@ -64,6 +69,10 @@ class StaticQuantization:
     def space(self, net: Net, target: Target) -> Space:
         whole = Choice(NETWORK, ("off", "all", "asymmetric", "per-layer"), "off")
         return Space([whole, *map(_choice, _quantizable(net))])
+
+    def obvious(self, net: Net, target: Target) -> list[Decision]:
+        """Return the whole network on symmetric grids, then on asymmetric ones, which lose less and run slower."""
+        return [Decision({NETWORK: scope}) for scope in ("all", "asymmetric")] if _quantizable(net) else []
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         scope = decision.get(NETWORK, "off")
@@ -74,7 +83,7 @@ class StaticQuantization:
         gone = [n for n in decision if n.endswith(":bits") and n.rpartition(":")[0] not in named]
         skipped = {n.rpartition(":")[0]: "not in the network any more" for n in gone}
         if not wanted:
-            return Result(net.copy(), {}, skipped | {"network": "no layer was chosen for int8"})
+            return Result(net.copy(), (), skipped | {"network": "no layer was chosen for int8"})
         folded = fold_batch_norms(net)
         batches = calibration_inputs(run.task, self.samples)
         total = sum(len(inputs[0]) for inputs in batches)
@@ -139,7 +148,7 @@ class _Quantizing:
                 net.module.set_submodule(site, quantize_weight(layer))
             changed[site] = "int8"
         skipped = {site: why for site, why in skipped.items() if site not in changed}
-        return Result(net.settle(), changed, skipped)
+        return Result(net.settle(), changes("int8", changed), skipped)
 
     def _quantizer(self, seen: Seen, smoothing: Smoothing | None, is_left: bool) -> ActivationQuantizer:
         if smoothing is not None:
@@ -156,7 +165,7 @@ class _Quantizing:
         grid = asymmetric if self.is_asymmetric else symmetric
         for node in self.net.graph.nodes:
             sites = [str(user.target) for user in self._readers(node)]
-            if node.name not in observed.rows or not alone.issuperset(sites) or not plain.changed.keys() >= set(sites):
+            if node.name not in observed.rows or not alone.issuperset(sites) or not plain.texts.keys() >= set(sites):
                 continue
             weight = torch.cat([self.net.module.get_parameter(f"{site}.weight").detach() for site in sites])
             smoothing = smoothed(observed.rows[node.name], weight, OBSERVERS[self.observer], grid)
@@ -179,11 +188,7 @@ class _Quantizing:
 
 def _quantizable(net: Net) -> list[str]:
     """Return the layers that can be int8: those with a kernel for it, and embeddings of a size worth it."""
-    return [name for name, layer in net.layers().items() if type(layer) in QUANTIZED or _is_large_table(layer)]
-
-
-def _is_large_table(layer: nn.Module) -> bool:
-    return type(layer) is nn.Embedding and layer.max_norm is None and layer.weight.numel() >= LARGE_TABLE
+    return [name for name, layer in net.layers().items() if type(layer) in QUANTIZED or is_large_table(layer)]
 
 
 def _unusable(seen: Seen) -> str:

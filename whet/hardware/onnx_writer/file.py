@@ -13,14 +13,16 @@ from onnx import helper
 from torch import Tensor, fx
 
 from whet.core.net import Port
-from whet.core.structure import items
 from whet.graph.file_inputs import BATCH
 from whet.graph.layers import bind
 from whet.hardware.onnx_writer import elementwise, layers, products, shapes
 from whet.hardware.onnx_writer.trace import Trace, trace
 from whet.hardware.onnx_writer.writer import DTYPES, Unwritten, Writer
+from whet.support.structure import items
 
 OPSET, IR_VERSION = 20, 10
+OPSET_OF_FEW_BITS = 21
+"""The first that knows integers of four bits and scales of groups."""
 ROWS: Mapping[str, elementwise.Rule] = elementwise.ROWS | shapes.ROWS | products.ROWS | layers.ROWS
 
 
@@ -161,7 +163,8 @@ def _model(
         dims = list(w.dims(node)) if node not in w.trace.constants else list(w.trace.values[node][0].shape)
         results.append(helper.make_tensor_value_info(port.name, DTYPES[w.dtype(node)], _named(dims, port)))
     graph = helper.make_graph(w.nodes, "network", given, results, list(w.initializers.values()))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    opset = OPSET_OF_FEW_BITS if w.has_few_bits else OPSET
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
 
 
 def _named(dims: list[Any], port: Port) -> list[Any]:

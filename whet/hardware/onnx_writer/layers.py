@@ -92,13 +92,22 @@ def _weight(w: Writer, site: str, layer: Any, turned: bool = False) -> str:
     weight: Tensor = layer.weight.detach()
     if not isinstance(layer, IntegerWeight):
         return w.constant(weight.t(), f"{site}.weight.t") if turned else w.constant(layer.weight)
-    scale = layer.weight_scale.detach()
-    shape = [-1, *[1] * (weight.dim() - 1)]
-    zero = layer.weight_zero_point.reshape(shape)
-    integers = (torch.round(weight / scale.reshape(shape)) + zero).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
-    stored = w.constant(integers.t() if turned else integers, f"{site}.weight.int8")
-    zeros = w.constant(layer.weight_zero_point.to(torch.int8), f"{site}.zero_point")
-    return w.emit("DequantizeLinear", [stored, w.constant(scale), zeros], axis=int(turned))
+    grid, scale = layer.grid, layer.weight_scale.detach()
+    integers, group = grid.integers(weight, scale), grid.group_of(weight)
+    if group < weight[0].numel():
+        return _grouped(w, site, layer, integers.flatten(1), scale.view(len(weight), -1), turned)
+    stored = w.constant(integers.t() if turned else integers, f"{site}.weight.int{grid.bits}", bits=grid.bits)
+    zeros = [w.constant(layer.weight_zero_point.to(torch.int8), f"{site}.zero_point")] if grid.bits == 8 else []
+    return w.emit("DequantizeLinear", [stored, w.constant(scale), *zeros], axis=int(turned))
+
+
+def _grouped(w: Writer, site: str, layer: Any, integers: Tensor, scale: Tensor, turned: bool) -> str:
+    """Write a weight whose groups lie along its rows, `(out, all the rest)`: blocks are of one axis."""
+    group, bits = layer.grid.group, layer.grid.bits
+    parts = (integers.t(), scale.t()) if turned else (integers, scale)
+    stored = w.constant(parts[0], f"{site}.weight.int{bits}", bits=bits)
+    wide = w.emit("DequantizeLinear", [stored, w.constant(parts[1])], axis=int(not turned), block_size=group)
+    return wide if turned or layer.weight.dim() == 2 else w.emit("Reshape", [wide, w.vector(layer.weight.shape)])
 
 
 def _quantizer(w: Writer, n: fx.Node, layer: ActivationQuantizer) -> Names:

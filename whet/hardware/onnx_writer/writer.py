@@ -58,6 +58,12 @@ class Writer:
             for name, tensor in reversed(list(named(remove_duplicate=False)))
         }
 
+    @property
+    def has_few_bits(self) -> bool:
+        """Whether there are integers of four bits, or scales of groups."""
+        packed = any(t.data_type == onnx.TensorProto.INT4 for t in self.initializers.values())
+        return packed or any(a.name == "block_size" for n in self.nodes for a in n.attribute)
+
     # -- what is known of a node ---------------------------------------------------------------------------------
 
     def dims(self, node: fx.Node) -> Dims:
@@ -121,10 +127,15 @@ class Writer:
             return name
         return self.emit("Cast", [name], to=DTYPES[wanted])
 
-    def constant(self, tensor: Tensor, wanted: str | None = None) -> str:
-        """Keep a tensor in the file, once, under its own name where the network has one for it."""
+    def constant(self, tensor: Tensor, wanted: str | None = None, bits: int = 8) -> str:
+        """Keep a tensor in the file, once, under its own name where the network has one for it.
+
+        Integers of 4 `bits` are given as int8.
+        """
         if tensor.dtype not in DTYPES:
             raise Unwritten(f"a constant of {tensor.dtype}")
+        if bits != 8:
+            return self._few_bits(tensor, self.fresh(wanted or "constant"), bits)
         key: Any = id(tensor)
         small = tensor.numel() <= 4096
         if key not in self._tensors and small:
@@ -135,6 +146,17 @@ class Writer:
             array = np.ascontiguousarray(tensor.detach().contiguous().numpy())
             self.store(self._kept[key], array.reshape(tuple(tensor.shape)))
         return self._kept[key]
+
+    def _few_bits(self, tensor: Tensor, name: str, bits: int) -> str:
+        if bits != 4:
+            raise Unwritten(f"integers of {bits} bits")
+        nibbles = tensor.contiguous().numpy().ravel().astype(np.uint8) & 15
+        nibbles = np.pad(nibbles, (0, nibbles.size % 2))
+        packed = (nibbles[::2] | nibbles[1::2] << 4).tobytes()  # two a byte, the first in its lower half
+        self.initializers[name] = helper.make_tensor(
+            name, onnx.TensorProto.INT4, tuple(tensor.shape), packed, raw=True
+        )  # fmt: skip
+        return name
 
     def store(self, name: str, array: Any) -> str:
         self.initializers[name] = numpy_helper.from_array(array, name)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Protocol
 
-from whet.core.errors import unknown
+from whet import catalogue
 from whet.search.genes import Features, Vector
 
-SURROGATES = {
-    "gaussian-process": "whet.search.predictors.gaussian_process:GaussianProcess",
-    "infinite-width": "whet.search.predictors.infinite_width:InfiniteWidth",
-    "ensemble": "whet.search.predictors.ensemble:Ensemble",
-    "bayesian-network": "whet.search.predictors.bayesian_network:BayesianNetwork",
-}
+SURROGATES = tuple(catalogue.names("surrogate"))
 
 
 class Surrogate(Protocol):
@@ -33,8 +27,5 @@ def surrogate(name: str, seed: int = 0) -> Surrogate:
 
     Raises: UnknownNameError for a name that is not in `SURROGATES`.
     """
-    if name not in SURROGATES:
-        raise unknown("surrogate", name, SURROGATES)
-    module, _, attribute = SURROGATES[name].partition(":")
-    made: Surrogate = getattr(import_module(module), attribute)(seed=seed)
+    made: Surrogate = catalogue.read(name, "surrogate")(seed=seed)
     return made

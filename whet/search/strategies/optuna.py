@@ -6,7 +6,6 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -210,10 +209,3 @@ class OptunaStrategy(LedgerStrategy):
         if not seen.values:
             return create_trial(state=TrialState.FAIL, **shape)
         return create_trial(values=list(seen.values), constraints={"violation": seen.violation}, **shape)
-
-
-tpe = partial(OptunaStrategy, sampler="tpe")
-gp = partial(OptunaStrategy, sampler="gp")
-nsga2 = partial(OptunaStrategy, sampler="nsga2")
-nsga3 = partial(OptunaStrategy, sampler="nsga3")
-cmaes = partial(OptunaStrategy, sampler="cmaes")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from whet.core.files import whole
+from whet.support.files import whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:

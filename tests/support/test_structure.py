@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from whet.core.net import Port
-from whet.core.structure import is_rows, items, joined, mapped, tensors, zipped
+from whet.support.structure import is_rows, items, joined, mapped, tensors, zipped
 
 Pair = namedtuple("Pair", "left right")
 

@@ -1,0 +1,99 @@
+"""Layer by layer: the error that a limit leaves room for is shared out, and files that are small are delivered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import whet
+from whet.compress.quantize.static import StaticQuantization
+from whet.compress.quantize.weight_only import EACH, NETWORK, WeightOnly
+from whet.core.errors import MethodError
+from whet.core.space import Choice, Decision
+from whet.core.study import Study
+from whet.flow.optimize import optimize
+from whet.flow.settling import Measured
+from whet.hardware.onnx_export import export_onnx
+
+NAMES = ("a:weights", "b:weights", "c:weights")
+CHOICES = [Choice(name, ("float", "int8", "int4"), "float") for name in NAMES]
+
+
+def test_the_mixture_saves_most_within_the_error() -> None:
+    costs, errors = [[0.0, -0.3, -0.35]] * 3, [[0.0, 0.01, 0.02], [0.0, 0.01, 0.5], [0.0, 0.01, 0.1]]
+    measured = Measured(CHOICES, costs, errors)
+    assert measured.largest == pytest.approx(0.62)
+    assert not measured.best(0.0)
+    assert measured.best(0.03) == Decision(dict.fromkeys(NAMES, "int8"))
+    assert measured.best(0.05) == Decision({"a:weights": "int4", "b:weights": "int8", "c:weights": "int8"})
+    assert measured.best(0.13) == Decision({"a:weights": "int4", "b:weights": "int8", "c:weights": "int4"})
+    assert measured.best(1.0) == Decision(dict.fromkeys(NAMES, "int4"))
+    assert not Measured([], [], []).best(1.0)
+
+
+def wide() -> tuple[whet.Net, whet.Task]:
+    """Return a trained network of which one layer cannot do with few bits, and its task."""
+    torch.manual_seed(0)
+    x = torch.randn(512, 8)
+    y = (x @ torch.randn(8, 3)).argmax(1)
+    module = nn.Sequential(nn.Linear(8, 160), nn.ReLU(), nn.Linear(160, 160), nn.ReLU(), nn.Linear(160, 3))
+    optimizer = torch.optim.Adam(module.parameters(), 0.005)
+    for _ in range(120):
+        optimizer.zero_grad()
+        functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    data = [(x[i : i + 64], y[i : i + 64]) for i in range(0, 512, 64)]
+    task = whet.Task("tiny", data, data, functional.cross_entropy, whet.accuracy, test=data)
+    return whet.lift(module.eval(), x[:2], name="wide"), task
+
+
+def test_for_size_weights_are_stored_in_few_bits_layer_by_layer(tmp_path: Path) -> None:
+    net, task = wide()
+    front = optimize(
+        net, task, out=tmp_path / "r", target="onnxruntime-cpu", max_drop="1%", budget="20s", objectives="size",
+        passes=("quantize", "weight-only"), training=False,
+    )  # fmt: skip
+    best, original = front.smallest(), export_onnx(net.eval(), tmp_path / "plain.onnx").stat().st_size
+    assert best is not None and best is front.best() and front.met
+    assert best.size_bytes < original / 5 and best.drop <= 0.01
+    assert f"x{original / best.size_bytes:.2f} smaller than the uncompressed" in front.conclusion
+    with_scope = [t for t in trials(tmp_path / "r") if t.decision.get(NETWORK) == EACH]
+    assert with_scope and all(len(t.decision) > 1 and t.stage == "full" for t in with_scope)
+    assert json.loads((Path(best.delivered) / "manifest.json").read_text())["decision"] == best.decision
+
+
+def trials(folder: Path) -> list[whet.Trial]:
+    import optuna
+
+    loaded = optuna.load_study(study_name="whet", storage=f"sqlite:///{folder / 'study.db'}")
+    return [Study._load(None, t) for t in loaded.get_trials()]  # type: ignore[arg-type]
+
+
+def test_a_limit_of_size_keeps_larger_files_off_the_front(tmp_path: Path) -> None:
+    net, task = wide()
+    plain = export_onnx(net.eval(), tmp_path / "plain.onnx").stat().st_size
+    options = {"target": "onnxruntime-cpu", "max_drop": "2%", "training": False, "passes": ("weight-only",)}
+    options |= {"budget": "10s", "objectives": "size,speed"}
+    front = optimize(net, task, out=tmp_path / "a", max_size=plain / 2, **options)  # type: ignore[arg-type]
+    nothing = optimize(net, task, out=tmp_path / "b", max_size="1kB", **options)  # type: ignore[arg-type]
+    assert front.members and all(m.size_bytes <= plain / 2 for m in front.members)
+    assert not nothing.met and nothing.nearest is not None and "1 kB" in nothing.conclusion
+    assert [m.number for m in nothing.members] == [-1]
+
+
+def test_a_pass_by_name_and_the_pass_itself_are_one_study(tmp_path: Path) -> None:
+    net, task = wide()
+    options = {"target": "onnxruntime-cpu", "budget": "8s", "training": False, "out": tmp_path / "r"}
+    optimize(net, task, passes=("quantize", "weight-only"), **options)  # type: ignore[arg-type]
+    optimize(net, task, passes=(StaticQuantization(), WeightOnly()), **options)  # type: ignore[arg-type]
+
+
+def test_what_does_not_nest_is_not_trained_in_one_supernet(tmp_path: Path) -> None:
+    net, task = wide()
+    with pytest.raises(MethodError, match="Svd cannot be"):
+        optimize(net, task, passes=("width", "svd"), elastic=True, out=tmp_path / "r")

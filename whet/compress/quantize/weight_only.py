@@ -1,0 +1,106 @@
+"""Weights stored as integers of eight or four bits; what is computed stays in floats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from whet.core.net import Net
+from whet.core.passes import Change, Result, Traits
+from whet.core.run import Run
+from whet.core.space import Choice, Decision, Space, Value
+from whet.core.target import Target
+from whet.graph.fake_quantize import QUANTIZED, IntegerWeight, is_large_table, quantize_embedding, quantize_weight
+from whet.graph.fold import fold_batch_norms
+from whet.graph.grids import Grid
+
+NETWORK = "network:weights"
+OFF, EACH = "float", "per-layer"
+WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear, nn.RNNBase)
+"""Layers with matrices of weights, of which some have no form with integers."""
+
+
+@dataclass(frozen=True)
+class WeightOnly:
+    """Store the weights of convolutions and linear layers as integers: files shrink, outputs hardly change.
+
+        w ~ s q,    q in -most..most of `bits`,    s for each output channel, or for each `group` weights of one
+
+    of the least squared error (`whet.graph.grids.Grid`). No data are needed. Runtimes hold the integers and multiply
+    them out when they load the file or, where they have kernels for it, at each call (some then round inputs, too); the
+    bytes on disk are an eighth (four bits) or a quarter (eight) of those of floats, and a scale for each channel or
+    group. Large embeddings have int8 rows in any case. Layers that are on a grid already, as `quantize.static` leaves
+    them, keep it.
+
+    Choices: `network:weights` is `float`, `int8`, `int4`, `int4 in groups of 32`, or `per-layer`, which gives each
+    layer its own `SITE:weights`. Offered is what all runtimes of the target load (`Target.kernels`).
+    Paper: Choukroun et al. 2019, Low-bit Quantization of Neural Networks for Efficient Inference (scales of least
+    squared error for each kernel); theirs quantizes activations too.
+    """
+
+    group: int = 32
+    traits = Traits("weights")
+    paper = "choukroun2019low"
+
+    def space(self, net: Net, target: Target) -> Space:
+        names = [name for name in self.grids() if name.partition(" ")[0] in target.kernels()]
+        if not names:
+            return Space()
+        whole = Choice(NETWORK, (OFF, *names, EACH), OFF)
+        each = [Choice(f"{s}:weights", (OFF, *names), OFF, (NETWORK, (EACH,))) for s in _treatable(net)]
+        return Space([whole, *each])
+
+    def grids(self) -> dict[str, Grid]:
+        """Return the grids by the name that decisions have for them, those of most bytes first."""
+        return {grid.name: grid for grid in (Grid(8), Grid(4, self.group), Grid(4))}
+
+    def obvious(self, net: Net, target: Target) -> list[Decision]:
+        """Return each grid for the whole network, that of fewest bytes first."""
+        values = [v for c in self.space(net, target) if c.name == NETWORK for v in c.values if v not in (OFF, EACH)]
+        return [Decision({NETWORK: v}) for v in reversed(values)]
+
+    def apply(self, net: Net, decision: Decision, run: Run) -> Result:
+        scope = decision.get(NETWORK, OFF)
+        if scope == OFF:
+            return Result(net.copy())
+        named = {n.rpartition(":")[0]: v for n, v in decision.items() if n.endswith(":weights") and n != NETWORK}
+        folded = fold_batch_norms(net)
+        layers = folded.layers()
+        skipped = dict.fromkeys(named.keys() - layers.keys(), "not in the network any more")
+        weighted = [name for name, layer in layers.items() if isinstance(layer, WEIGHTED) or is_large_table(layer)]
+        wanted: dict[str, Value] = dict.fromkeys(weighted, scope) if scope != EACH else named
+        changed: list[Change] = []
+        for site, value in wanted.items():
+            if site not in layers or value == OFF:
+                continue
+            stored = _stored(layers[site], self.grids()[str(value)])
+            if isinstance(stored, str):
+                skipped[site] = stored
+                continue
+            layer, text = stored
+            folded.module.set_submodule(site, layer)
+            bits = layer.grid.bits if isinstance(layer, IntegerWeight) else 8
+            changed.append(Change(site, f"int{bits} weights", text))
+        if not changed:
+            skipped.setdefault("network", "no layer is left whose weights could be stored as integers")
+        return Result(folded.settle(), tuple(changed), skipped)
+
+
+def _treatable(net: Net) -> list[str]:
+    return [name for name, layer in net.layers().items() if type(layer) in QUANTIZED or is_large_table(layer)]
+
+
+def _stored(layer: nn.Module, grid: Grid) -> tuple[nn.Module, str] | str:
+    """Return a layer with its weight on a grid and what to say of it, or why it has none."""
+    if is_large_table(layer):
+        return quantize_embedding(layer), "int8 rows, each on a scale of its own"  # type: ignore[arg-type]
+    if isinstance(layer, IntegerWeight):
+        return f"its weights are in {layer.grid.name} already."
+    if type(layer) not in QUANTIZED:
+        allowed = ", ".join(sorted(t.__name__ for t in QUANTIZED))
+        return f"{type(layer).__name__} has no form with integer weights; {allowed} have."
+    own = quantize_weight(layer, grid)
+    grouped = grid.group in (0, grid.group_of(own.get_parameter("weight")))
+    note = "" if grouped else f", a scale a channel: {grid.group} do not divide its weights"
+    return own, f"{Grid(grid.bits).name if note else grid.name}{note}"

@@ -1,0 +1,84 @@
+"""`Grid`: the numbers that a weight may take: integers of so many bits times a scale for each channel or group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from whet.core.checks import whole
+
+CLIPS = torch.linspace(1.0, 0.4, 25)
+"""Shares of the largest value among which a scale of few bits is chosen."""
+EXACT_BITS = 8
+"""From so many bits on the scale reaches the largest value: what clipping saves in rounding is nothing then."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Signed symmetric integers of `bits`: w ~ s q with q in -most..most, most = 2^(bits - 1) - 1.
+
+    A scale belongs to each output channel, or with `group` to each so many weights that follow one another in an
+    output channel; where `group` does not divide these, to each channel. `name` is how reports call it.
+
+    >>> Grid(4).most, Grid(8).most, Grid(4, group=32).name
+    (7, 127, 'int4 in groups of 32')
+    """
+
+    bits: int = 8
+    group: int = 0
+
+    def __post_init__(self) -> None:
+        whole("bits", self.bits, least=2)
+        whole("group", self.group, least=0)
+
+    @property
+    def most(self) -> int:
+        return int(2 ** (self.bits - 1) - 1)
+
+    @property
+    def name(self) -> str:
+        return f"int{self.bits}" + (f" in groups of {self.group}" if self.group else "")
+
+    def group_of(self, weight: Tensor) -> int:
+        """Return how many weights share a scale: the group where it divides those of a channel, else all of them."""
+        each = weight[0].numel()
+        return self.group if self.group and each % self.group == 0 else each
+
+    def rows(self, weight: Tensor) -> Tensor:
+        """Return the weight, `(out, ...)`, with a row for each scale."""
+        return weight.reshape(-1, self.group_of(weight))
+
+    def scale(self, weight: Tensor) -> Tensor:
+        """Return the scales, a number a row.
+
+            s = c max|w| / most,    c = argmin over CLIPS of |w - s round(w / s)|^2    (1 from 8 bits on)
+
+        Paper: Choukroun et al. 2019, Low-bit Quantization of Neural Networks for Efficient Inference, which chooses the
+        scale of each kernel so.
+        """
+        rows = self.rows(weight.detach().float())
+        widest = rows.abs().amax(1).clamp_min(1e-8) / self.most
+        if self.bits >= EXACT_BITS:
+            return widest
+        best, least = widest, torch.full_like(widest, torch.inf)
+        for clip in CLIPS:
+            scale = widest * clip
+            error = (rows - self._rounded(rows, scale) * scale[:, None]).square().sum(1)
+            best, least = torch.where(error < least, scale, best), torch.minimum(error, least)
+        return best
+
+    def integers(self, weight: Tensor, scale: Tensor) -> Tensor:
+        """Return the integers, int8 and of the weight's shape, for scales of its rows."""
+        return self._rounded(self.rows(weight.detach()), scale).to(torch.int8).view_as(weight)
+
+    def _rounded(self, rows: Tensor, scale: Tensor) -> Tensor:
+        return torch.clamp(torch.round(rows / scale[:, None]), -self.most, self.most)
+
+    def bytes_of(self, weight: Tensor) -> float:
+        """Return what a weight on this grid takes in a file: its integers, and four bytes a scale."""
+        return weight.numel() * self.bits / 8 + 4 * (weight.numel() // self.group_of(weight))
+
+
+INT8, INT4 = Grid(8), Grid(4)

@@ -1,0 +1,1 @@
+"""What the nouns stand on: files that are written whole, and nests of tensors."""
