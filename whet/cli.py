@@ -23,19 +23,21 @@ from rich.table import Table
 from whet import catalogue, references
 from whet.cli_bench import bench
 from whet.cli_shared import (
+    Batch,
     Data,
     Fixed,
     Json,
     NetworkArgument,
     Passes,
     Shapes,
+    Threads,
     crash_log,
     network_of,
     out_folder,
     shapes_of,
     values_of,
 )  # fmt: skip
-from whet.core.checks import positive
+from whet.core.checks import positive, whole
 from whet.core.errors import WhetError
 from whet.core.objectives import Objectives, wanted_of
 from whet.flow.failures import reason
@@ -54,6 +56,8 @@ def optimize(
     max_size: Annotated[str | None, typer.Option(help="What a file may take on disk, e.g. 500kB.")] = None,
     min_speedup: Annotated[float, typer.Option(help="Ratio to the fastest uncompressed setting.")] = 0.0,
     objectives: Annotated[str, typer.Option("--optimize", help="speed, size, or both: speed,size.")] = "speed",
+    threads: Threads = None,
+    batch: Batch = 1,
     budget: Annotated[str, typer.Option(help="Wall-clock time, e.g. 90s, 15min.")] = "15min",
     epochs: Annotated[float | None, typer.Option(help="Limit training to so many epochs, instead of time.")] = None,
     trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
@@ -85,7 +89,7 @@ def optimize(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=named, seed=seed, restart=restart,
             elastic=elastic, training=training, progress=progress, recipe=bundle.recipe,
-            max_size=max_size, min_speedup=min_speedup, objectives=wanted,
+            max_size=max_size, min_speedup=min_speedup, threads=threads, batch=batch, objectives=wanted,
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))
@@ -103,6 +107,8 @@ def measure(
     task: Annotated[str, typer.Option(help="Whose network and example inputs.")] = "digits",
     data: Data = None,
     target: str = "cpu",
+    threads: Threads = None,
+    batch: Batch = 1,
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 10.0,
     shape: Shapes = None,
     fix: Fixed = None,
@@ -112,15 +118,17 @@ def measure(
     from whet.hardware import targets
     from whet.hardware.device import fingerprint
 
-    chosen = targets.get(target)
+    chosen = targets.get(target, threads)
     positive("seconds", seconds)
+    whole("batch", batch)
     shapes, fixed = shapes_of(shape), values_of(fix)
     if network is not None and network.endswith((".onnx", ".xml")):
-        bar = targets.measure_file(Path(network), chosen, shapes, fixed, seconds=seconds)
+        bar = targets.measure_file(Path(network), chosen, shapes, fixed, batch, seconds=seconds)
     else:
         net, _ = network_of(task, network, data, lambda event: None, shapes, fixed)
         with tempfile.TemporaryDirectory() as folder:
-            bar = targets.baselines(net.eval(), chosen, Path(folder), seconds=seconds)
+            inputs = targets.inputs_of(net, batch)
+            bar = targets.baselines(net.eval(), chosen, Path(folder), inputs, seconds=seconds)
     found = bar.latencies
     rows = sorted(found.values(), key=lambda x: x.latency_ms)
     if as_json:

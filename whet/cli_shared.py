@@ -24,6 +24,8 @@ Fixed = Annotated[
     list[str] | None,
     typer.Option("--fix", help="The value of an input that is the same in every call, e.g. sr=16000; once an input."),
 ]
+Threads = Annotated[int | None, typer.Option(help="How many threads will serve it; by default what is fastest.")]
+Batch = Annotated[int, typer.Option(help="How many samples a call it will be served.")]
 Passes = Annotated[
     str | None,
     typer.Option(help="What is searched, with options where wanted: depth,width(tie='network'),quantize,weight-only."),

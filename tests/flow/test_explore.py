@@ -13,11 +13,12 @@ from whet.core.run import Budget
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.flow.explore import Explore
-from whet.flow.probing import LASTING, probing_order
+from whet.flow.probing import probing_order
 from whet.flow.stage import Plan
 
-SPACE = Space([Choice("a:keep", (True, False), True), Choice("b:width", (0.25, 0.5, 0.75, 1.0), 1.0)])
-LARGER = Space([*SPACE, Choice("c:keep", (True, False), True), Choice("d:width", (0.25, 0.5, 0.75, 1.0), 1.0)])
+SPACE = Space([Choice("a:keep", (True, False), True), Choice("b:width", (0.25, 0.5, 0.75, 1.0), 1.0, lasting=3.0)])
+OTHERS = [Choice("c:keep", (True, False), True), Choice("d:width", (0.25, 0.5, 0.75, 1.0), 1.0, lasting=3.0)]
+LARGER = Space([*SPACE, *OTHERS])
 PROBES = [
     Trial(0, "probe", Decision({"a:keep": False}), quality=0.8, drop=0.06, speedup=1.2),
     Trial(1, "probe", Decision({"b:width": 0.5}), quality=0.8, drop=0.03, speedup=1.1),
@@ -39,7 +40,7 @@ def beliefs(space: Space, probes: list[Trial]) -> tuple[dict[str, float], dict[s
 def test_a_cut_in_width_is_believed_to_last_longer_than_a_dropped_block() -> None:
     latency, damage = beliefs(SPACE, PROBES)
     assert latency == pytest.approx({"a:keep": -math.log(1.2), "b:width": -2 * math.log(1.1)})
-    assert damage == pytest.approx({"a:keep": 0.06, "b:width": LASTING["width"] * 0.06})
+    assert damage == pytest.approx({"a:keep": 0.06, "b:width": 3 * 0.06})
 
 
 def test_what_was_not_probed_is_believed_to_be_like_its_kind() -> None:

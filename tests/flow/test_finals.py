@@ -123,7 +123,8 @@ def test_a_narrower_network_is_expected_to_gain_less_from_more_training_in_earne
     begun = replace(trial(0, "short", 2.01, 0.0392, 20_992), decision=narrow)
     missed = replace(trial(1, "full", 1.73, 0.0142, 351_104, 0), decision=narrow)
     other = trial(2, "full", 1.73, 0.0142, 351_104, 3)
-    stage, _ = finals([begun, missed, other, trial(3, "short", 2.01, 0.0392, 20_992)])
+    space = Space([*SPACE, Choice("group:width", (0.75, 1.0), 1.0, lasting=3.0)])
+    stage, _ = finals([begun, missed, other, trial(3, "short", 2.01, 0.0392, 20_992)], space=space)
     lasting, mended = stage._left(missed, 100.0), stage._left(other, 100.0)
     assert 0.012 < lasting < 0.0142 and mended < 0.0115
     worth = stage._worth([missed, other], 0.01, 100.0, 1.5)

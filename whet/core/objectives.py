@@ -53,18 +53,14 @@ class Objectives:
         """
         return math.prod(self._ratios(speedup, shrinkage)) ** (1 / len(self.wanted))
 
-    def fits(self, size_bytes: int) -> bool:
-        """Say whether a file of so many bytes is within the limit; 0 bytes are of a size that is not known."""
-        return size_bytes <= self.most_bytes
-
     def met(self, speedup: float, size_bytes: int) -> bool:
         """Say whether a file is within the limits of speed and size."""
-        return speedup >= self.least_speedup and self.fits(size_bytes)
+        return speedup >= self.least_speedup and size_bytes <= self.most_bytes
 
     def violation(self, speedup: float, size_bytes: int) -> float:
-        """Return by which factor, as a logarithm, a file misses the limits; 0 where it meets them."""
+        """Return by which factor, as a logarithm, a file misses the limits; unknown ones (NaN, 0) miss none."""
         slow = math.log(self.least_speedup / speedup) if 0 < speedup < self.least_speedup else 0.0
-        return slow + (0.0 if self.fits(size_bytes) else math.log(size_bytes / self.most_bytes))
+        return slow + (math.log(size_bytes / self.most_bytes) if size_bytes > self.most_bytes else 0.0)
 
     def is_better(self, speedup: float, shrinkage: float) -> bool:
         """Say whether a file beats the uncompressed network in one of the objectives."""

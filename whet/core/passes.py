@@ -82,6 +82,13 @@ class Pass(Protocol):
 
 
 @runtime_checkable
+class Freezes(Protocol):
+    """A pass that goes by the weights, and can be told to go by today's, so that a supernet's sub-networks nest."""
+
+    def frozen(self, net: Net, run: Run) -> Pass: ...
+
+
+@runtime_checkable
 class Untrained(Protocol):
     """A pass that is best searched otherwise where nothing is trained: a candidate then costs no more than its file."""
 

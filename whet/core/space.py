@@ -18,7 +18,8 @@ class Choice:
 
     `name` is `site:kind`; the site is a layer, atom or block of the original network, or the name of a
     runtime. `identity` is the value that leaves the network as it is. `when` makes the choice conditional:
-    it is active only if the other choice takes one of the given values.
+    it is active only if the other choice takes one of the given values. `lasting` is how many times more of the damage
+    that it does outlasts a short training than of a dropped block's.
 
     >>> Choice("layer1.0:keep", (True, False), identity=True).site
     'layer1.0'
@@ -28,6 +29,7 @@ class Choice:
     values: tuple[Value, ...]
     identity: Value
     when: tuple[str, tuple[Value, ...]] | None = None
+    lasting: float = 1.0
 
     def __post_init__(self) -> None:
         if ":" not in self.name:

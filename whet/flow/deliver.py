@@ -96,6 +96,7 @@ class Delivery:
             report=bench.job.out / "report.html",
             drop_unit=bench.job.drop_unit,
             objectives=bench.job.objectives.wanted,
+            device=bench.device.to_dict(),
             met=any(m.number != ORIGINAL and is_better(m, bench) for m in members),
         )
         report(bench, front, timed.latencies)
@@ -138,7 +139,7 @@ class Delivery:
         files |= {str(t.number): (bench.job.out / str(t.artifact), alike(target, t.settings)) for t in trials}
         with bench.clock("last race"):
             seconds = min(SECONDS_EACH, RACE_SHARE * bench.job.budget_seconds / len(files))
-            raced = race(target, inputs_of(bench.job.net), files, bars, seconds)
+            raced = race(target, inputs_of(bench.job.net, bench.job.batch), files, bars, seconds, bench.job.batch)
         for name in files.keys() - raced.latencies.keys():
             bench.note(f"{name} was not timed in the last race: {raced.errors.get(name, 'it does not open')}")
         return Timed(raced.bar, raced.latencies, raced.settings)
@@ -210,7 +211,7 @@ class Delivery:
 
     def validated(self, artifact: Artifact) -> Tree:
         """Return a file's outputs on the validation data."""
-        return self.bench.outputs_of(artifact, self.bench.job.task.val)[0]
+        return self.bench.scores.outputs(artifact, self.bench.job.task.val)[0]
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return a remembered value: the test data are touched once per file, however often a study is resumed."""

@@ -8,10 +8,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, cast
 
-from whet.compress.importance import Frozen
-from whet.compress.width import Width
 from whet.core.net import Net
-from whet.core.passes import Chain, Pass, Result
+from whet.core.passes import Chain, Freezes, Pass, Result
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.strategy import Strategy
@@ -57,13 +55,7 @@ def checkpoints() -> list[str]:
 
 def frozen(passes: tuple[Pass, ...], net: Net, run: Run) -> tuple[Pass, ...]:
     """Return passes that choose the same atoms whatever the weights are, so that sub-networks nest."""
-
-    def freeze(item: Pass) -> Pass:
-        if isinstance(item, Width) and isinstance(item.importance, str):
-            return replace(item, importance=Frozen.of(net, item.importance, run, item.samples))
-        return item
-
-    return tuple(map(freeze, passes))
+    return tuple(p.frozen(net, run) if isinstance(p, Freezes) else p for p in passes)
 
 
 class ElasticExplore(Explore):

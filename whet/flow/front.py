@@ -11,6 +11,12 @@ from whet.core.errors import ArtifactError
 from whet.core.target import Artifact
 from whet.verify.manifest import check_files
 
+UNITS = {
+    "speedup": "ratio to the bar's latency", "speedup_low": "quartile", "speedup_high": "quartile", "latency_ms": "ms",
+    "size_bytes": "bytes on disk", "drop": "validation data, unit of the limit", "samples": "training samples",
+}  # fmt: skip
+"""Of the figures of a member, beside its `protocol`."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -88,7 +94,7 @@ class DeliveredFront:
     met: bool
     drop_unit: tuple[float, str] = (1.0, "")
     objectives: tuple[str, ...] = ("speed",)
-    extra: dict[str, Any] = field(default_factory=dict)
+    device: dict[str, Any] = field(default_factory=dict)
 
     def fastest(self) -> Member | None:
         """Return the fastest file within the limits: the uncompressed network where nothing beats it."""
@@ -115,4 +121,6 @@ class DeliveredFront:
             "met": self.met,
             "drop_unit": self.drop_unit,
             "objectives": list(self.objectives),
+            "units": UNITS | dict.fromkeys(("val", "test"), self.metric),
+            "device": self.device,
         }

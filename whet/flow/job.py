@@ -26,7 +26,8 @@ class Job:
     candidates; without it the budget alone does. `elastic` trains all candidates at once before that, in place of one
     by one. `finds_recipe` says that `recipe` was not given, so that a better one may be found for this network
     (`whet.flow.recipes`). `skipped` says of layers of `net` why they were left as they came. `identity` tells other
-    weights, data or code apart (`whet.flow.identity`). `objectives` is what is wanted beside quality.
+    weights, data or code apart (`whet.flow.identity`). `objectives` is what is wanted beside quality,
+    `threads` and `batch` how a file will be served, where that is fixed.
     """
 
     net: Net
@@ -49,6 +50,8 @@ class Job:
     skipped: dict[str, str] = field(default_factory=dict)
     identity: dict[str, str] = field(default_factory=dict)
     objectives: Objectives = field(default_factory=Objectives)
+    threads: int | None = None
+    batch: int = 1
 
     def space(self) -> Space:
         total = Space()
@@ -80,6 +83,7 @@ class Job:
             "recipe": describe(self.recipe),
             **({"elastic": True} if self.elastic else {}),
             "objectives": self.objectives.describe(),
+            "served": {"threads": self.threads, "batch": self.batch},
         }
 
 

@@ -54,6 +54,8 @@ def optimize(
     max_size: str | float | None = None,
     min_speedup: float = 0.0,
     objectives: str | Sequence[str] = "speed",
+    threads: int | None = None,
+    batch: int = 1,
     budget: str | float = "15min",
     epochs: float | None = None,
     out: str | Path = "runs/whet",
@@ -75,7 +77,8 @@ def optimize(
     `objectives` is what is made large: `speed`, `size`, or both (`"speed,size"`); the front is over them and quality.
     `passes` are by default those of `catalogue.DEFAULT_PASSES` for the objectives.
     `max_size`, such as `"500kB"`, and `min_speedup`, a ratio to the fastest uncompressed setting, keep files off it.
-    `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
+    `threads` and `batch` say how the file will be served; by default with the threads that are fastest, one sample a
+    call. `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
     training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
     data or code it is refused. `restart` removes what whet wrote into `out`, nothing else, and begins anew.
     `elastic` trains one supernet of all candidates instead of each candidate briefly. Without `training` candidates
@@ -105,13 +108,14 @@ def optimize(
     with (
         _full_disk_is_said(Path(out)),
         closing(Folder(Path(out))) as folder,
-        closing(Guarded(targets.get(target))) as guarded,
+        closing(Guarded(targets.get(target, threads))) as guarded,
     ):
         job = Job(
             net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=Path(out), trials=trials,
             budget_seconds=clock.seconds, limit=parse(max_drop), strategy=strategy, seed=seed, epochs=epochs,
             recipe=recipe or usual(net.module), finds_recipe=recipe is None, command=command or " ".join(sys.argv),
             elastic=elastic, identity=identity(net, given), objectives=wanted,
+            threads=threads, batch=whole("batch", batch),
         )  # fmt: skip
         if restart:
             folder.clear()

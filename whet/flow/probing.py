@@ -28,14 +28,6 @@ DIGITS = 6
 DROP_OF_ERROR = 0.3
 """The drop for each unit of error where no candidate was scored."""
 
-LASTING = {"width": 3.0}
-"""How many times more of a probe's damage outlasts a short training, by kind of choice, than of a dropped block's.
-
-Of factors from 1 to 6, 3 forecasts candidates best: the mean |log(forecast / measured)| of a candidate's drop from
-those before it is 0.27 where a factor of 1 has 0.31 (141 candidates of 15 searches on ResNet-20, ResNet-44 and an MLP).
-That is of cuts that were not repaired; of repaired ones training mends as much of either (`REPAIRED_SAMPLES`).
-"""
-
 
 def probing_order(space: Space) -> list[Choice]:
     """Return the choices so that any first few hold every kind, and of each kind some from all over the network.
@@ -186,7 +178,7 @@ class Probing(Stage):
             least = max(LEAST_SHARE * distance(choice, value), 1e-6)
             step = max(strategy.latency.distance(choice, value), least)
             latency[name] = -math.log(max(trial.gain, 1e-6)) / step
-            lasting = 1.0 if self.bench.repairs else LASTING.get(choice.kind, 1.0)
+            lasting = 1.0 if self.bench.repairs else choice.lasting  # of repaired cuts training mends as much
             step = max(strategy.damage.linear.distance(choice, value), least)
             damage[name] = lasting * max(trial.drop, 0.0) / step
         choices = list(self.space)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.flow.forecast import BELIEVED, NOISE, Pair, Recovery
-from whet.flow.probing import LASTING
 from whet.flow.stage import Stage
 
 PROMISING = 0.02
@@ -153,13 +152,13 @@ class Prospects(Stage):
     def _identity_trial(self) -> Trial:
         return Trial(-1, "short", Decision(), self.bench.reference, 0.0, 1.0)
 
-    def recovery(self, limit: float, earnest: bool = False, narrowed: bool | None = None) -> Recovery:
+    def recovery(self, limit: float, earnest: bool = False, lasting: bool | None = None) -> Recovery:
         """Return the forecast of drops, from what the full trainings of its kind so far did to theirs.
 
-        `earnest` says that training in earnest went before, `narrowed` that groups were narrowed: by default that the
-        space has such choices.
+        `earnest` says that training in earnest went before, `lasting` that there were cuts whose damage lasts: by
+        default that the space has such choices.
         """
-        kind = earnest, any(map(_narrows, self.space.choices)) if narrowed is None else narrowed
+        kind = earnest, any(map(self._lasts, self.space.choices)) if lasting is None else lasting
         pairs: dict[bool, list[Pair]] = {True: [], False: []}
         for later in self._trained():
             if later.parent is not None and later.parent >= 0:
@@ -168,11 +167,10 @@ class Prospects(Stage):
                 pairs[self._kind(before) == kind].append(figures)
         return Recovery.learnt(limit, pairs[True], pairs[False], BELIEVED[kind])
 
-    @staticmethod
-    def _kind(trial: Trial) -> tuple[bool, bool]:
-        """Return whether a trial was trained in earnest, and whether groups were narrowed in it."""
-        return trial.stage == "full" and trial.samples > 0, any(map(_narrows, trial.decision))
+    def _kind(self, trial: Trial) -> tuple[bool, bool]:
+        """Return whether a trial was trained in earnest, and whether it has cuts whose damage lasts."""
+        return trial.stage == "full" and trial.samples > 0, any(map(self._lasts, trial.decision))
 
-
-def _narrows(choice: str) -> bool:
-    return choice.rpartition(":")[2] in LASTING
+    def _lasts(self, name: str) -> bool:
+        choice = self.space.choices.get(name)
+        return choice is not None and choice.lasting > 1

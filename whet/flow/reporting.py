@@ -28,7 +28,7 @@ def manifest(bench: Workbench, member: Member) -> dict[str, Any]:
         "speedup": number(member.speedup, f"ratio to {bench.bar}", member.protocol, device),
         "speedup_low": number(member.speedup_low, f"ratio to {bench.bar}", member.protocol, device),
         "speedup_high": number(member.speedup_high, f"ratio to {bench.bar}", member.protocol, device),
-        "latency_ms": number(member.latency_ms, "ms, batch 1", member.protocol, device),
+        "latency_ms": number(member.latency_ms, f"ms, batch {bench.job.batch}", member.protocol, device),
         "size_bytes": number(member.size_bytes, "bytes", "on disk", device),
         **{
             name: number(value, unit_of(name), "against the original in f32", device)

@@ -47,10 +47,10 @@ class Timing:
 
     def __init__(
         self, target: Target, net: Net, original: Path, latencies_ms: Mapping[str, float], unfit: dict[str, str],
-        bars: Collection[str] | None = None,
+        bars: Collection[str] | None = None, batch: int = 1,
     ) -> None:  # fmt: skip
         self.target, self.original, self.unfit = target, original, unfit
-        self.inputs = inputs_of(net)
+        self.inputs, self.batch = inputs_of(net, batch), batch
         legal = {setting_name(s): s for s in target.all_settings()}
         ranked = sorted(latencies_ms, key=latencies_ms.__getitem__)
         self.settings = [legal[n] for n in ranked if n in legal][:KEEP_SETTINGS]
@@ -63,7 +63,7 @@ class Timing:
                 self.bars.setdefault(threads, every[name])
 
     def __call__(self, files: Mapping[str, Path], seconds: float) -> Timed:
-        """Time the variants of a candidate interleaved with the uncompressed network, at batch 1.
+        """Time the variants of a candidate interleaved with the uncompressed network.
 
         Raises: TargetError if no setting runs any of them.
         """
@@ -87,7 +87,7 @@ class Timing:
         return Timed(best[0], _scaled(found[" ".join(best)], ratio), running[best])
 
     def _session(self, path: Path, setting: Settings) -> partial[Any]:
-        session = partial(self.target.open(Artifact(path, setting), 1), *self.inputs)
+        session = partial(self.target.open(Artifact(path, setting), self.batch), *self.inputs)
         session()
         return session
 

@@ -34,10 +34,9 @@ from whet.flow.stopwatch import Stopwatch
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
-from whet.hardware.targets import Settings, baselines, setting_name
+from whet.hardware.targets import Settings, baselines, inputs_of, setting_name
 from whet.report.texts import drop_text, gain_text
 from whet.search.predictors.operations import total_operations
-from whet.support.structure import Tree
 from whet.train.fit import FitReport
 from whet.train.recalibrate import recalibrate
 from whet.train.recipe import Recipe
@@ -101,7 +100,8 @@ class Workbench:
             self.claim_model(path.parent)
             seconds = min(BASELINE_SECONDS, BASELINE_SHARE * self.job.budget_seconds)
             began = time.monotonic()
-            found = baselines(self.job.net, self.job.target, path.parent, seconds=seconds)
+            inputs = inputs_of(self.job.net, self.job.batch)
+            found = baselines(self.job.net, self.job.target, path.parent, inputs, seconds=seconds)
             # The first file takes about twice as long as a later one: libraries are loaded with it.
             self.stopwatch.lasted["save"] = [(time.monotonic() - began - seconds) / 2]
             times = {name: latency.latency_ms for name, latency in found.latencies.items()}
@@ -118,7 +118,8 @@ class Workbench:
         self.bar = min(names, key=self.original.latency_ms.__getitem__)
         times = self.original.latency_ms
         self.prepared_seconds = self.run.budget.spent_seconds - self.run.budget.spent_before
-        self.timing = Timing(self.job.target, self.job.net, self.original.path, times, self.unfit, names)
+        given = self.job.target, self.job.net, self.original.path
+        self.timing = Timing(*given, times, self.unfit, names, self.job.batch)
 
     @property
     def uncompressed(self) -> Path:
@@ -248,10 +249,6 @@ class Workbench:
     def quick_reference(self) -> float:
         """Score the original on the same part."""
         return self.scores.reference
-
-    def outputs_of(self, artifact: Artifact, batches: Any) -> tuple[Tree, Tree]:
-        """Run a saved file over `batches` in its runtime."""
-        return self.scores.outputs(artifact, batches)
 
     def score_file(self, artifact: Artifact, batches: Any) -> float:
         return self.scores.file(artifact, batches)

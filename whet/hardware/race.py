@@ -44,16 +44,17 @@ class Raced:
 
 def race(
     target: Target, inputs: Sequence[Array], files: Mapping[str, tuple[Path, Sequence[Settings]]],
-    bars: Collection[str], seconds_each: float,
+    bars: Collection[str], seconds_each: float, batch: int = 1,
 ) -> Raced:  # fmt: skip
     """Time files, each in all its settings, in one interleaved run; the fastest of `bars` is the bar.
 
     A file's setting is the one of the least median over the whole run. No shorter heat chooses it: with several threads
     a small network's speed changes from minute to minute with where the machine puts the threads, and the setting that
-    won before may be the wrong one now. `seconds_each` is the time for each file in each setting.
+    won before may be the wrong one now. `seconds_each` is the time for each file in each setting, `batch` how many
+    samples `inputs` are.
     Raises: TargetError where none of the bars can be opened.
     """
-    sessions, errors = _opened(target, inputs, files)
+    sessions, errors = _opened(target, inputs, files, batch)
     if not any(name in bars for name, _ in sessions):
         raise TargetError(f"no runtime opens the uncompressed network: {errors}")
     named = {" ".join(key): session for key, session in sessions.items()}
@@ -80,7 +81,7 @@ def _hardest(bars: Mapping[str, Sequence[float]]) -> str:
 
 
 def _opened(
-    target: Target, inputs: Sequence[Array], files: Mapping[str, tuple[Path, Sequence[Settings]]]
+    target: Target, inputs: Sequence[Array], files: Mapping[str, tuple[Path, Sequence[Settings]]], batch: int
 ) -> tuple[dict[tuple[str, str], partial[Any]], dict[str, str]]:
     """Open and call each file once in each of its settings; return the sessions, and why others failed."""
     sessions: dict[tuple[str, str], partial[Any]] = {}
@@ -88,7 +89,7 @@ def _opened(
     for name, (path, tried) in files.items():
         for setting in tried:
             try:
-                session = partial(target.open(Artifact(path, setting), 1), *inputs)
+                session = partial(target.open(Artifact(path, setting), batch), *inputs)
                 session()
             except WhetError as error:
                 errors[name] = str(error).splitlines()[0][:200]

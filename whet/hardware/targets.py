@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from whet.core.errors import ArtifactError, TargetError, unknown
 from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
@@ -79,6 +81,8 @@ class CpuTarget:
     name: str
     runtimes: tuple[str, ...]
     device: Device
+    threads: int | None = None
+    """How many threads serve a file, where that is not to be chosen."""
 
     @property
     def alignment(self) -> int:
@@ -105,7 +109,7 @@ class CpuTarget:
             precisions = legal[several[0]]
             when = ("runtime:name", several) if len(self.runtimes) > 1 else None
             choices.append(Choice("runtime:precision", precisions, precisions[0], when))
-        threads = thread_counts(self.device.cores)
+        threads = self.thread_counts()
         if len(threads) > 1:
             choices.append(Choice("runtime:threads", threads, threads[-1]))
         return Space(choices)
@@ -125,12 +129,16 @@ class CpuTarget:
         return {
             "runtime": runtime,
             "precision": own.of(precision) if precision and free else RUNTIMES[runtime].legal(self.device)[0],
-            "threads": own.of(threads) if threads else 1,
+            "threads": own.of(threads) if threads else self.thread_counts()[-1],
         }
+
+    def thread_counts(self) -> tuple[int, ...]:
+        """Return the counts of threads that files are tried with."""
+        return thread_counts(self.device.cores) if self.threads is None else (self.threads,)
 
     def all_settings(self) -> list[Settings]:
         """Return every legal setting of this target, its default first."""
-        return _settings(self.runtimes, self.device)
+        return _settings(self.runtimes, self.device, self.thread_counts())
 
     def save(self, net: Net, folder: Path, settings: Settings | None = None) -> Path:
         """Write the model file, by default for the identity's settings; only inductor's depends on them."""
@@ -154,15 +162,20 @@ class CpuTarget:
         return _runtime(settings["runtime"]).open(artifact.path, settings, batch, shapes)
 
 
-def get(name: str) -> CpuTarget:
-    """Return the target of that name on this device, or raise `UnknownNameError`.
+def get(name: str, threads: int | None = None) -> CpuTarget:
+    """Return the target of that name on this device, with so many threads, by default those that are fastest.
+
+    Raises: UnknownNameError for the name; TargetError for more threads than there are processors.
 
     >>> get("onnxruntime-cpu").settings(Decision())["precision"]
     'f32'
     """
     if name not in TARGETS:
         raise unknown("target", name, TARGETS)
-    return CpuTarget(name, TARGETS[name], fingerprint())
+    device = fingerprint()
+    if threads is not None and not 1 <= threads <= device.cores:
+        raise TargetError(f"threads must be from 1 to {device.cores}, the processors of this device; got {threads}.")
+    return CpuTarget(name, TARGETS[name], device, threads)
 
 
 def thread_counts(cores: int) -> tuple[int, ...]:
@@ -177,7 +190,8 @@ def thread_counts(cores: int) -> tuple[int, ...]:
 
 def every_setting(device: Device | None = None) -> list[Settings]:
     """Return every legal setting of every runtime that reads ONNX: what the bar is measured over."""
-    return _settings(TARGETS["cpu"], device or fingerprint())
+    device = device or fingerprint()
+    return _settings(TARGETS["cpu"], device, thread_counts(device.cores))
 
 
 def setting_name(settings: Mapping[str, Any]) -> str:
@@ -213,9 +227,16 @@ class Bar:
     unfit: dict[str, str]
 
 
-def inputs_of(net: Net) -> tuple[Array, ...]:
-    """Return the first sample of the net's example as a runtime takes it, in the file's order and layout."""
-    return tuple(port.outside(x[:1]).contiguous().numpy() for port, x in zip(net.inputs, net.example, strict=True))
+def inputs_of(net: Net, batch: int = 1) -> tuple[Array, ...]:
+    """Return the first samples of the net's example as a runtime takes them, in the file's order and layout.
+
+    Where `batch` is more than it has, they are repeated.
+    """
+    found = []
+    for port, x in zip(net.inputs, net.example, strict=True):
+        rows = x[:1] if port.batch_axis is None else x[torch.arange(batch) % len(x)]
+        found.append(port.outside(rows).contiguous().numpy())
+    return tuple(found)
 
 
 def baselines(net: Net, target: Target, folder: Path, example: Sequence[Array] | None = None, **options: Any) -> Bar:
@@ -235,7 +256,7 @@ def baselines(net: Net, target: Target, folder: Path, example: Sequence[Array] |
 
 def measure_file(
     path: Path, target: Target, shapes: Mapping[str, Sequence[int]] | None = None,
-    fixed: Mapping[str, float] | None = None, **options: Any,
+    fixed: Mapping[str, float] | None = None, batch: int = 1, **options: Any,
 ) -> Bar:  # fmt: skip
     """Measure a file as it is in every setting of the target that reads such files; nothing is lifted.
 
@@ -247,7 +268,7 @@ def measure_file(
     # Imported here: whoever looks up a target does not wait for a runtime.
     reader = import_module("whet.hardware.openvino")
     inputs, recorded = reader.inputs_of_file(path)
-    sizes = static_shapes(inputs, 1, shapes, recorded, f"'{path}'")
+    sizes = static_shapes(inputs, batch, shapes, recorded, f"'{path}'")
     arrays = example_arrays(inputs, sizes, fixed, f"'{path}'")
     reads = ("openvino",) if path.suffix == ".xml" else TARGETS["cpu"]
     settings = [each for each in target.all_settings() if each["runtime"] in reads]
@@ -280,7 +301,8 @@ def _saved(net: Net, target: Target, folder: Path) -> tuple[dict[str, Artifact],
     artifacts: dict[str, Artifact] = {}
     unfit: dict[str, str] = {}
     files: dict[tuple[str, str], Path] = {}
-    everything = [*every_setting(), *target.all_settings()]
+    counts = {s["threads"] for s in target.all_settings()}
+    everything = [*(s for s in every_setting() if s["threads"] in counts), *target.all_settings()]
     for name, each in {setting_name(each): each for each in everything}.items():
         kind = ("inductor", each["precision"]) if each["runtime"] == "inductor" else ("onnx", "")
         try:
@@ -292,12 +314,12 @@ def _saved(net: Net, target: Target, folder: Path) -> tuple[dict[str, Artifact],
     return artifacts, unfit
 
 
-def _settings(runtimes: Sequence[str], device: Device) -> list[Settings]:
+def _settings(runtimes: Sequence[str], device: Device, threads: Sequence[int]) -> list[Settings]:
     return [
-        {"runtime": runtime, "precision": precision, "threads": threads}
+        {"runtime": runtime, "precision": precision, "threads": count}
         for runtime in runtimes
         for precision in RUNTIMES[runtime].legal(device)
-        for threads in reversed(thread_counts(device.cores))
+        for count in reversed(threads)
     ]
 
 
