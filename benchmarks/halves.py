@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import whet
+from whet.bench.results import commit, made_by, write_result
 from whet.compress.width import Width
 from whet.core.net import Net
 from whet.core.run import Run
@@ -36,7 +37,6 @@ from whet.core.target import Artifact
 from whet.core.task import Task
 from whet.data.bind import bind
 from whet.flow.limits import parse, resolved
-from whet.flow.results import commit, made_by, write_result
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.onnx_export import export_onnx

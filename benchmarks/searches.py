@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from whet.flow.results import commit, made_by, write_result
+from whet.bench.results import commit, made_by, write_result
 from whet.hardware.device import fingerprint
 
 WORKS = ("cifar10/resnet44", "cifar10/resnet20", "protein/mlp", "shakespeare/decoder")

@@ -1,10 +1,14 @@
-"""The order of the files in a parallel run, and how often garbage is looked for."""
+"""The order of the files in a parallel run, how often garbage is looked for, and a trained network."""
 
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import pytest
+
+import whet
+from whet import tasks
 
 # Graphs are many small objects that live long: looking through them every 700 new ones is a twelfth of the run.
 gc.set_threshold(100_000, 50, 100)
@@ -23,3 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return -1.0 if path.endswith(FIRST) else middle - 0.5 if path.endswith(LATER) else index
 
     items[:] = [items[index] for index in sorted(range(len(items)), key=place)]
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[whet.Net, Any]:
+    bundle = tasks.get("digits")
+    module, example = bundle.trained()
+    return whet.lift(module, example, name="digits_cnn"), bundle

@@ -41,7 +41,7 @@ def searches(
     as_json: Json = False,
 ) -> None:
     """Let every row of the suite that the command names search, and print the table."""
-    from whet.flow import techniques
+    from whet.bench import techniques
     from whet.flow.optimize import check_words
     from whet.report.console import LiveProgress
 
@@ -68,9 +68,9 @@ def latency(
     as_json: Json = False,
 ) -> None:
     """Measure how well the latency of sub-networks can be forecast."""
-    from whet.flow import latency as suite
+    from whet.bench import latency as suite
+    from whet.bench.results import write_result
     from whet.flow.limits import seconds
-    from whet.flow.results import write_result
     from whet.report.console import LiveProgress
 
     with LiveProgress(quiet=as_json) as progress:

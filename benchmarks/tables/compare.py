@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whet.flow.results import commit, made_by
+from whet.bench.results import commit, made_by
 from whet.hardware.workers import workers
 from whet.search import strategies
 from whet.search.tabular import Table, replay

@@ -1,14 +1,11 @@
-"""The trained digits network, which the tests of the flow share."""
+"""Short measurements for the tests of the flow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-import whet
-from whet import tasks
 from whet.flow import deliver, workbench
 
 
@@ -21,10 +18,3 @@ def brief() -> Iterator[None]:
         patch.setattr(workbench, "CANDIDATE_SECONDS", 0.3)
         patch.setattr(workbench, "FINISHED_SECONDS", 0.4)
         yield
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[whet.Net, Any]:
-    bundle = tasks.get("digits")
-    module, example = bundle.trained()
-    return whet.lift(module, example, name="digits_cnn"), bundle

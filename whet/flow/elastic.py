@@ -14,13 +14,13 @@ from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.strategy import Strategy
 from whet.core.study import Trial
+from whet.decisions.planner import Planner
 from whet.elastic.supernet import Supernet
 from whet.flow.explore import Explore
 from whet.flow.forecast import BELIEVED, NOISE, SPARE, Pair, Recovery
 from whet.flow.rungs import RUNGS, best_last, beyond, planned
 from whet.flow.stage import Plan
 from whet.flow.workbench import Workbench
-from whet.search.strategies.sensitivity import Sensitivity
 from whet.train.state import load_state, save_state
 
 POOL = 200
@@ -61,7 +61,7 @@ def frozen(passes: tuple[Pass, ...], net: Net, run: Run) -> tuple[Pass, ...]:
 class ElasticExplore(Explore):
     """Explores sub-networks of one supernet, trained together as a chain: each cuts what the one before cuts, and more.
 
-    The chain (`Sensitivity.chain`) goes from the damage that any training mends to more than the whole budget could.
+    The chain (`Planner.chain`) goes from the damage that any training mends to more than the whole budget could.
     Few nested sub-networks share parameters with little harm to each other, where hundreds of unlike ones do not: on
     ResNet-44, 280 thousand images spread over 200 proposals left a drop of 5.6 points at a speed-up of 1.8, where 10
     thousand for that candidate alone left 1.2. After each leg of the training the rungs are scored, and fewer of them,
@@ -141,7 +141,7 @@ class ElasticExplore(Explore):
 
     def _settle(self, supernet: Supernet) -> None:
         """Choose the last rung among itself and its rivals, and add one that goes beyond it."""
-        planner, scored, last = cast(Sensitivity, self.planner), [*self.rungs, *self.rivals], len(self.rungs) - 1
+        planner, scored, last = cast(Planner, self.planner), [*self.rungs, *self.rivals], len(self.rungs) - 1
         drops, noise = self.study.recall("supernet_drops_0"), NOISE * (self.job.max_drop or 0.0)
         best = best_last(planner, scored, last, drops[: len(scored)], noise)
         further = beyond(planner, scored[best])
@@ -153,7 +153,7 @@ class ElasticExplore(Explore):
     @property
     def _chained(self) -> bool:
         """Whether the rungs are a chain that ends where a limit is expected."""
-        return self.job.max_drop is not None and isinstance(self.strategy, Sensitivity) and bool(self.rungs)
+        return self.job.max_drop is not None and isinstance(self.strategy, Planner) and bool(self.rungs)
 
     @cached_property
     def legs(self) -> list[tuple[float, int]]:
@@ -199,7 +199,7 @@ class ElasticExplore(Explore):
 
     def _rungs(self) -> tuple[list[Decision], list[Decision]]:
         """Return the rungs and, where a chain has few, rivals of its last one."""
-        if not isinstance(self.planner, Sensitivity):
+        if not isinstance(self.planner, Planner):
             return self.planner.ask(POOL), []
         chain, rivals = planned(self.planner)
         return chain, rivals if self.job.max_drop is not None else []

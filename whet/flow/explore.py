@@ -12,7 +12,7 @@ from whet.core.passes import Chain, Result
 from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
-from whet.decisions.ledger import LedgerStrategy
+from whet.decisions.planner import Counting, Planner
 from whet.flow.candidates import Candidates
 from whet.flow.forecast import NOISE, POWER
 from whet.flow.obvious import Hope, in_words, obvious, untried
@@ -21,7 +21,6 @@ from whet.flow.stage import SAVE_SECONDS, Plan
 from whet.flow.workbench import Workbench
 from whet.search import strategies
 from whet.search.predictors.operations import Operations
-from whet.search.strategies.sensitivity import Sensitivity
 
 REACH = (1.5, 6.0)
 """The damage after a short training, in shares of the limit, that first proposals may do: about what can be mended."""
@@ -68,9 +67,9 @@ class Explore(Candidates):
         limit = self.job.max_drop
         budgets = (limit * REACH[0] * scale, limit * REACH[1] * scale) if limit else (0.003 * scale, 0.2 * scale)
         strategy = strategies.get(self.job.strategy, self.space, seed=seed)
-        if isinstance(strategy, Sensitivity):
+        if isinstance(strategy, Planner):
             strategy.budgets = budgets
-        if isinstance(strategy, LedgerStrategy):
+        if isinstance(strategy, Counting):
             strategy.operations = lambda decision: self.operations(decision)
         return strategy
 
@@ -229,7 +228,7 @@ class Explore(Candidates):
 
     def inform(self, strategy: Strategy) -> None:
         """Tell a strategy that can use it what the probes found."""
-        if isinstance(strategy, Sensitivity):
+        if isinstance(strategy, Planner):
             self.teach(strategy, self.base_gain)
             limit = self.job.max_drop
             if limit and self.head_start and (mended := self.mendable(limit)) < math.inf:
@@ -281,7 +280,7 @@ class Explore(Candidates):
     def _looked_at(self, decision: Decision, seconds: float | None) -> Trial:
         """Return what is found of a candidate, which is built once."""
         told, strategy = self.told_by_errors(), self.strategy
-        if told is None or not isinstance(strategy, Sensitivity) or strategy.base or self.job.max_drop is None:
+        if told is None or not isinstance(strategy, Planner) or strategy.base or self.job.max_drop is None:
             return self.short(decision, seconds)
         result = self.bench.structure(decision)
         found = self._foreseen(decision, result, told, strategy)
@@ -289,10 +288,10 @@ class Explore(Candidates):
             return self.at_once(decision, result, self._forecast(strategy, decision))
         return found or self.short(decision, seconds, result)
 
-    def _forecast(self, strategy: Sensitivity, decision: Decision) -> float:
-        return self.base_gain * math.exp(-strategy.latency(decision))
+    def _forecast(self, strategy: Planner, decision: Decision) -> float:
+        return self.base_gain * math.exp(-strategy.log_latency(decision))
 
-    def _foreseen(self, decision: Decision, result: Result, told: float, strategy: Sensitivity) -> Trial | None:
+    def _foreseen(self, decision: Decision, result: Result, told: float, strategy: Planner) -> Trial | None:
         """Return what is told of a candidate from its outputs' error alone, if that is enough to leave it at that.
 
         It is where the drop so told is beyond what is aimed at, or the speed-up forecast not beyond the best so far.
@@ -310,7 +309,7 @@ class Explore(Candidates):
 
         Says whether the strategy can.
         """
-        if not isinstance(self.strategy, Sensitivity):
+        if not isinstance(self.strategy, Planner):
             return False
         self.strategy.aim((drop * AIM[0], drop * AIM[1]), base)
         return True

@@ -11,12 +11,12 @@ from typing import Any
 
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
+from whet.decisions.planner import Planner
 from whet.flow.foretold import LEAST_SHARE, Foretold, normal, scaled, together
 from whet.flow.limits import quality_at
 from whet.flow.stage import SAVE_SECONDS, Plan, Stage
 from whet.flow.workbench import Workbench
 from whet.search.predictors.linear import distance
-from whet.search.strategies.sensitivity import Sensitivity
 
 NEAREST = 3
 """How many scored candidates drops are told from errors by: those nearest to the limit, for the rate rises with it."""
@@ -152,18 +152,19 @@ class Probing(Stage):
             return Foretold()
         return Foretold.of(self.job.passes, self.job.net, self.run_, self.space.choices)
 
-    def teach(self, strategy: Sensitivity, base_gain: float) -> None:
+    def teach(self, strategy: Planner, base_gain: float) -> None:
         """Tell a strategy what passes foretell, what probes found, and what whole kinds gained together."""
         strategy.shape(*self.foretold.shapes())
         effects, damage = self._beliefs(strategy)
         explored = [t for t in self.explored() if t.parent is None]
         seen = [(self.structural(t.decision), -math.log(t.gain / base_gain)) for t in explored]
-        rows = {n: [effect * d for d in strategy.latency.distances[n]] for n, effect in effects.items()}
+        steps = {c.name: [strategy.steps(c, v)[0] for v in c.values] for c in self.space}
+        rows = {name: [effect * step for step in steps[name]] for name, effect in effects.items()}
         shape, latency = normal(together(rows, self.space.choices, seen), min)
         strategy.shape(shape, {})
         strategy.believe(dict.fromkeys(rows, 0.0) | latency, damage)
 
-    def _beliefs(self, strategy: Sensitivity) -> tuple[dict[str, float], dict[str, float]]:
+    def _beliefs(self, strategy: Planner) -> tuple[dict[str, float], dict[str, float]]:
         """Return each choice's effect on log latency and on the drop that lasts, per unit of the strategy's distances.
 
         What was not probed goes by what is foretold, or is believed to be like the mean of its kind.
@@ -176,11 +177,10 @@ class Probing(Stage):
             name, value = next(iter(trial.decision.items()))
             choice = self.space.choices[name]
             least = max(LEAST_SHARE * distance(choice, value), 1e-6)
-            step = max(strategy.latency.distance(choice, value), least)
-            latency[name] = -math.log(max(trial.gain, 1e-6)) / step
+            for_latency, for_damage = (max(step, least) for step in strategy.steps(choice, value))
+            latency[name] = -math.log(max(trial.gain, 1e-6)) / for_latency
             lasting = 1.0 if self.bench.repairs else choice.lasting  # of repaired cuts training mends as much
-            step = max(strategy.damage.linear.distance(choice, value), least)
-            damage[name] = lasting * max(trial.drop, 0.0) / step
+            damage[name] = lasting * max(trial.drop, 0.0) / for_damage
         choices = list(self.space)
         return (
             scaled(latency, self.foretold.log_operations, choices, min),

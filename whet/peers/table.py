@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from whet.bench.results import write_result
 from whet.decisions.pareto import hypervolume, non_dominated
-from whet.flow.results import write_result
 from whet.support.files import whole, write_text
 
 WHET = "whet"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.core.errors import DecisionError
-from whet.core.space import Choice, Decision, Space
+from whet.core.space import Choice, Decision, Space, Value
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import draw
 from whet.decisions.ledger import LedgerStrategy
@@ -57,6 +57,20 @@ class Sensitivity(LedgerStrategy):
         self.budgets, self.base, self.aimed = budgets, Decision(), False
         self.latency = LinearForecast(space, noise=0.03, floor=0.05)
         self.damage = PowerForecast(space)
+
+    @property
+    def log_latency(self) -> LinearForecast:
+        """The forecast of log latency, in shares of the untouched network's."""
+        return self.latency
+
+    @property
+    def drop(self) -> PowerForecast:
+        """The forecast of the drop."""
+        return self.damage
+
+    def steps(self, choice: Choice, value: Value) -> tuple[float, float]:
+        """Return how far a value is from its choice's identity, in [0, 1], for latency and for damage."""
+        return self.latency.distance(choice, value), self.damage.linear.distance(choice, value)
 
     def aim(self, budgets: tuple[float, float], base: Decision | None = None) -> None:
         """Let further proposals do damage within `budgets`, beyond that of `base`, which they contain."""

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 import whet
+from whet.bench import techniques
+from whet.bench.results import commit, made_by, write_result
 from whet.cli_bench import bench
-from whet.flow import techniques
-from whet.flow.results import commit, made_by, write_result
 
 TWO = tuple(row for row in techniques.ROWS if row.title in ("int8 alone", "original, trained on"))
 

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from whet.bench.results import commit, made_by, write_result
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.decisions.pareto import hypervolume
 from whet.flow.front import DeliveredFront
 from whet.flow.limits import fraction, seconds
 from whet.flow.optimize import optimize
-from whet.flow.results import commit, made_by, write_result
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.race import alike, race, uncompressed

@@ -1,0 +1,1 @@
+"""Tables that compare: ways of shrinking on one budget, forecasts with measurements."""
