@@ -368,3 +368,13 @@ def test_what_an_error_tells_is_less_certain_than_what_was_scored() -> None:
     scored, hoped = trial(0, "short", 2.0, 0.008, 0), told(1, 2.0, 0.008)
     assert Finals._chance(scored, 0.01) > 0.9 > Finals._chance(hoped, 0.01) > 0.5
     assert Finals._chance(trial(0, "short", 2.0, 0.012, 0), 0.01) < 0.1 < Finals._chance(told(1, 2.0, 0.012), 0.01)
+
+
+def test_time_that_is_left_after_the_planned_rounds_is_used_if_a_candidate_promises_something() -> None:
+    trained = [trial(4, "full", 2.48, 0.0095, 150_000, parent=1), trial(5, "full", 2.81, 0.013, 150_000, parent=3)]
+    stage, _ = finals([*explored(), *trained], seconds=300.0)
+    assert stage._goes_on()  # 2.81 is a third beyond the limit, and has been trained for half of what is left
+    stage.run_.budget.spent_before = 270.0
+    assert not stage._goes_on(), "too little is left"
+    stage, _ = finals([*explored(), trained[0], replace(trained[1], drop=0.2)], seconds=300.0)
+    assert not stage._goes_on(), "nothing promises to come within the limit"

@@ -81,6 +81,9 @@ class Finals(Prospects):
                 with self.bench.attempt("full", due.decision.merge(self.finisher_decision()), due.number):
                     self.finish(due, share * (self.settling or self.plan.quantized_share))
                 continue
+            if not rounds and self._goes_on():
+                planned = len(self._earnest()) + 1
+                continue
             if share < LEAST_SECONDS or not rounds:
                 self._say_why(rounds > 0 and share < LEAST_SECONDS)
                 break
@@ -96,6 +99,13 @@ class Finals(Prospects):
                 self.full(candidate, share)
         if self.timed and self._exhausted() and self.run_.budget.left_seconds > UNSPENT * self.job.budget_seconds:
             self.bench.note("the search ended early: only finishers are searched, and met the limit without training")
+
+    def _goes_on(self) -> bool:
+        """Say whether enough is left after the rounds that were planned, and a candidate is worth another."""
+        left = self._left_after(1 + bool(self.finishers))
+        if not self.timed or not len(self.space) or left < UNSPENT * self.job.budget_seconds:
+            return False
+        return self.choose(left, self.explorer.told() + self.explorer.missed())[1] >= PROMISING
 
     def verify_untrained(self) -> None:
         """Verify repaired candidates that are within the limit without training, the fastest first, until one is.

@@ -40,7 +40,7 @@ class Job:
     max_drop: float | None = None
     limit: Limit | None = None
     trials: int | None = None
-    strategy: str = "tpe"
+    strategy: str = "improvement"
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
     finds_recipe: bool = False
