@@ -19,7 +19,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Budget:
-    """Wall-clock seconds from construction, minus nothing: whatever happens is charged.
+    """Counts all wall-clock seconds since it was made.
 
     `spent_before` carries the seconds that earlier sessions of a resumed study used.
     """
