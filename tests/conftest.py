@@ -1,14 +1,16 @@
-"""The order of the files in a parallel run, how often garbage is looked for, and a trained network."""
+"""The order of the files in a parallel run, how often garbage is looked for, a trained network, and brief timings."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import whet
 from whet import tasks
+from whet.flow import deliver, workbench
 
 # Graphs are many small objects that live long: looking through them every 700 new ones is a twelfth of the run.
 gc.set_threshold(100_000, 50, 100)
@@ -34,3 +36,15 @@ def digits() -> tuple[whet.Net, Any]:
     bundle = tasks.get("digits")
     module, example = bundle.trained()
     return whet.lift(module, example, name="digits_cnn"), bundle
+
+
+@pytest.fixture(autouse=True, scope="module")
+def brief(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Time files briefly in tests of searches: they are about what is done, not about how fast the files are."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name in ("flow", "bench"):
+            patch.setattr(deliver, "SECONDS_EACH", 0.2)
+            patch.setattr(workbench, "BASELINE_SECONDS", 1.5)
+            patch.setattr(workbench, "CANDIDATE_SECONDS", 0.3)
+            patch.setattr(workbench, "FINISHED_SECONDS", 0.4)
+        yield

@@ -58,7 +58,9 @@ def untimed(speedup: float = 1.5, raced: Mapping[int, float] | None = None) -> I
     def timed(self: Workbench, net: Any, finishing: Any = None) -> dict[str, Any]:
         return {"latency": latency("x", speedup), "settings": self.timing.settings[0], "size_bytes": 1}
 
-    def race(target: Any, inputs: Any, files: Mapping[str, Any], bars: Sequence[str], seconds: float) -> Raced:
+    def race(
+        target: Any, inputs: Any, files: Mapping[str, Any], bars: Sequence[str], seconds: float, batch: int = 1
+    ) -> Raced:
         ratios = {str(number): ratio for number, ratio in (raced or {}).items()}
         bar = sorted(bars)[0]
         found = {n: latency(n, 1.0 if n == bar else 0.8 if "/" in n else ratios.get(n, speedup)) for n in files}

@@ -53,6 +53,7 @@ def test_a_budget_that_grew_is_trained_with(before: float | None, trained: int) 
 
     stage.full, stage.grow = full, lambda share: False  # type: ignore[method-assign]
     stage.explore_more = lambda share: False  # type: ignore[method-assign]
+    stage._goes_on = lambda: False  # type: ignore[method-assign]
     told(stage)
     assert len(fulls) == trained
 

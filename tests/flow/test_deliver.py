@@ -10,10 +10,11 @@ import pytest
 from quick import Falling, latency, search, untimed
 
 from whet.core.errors import TargetError, TaskError
+from whet.core.objectives import Objectives
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.flow import deliver
-from whet.flow.deliver import Delivery, on_the_front
+from whet.flow.deliver import Delivery
 from whet.flow.original import Original, scored
 from whet.report.report import ReportData
 from whet.verify.manifest import check_files
@@ -33,8 +34,43 @@ from whet.verify.manifest import check_files
 def test_what_loses_against_the_uncompressed_network_is_not_on_the_front(
     ratio: float, spread: float, drop: float, stays: bool
 ) -> None:
-    trial = Trial(4, "full", Decision({"a": 1}), quality=0.9, drop=drop, speedup=2.0)
-    assert on_the_front([trial], {"4": latency("4", ratio, spread)}, 0.001) == [trial][: int(stays)]
+    trial = Trial(4, "full", Decision({"a": 1}), quality=0.9, drop=drop, speedup=2.0, size_bytes=100)
+    found = delivery(Objectives()).on_the_front([trial], {"4": latency("4", ratio, spread)}, original(0.001))
+    assert found == [trial][: int(stays)]
+
+
+def delivery(objectives: Objectives) -> Delivery:
+    return Delivery(SimpleNamespace(job=SimpleNamespace(objectives=objectives)))  # type: ignore[arg-type]
+
+
+def original(drop: float) -> Any:
+    return SimpleNamespace(size_bytes=100, drop=drop, speedup=1.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "drop", "stays", "beside"),
+    [
+        (50, 0.5, 0.005, True, True),  # smaller, slower and worse
+        (50, 0.5, 0.0, True, False),  # smaller and no worse: the original is beaten
+        (100, 2.0, 0.005, False, True),  # faster, which was not asked for
+        (120, 2.0, -0.01, True, True),  # larger, but better
+    ],
+)
+def test_for_size_bytes_decide_what_is_on_the_front(
+    size: int, ratio: float, drop: float, stays: bool, beside: bool
+) -> None:
+    trial = Trial(4, "full", Decision({"a": 1}), quality=0.9, drop=drop, speedup=2.0, size_bytes=size)
+    front = delivery(Objectives(("size",)))
+    found = front.on_the_front([trial], {"4": latency("4", ratio)}, original(0.001))
+    assert found == [trial][: int(stays)]
+    chosen: Any = [SimpleNamespace(size_bytes=size, drop=drop, speedup=ratio)][: int(stays)]
+    assert bool(front.kept(original(0.001), chosen)) is beside
+
+
+def test_the_original_is_left_out_where_it_breaks_a_limit_that_others_meet() -> None:
+    front = delivery(Objectives(("size",), most_bytes=60))
+    small: Any = SimpleNamespace(size_bytes=50, drop=0.005, speedup=0.5)
+    assert not front.kept(original(0.001), [small]) and front.kept(original(0.001), [])
 
 
 def test_where_everything_is_slower_the_uncompressed_network_is_delivered(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def trials(out: Path) -> list[Trial]:
         ("structure", IndexError("index 3 is out of bounds"), {"probe", "short", "full"}),
         ("finish", RuntimeError("no kernel"), {"full"}),
         ("save", TargetError("cannot be written as ONNX"), {"full"}),
-        ("time_net", MemoryError(), {"probe", "short"}),
+        ("time_net", MemoryError(), {"probe", "short", "full"}),
         ("time_file", TargetError("the runtime crashed (signal SIGSEGV)"), {"full"}),
         ("train", TrainingError("the loss was nan at step 1"), {"short", "full"}),
         ("quick", ZeroDivisionError("of the metric"), {"probe", "short", "full"}),

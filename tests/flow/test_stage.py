@@ -6,35 +6,49 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+import whet
+from whet.compress.quantize.static import StaticQuantization
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.flow.stage import Plan, Stage
+from whet.testing.runs import AlignedTarget
 
 ALL, ASYMMETRIC = Decision({"network:int8": "all"}), Decision({"network:int8": "asymmetric"})
+NET = whet.lift(nn.Sequential(nn.Linear(4, 4)).eval(), (torch.randn(2, 4),))
 SPACE = Space([Choice("a:keep", (True, False), True)])
 
 
 def stage(
-    drops: dict[Decision, float], space: Space = SPACE, limit: float | None = 0.01, speedup: float = 1.4
-) -> Stage:
-    trials = [Trial(i, "full", d, quality=0.9, drop=drop, speedup=speedup) for i, (d, drop) in enumerate(drops.items())]
-    int8 = SimpleNamespace(
-        space=lambda net, target: Space([Choice("network:int8", ("off", "all", "asymmetric", "per-layer"), "off")])
-    )
-    job = SimpleNamespace(space=lambda: space, max_drop=limit, finishers=(int8,), net=None, target=None)
+    drops: dict[Decision, float], space: Space = SPACE, limit: float | None = 0.01, speedup: float = 1.4,
+    slower: float = 1.0,
+) -> Stage:  # fmt: skip
+    speeds = {ASYMMETRIC: speedup * slower}
+    trials = [
+        Trial(i, "full", d, quality=0.9, drop=drop, speedup=speeds.get(d, speedup))
+        for i, (d, drop) in enumerate(drops.items())
+    ]
+    int8 = StaticQuantization()
+    job = SimpleNamespace(space=lambda: space, max_drop=limit, finishers=(int8,), net=NET, target=AlignedTarget())
     bench: Any = SimpleNamespace(job=job, study=SimpleNamespace(trials=trials, recall=lambda key: None), run=None)
     return Stage(bench, Plan())
 
 
 def test_the_symmetric_way_comes_first() -> None:
-    assert stage({}).ways() == [ALL, ASYMMETRIC]
+    assert stage({}).ways() == [[ALL, ASYMMETRIC]]
     assert stage({}).finisher_decision() == ALL
 
 
-@pytest.mark.parametrize("asymmetric, taken", [(0.006, ALL), (0.004, ASYMMETRIC)])
-def test_zero_points_are_taken_where_they_save_more_than_half_of_the_drop(asymmetric: float, taken: Decision) -> None:
-    assert stage({ALL: 0.01, ASYMMETRIC: asymmetric}).finisher_decision() == taken
+@pytest.mark.parametrize(
+    "asymmetric, slower, taken", [(0.006, 0.78, ALL), (0.004, 0.78, ASYMMETRIC), (0.006, 1.0, ASYMMETRIC)]
+)
+def test_zero_points_are_taken_where_the_drop_that_they_save_is_worth_their_time(
+    asymmetric: float, slower: float, taken: Decision
+) -> None:
+    """A drop of the whole limit halves what a gain is worth."""
+    assert stage({ALL: 0.01, ASYMMETRIC: asymmetric}, slower=slower).finisher_decision() == taken
 
 
 def test_a_cut_network_that_nothing_trains_says_nothing_of_the_untouched_one() -> None:

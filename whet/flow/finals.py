@@ -105,6 +105,8 @@ class Finals(Prospects):
         left = self._left_after(1 + bool(self.finishers))
         if not self.timed or not len(self.space) or left < UNSPENT * self.job.budget_seconds:
             return False
+        if len(self._earnest()) >= 2 * self.plan.most_finals:
+            return False
         return self.choose(left, self.explorer.told() + self.explorer.missed())[1] >= PROMISING
 
     def verify_untrained(self) -> None:

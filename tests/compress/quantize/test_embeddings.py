@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import whet
-from whet.compress.quantize.static import LARGE_TABLE, NETWORK, StaticQuantization
+from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.core.target import Artifact
-from whet.graph.fake_quantize import ActivationQuantizer, QuantizedEmbedding
+from whet.graph.fake_quantize import LARGE_TABLE, ActivationQuantizer, QuantizedEmbedding
 from whet.hardware import targets
 
 WORDS, WIDTH, LENGTH = 2 * LARGE_TABLE // 64, 64, 8
