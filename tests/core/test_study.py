@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from whet.core.errors import StudyError
+from whet.core.objectives import Objectives
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Study, Trial
 
@@ -38,6 +39,23 @@ def test_optuna_opens_it(tmp_path: Path) -> None:
     loaded = optuna.load_study(study_name="whet", storage=study.storage)
     assert loaded.trials[0].params == {"a:keep": False}
     assert loaded.trials[0].values == [2.0, 0.01]
+
+
+def test_other_objectives_are_refused_and_leave_the_study_as_it_was(tmp_path: Path) -> None:
+    for wanted in (("size",), ("speed", "size")):
+        folder, other = tmp_path / "-".join(wanted), Objectives(wanted)
+        Study.in_folder(folder, {"objectives": {"wanted": ["speed"]}}, Space())
+        with pytest.raises(StudyError, match="objectives was"):
+            Study.in_folder(folder, {"objectives": other.describe()}, Space(), other)
+        again = Study.in_folder(folder, {"objectives": {"wanted": ["speed"]}}, Space())
+        assert again._study.metric_names == ["speedup", "drop"]
+
+
+def test_a_study_for_size_shows_bytes_in_a_dashboard(tmp_path: Path) -> None:
+    study = Study.in_folder(tmp_path, {}, Space(), Objectives(("speed", "size")))
+    study.add(Trial(0, "full", Decision(), quality=0.9, drop=0.01, speedup=2.0, size_bytes=500))
+    assert study._study.metric_names == ["speedup", "size_bytes", "drop"]
+    assert study._study.get_trials()[0].values == [2.0, 500.0, 0.01]
 
 
 def test_changed_config_and_space_are_refused_and_named(tmp_path: Path) -> None:

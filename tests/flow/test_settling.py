@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +16,12 @@ import whet
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.quantize.weight_only import EACH, NETWORK, WeightOnly
 from whet.core.errors import MethodError
-from whet.core.space import Choice, Decision
-from whet.core.study import Study
+from whet.core.objectives import Objectives
+from whet.core.space import Choice, Decision, Space
+from whet.core.study import Study, Trial
 from whet.flow.optimize import optimize
-from whet.flow.settling import Measured
+from whet.flow.settling import Measured, Settling
+from whet.flow.stage import Plan
 from whet.hardware.onnx_export import export_onnx
 
 NAMES = ("a:weights", "b:weights", "c:weights")
@@ -67,7 +71,7 @@ def test_for_size_weights_are_stored_in_few_bits_layer_by_layer(tmp_path: Path) 
     assert json.loads((Path(best.delivered) / "manifest.json").read_text())["decision"] == best.decision
 
 
-def trials(folder: Path) -> list[whet.Trial]:
+def trials(folder: Path) -> list[Trial]:
     import optuna
 
     loaded = optuna.load_study(study_name="whet", storage=f"sqlite:///{folder / 'study.db'}")
@@ -97,3 +101,23 @@ def test_what_does_not_nest_is_not_trained_in_one_supernet(tmp_path: Path) -> No
     net, task = wide()
     with pytest.raises(MethodError, match="Svd cannot be"):
         optimize(net, task, passes=("width", "svd"), elastic=True, out=tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    "wanted, drop, gain, pays",
+    [
+        (("size",), 0.001, 1.0, True),
+        (("speed",), 0.001, 1.5, False),  # all layers together are within the limit
+        (("speed",), 0.03, 1.5, True),
+        (("speed",), 0.03, 1.05, False),  # nothing to gain
+    ],
+)
+def test_layers_are_chosen_where_that_may_gain_something(
+    wanted: tuple[str, ...], drop: float, gain: float, pays: bool
+) -> None:
+    job = SimpleNamespace(space=Space, max_drop=0.01, objectives=Objectives(wanted))
+    trials = [Trial(0, "full", Decision({"network:int8": "all"}), 0.9, drop, gain)]
+    bench: Any = SimpleNamespace(
+        job=job, study=SimpleNamespace(trials=trials), run=None, feasible=lambda t: t.drop <= 0.01
+    )
+    assert Settling(bench, Plan())._pays() is pays

@@ -105,11 +105,11 @@ class Study:
                 directions=[*(DIRECTIONS[name] for name in wanted), "minimize"],
                 load_if_exists=True,
             )
+            self._agree("config", config)
+            self._agree("space", space.describe())
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self._study.set_metric_names([*(METRICS[name] for name in wanted), "drop"])
-            self._agree("config", config)
-            self._agree("space", space.describe())
             self.trials = [self._load(t) for t in self._study.get_trials(deepcopy=False)]
         except (DatabaseError, OperationalError, RuntimeError, json.JSONDecodeError, KeyError) as error:
             raise StudyError(

@@ -11,6 +11,7 @@ from whet.core.space import Choice, Decision, Value
 from whet.core.study import Trial
 from whet.flow.forecast import SPARE
 from whet.flow.stage import Stage
+from whet.flow.workbench import PAYS
 from whet.search.programme import by_integer_programme
 
 MOST, GROWTH = 6, 1.4
@@ -53,18 +54,28 @@ class Settling(Stage):
     settles = True
 
     def run(self) -> None:
-        """Settle the best structure, by the finisher that the untouched network gained most by, then by the others."""
+        """Settle the best structure, by the finisher that the untouched network gained most by, then by the others.
+
+        Bytes are won layer by layer. Speed is, where all layers together are within the limit, won by all together.
+        """
+        if not self._pays():
+            return
         taken = self.finisher_decision()
         best = max(self.of_stage("full"), key=self._expected, default=None)
         for item in sorted(self.job.finishers, key=lambda p: not self._offers(p, taken)):
             if best is None:
                 return
             with self.bench.attempt("full", best.decision, best.number):
-                if self._offers(item, taken) and not self.is_finished(best) and self._left() >= self.file_seconds:
-                    whole = self._base(best)
-                    decision = best.decision.merge(taken)
-                    self.verify(self._applied(item, whole, decision), decision, best.samples, best.number)
+                if self._offers(item, taken) and not self.is_finished(best):
+                    self._verified(item, self._base(best), best.decision.merge(taken), best)
                 self.settle(item, best)
+
+    def _pays(self) -> bool:
+        """Say whether choosing layer by layer may gain something beyond a finisher for the whole network."""
+        if "size" in self.job.objectives.wanted:
+            return True
+        finished = [t for t in self.of_stage("full") if self.is_finished(t) and t.gain > PAYS]
+        return bool(finished) and not any(map(self.bench.feasible, finished))
 
     def _expected(self, trial: Trial) -> float:
         """Return a trial's merit; of one that is not finished as if it gained what the untouched network does."""
@@ -86,14 +97,14 @@ class Settling(Stage):
         limit = SPARE * self.job.max_drop if self.job.max_drop is not None else math.inf
         budget, growth, seen = 0.25 * measured.largest, GROWTH**2, set[Decision]()
         for _ in range(MOST):
-            if self._left() < self.file_seconds:
-                return
             mixture = measured.best(budget)
             if not mixture or mixture in seen:
                 return
             seen.add(mixture)
             decision = self.structural(trial.decision).merge(scope).merge(mixture)
-            found = self.verify(self._applied(item, base, decision), decision, trial.samples, trial.number)
+            found = self._verified(item, base, decision, trial)
+            if found is None:
+                return
             if found.drop <= limit:
                 budget *= growth
             else:
@@ -108,8 +119,13 @@ class Settling(Stage):
         plain = self.bench.structure(self.structural(origin.decision))
         return plain if self.is_finished(origin) else Result(self.bench.rebuild(origin), plain.changed, plain.skipped)
 
-    def _applied(self, item: Pass, base: Result, decision: Decision) -> Result:
-        return base.then(item.apply(base.net, decision, self.run_))
+    def _verified(self, item: Pass, base: Result, decision: Decision, trial: Trial) -> Trial | None:
+        """Return what is found of a decision, which a resumed study may know; None where there is no time to look."""
+        known = next((t for t in self.of_stage("full", "predicted") if t.decision == decision), None)
+        if known is not None or self._left() < self.file_seconds:
+            return known
+        done = base.then(item.apply(base.net, decision, self.run_))
+        return self.verify(done, decision, trial.samples, trial.number)
 
     def _scope(self, item: Pass) -> Decision | None:
         """Return the decision under which a finisher's choices for single layers count; None if it has none."""
