@@ -31,7 +31,7 @@ WITHIN = (0.5, 1.1)
 EXPLORED_SHARE = 0.75
 """The share of the budget that is explored for where training is slow."""
 VERIFIED = 2
-"""How many files' time is kept for candidates that are verified as they were repaired."""
+"""How many files' time is kept for candidates that are verified as they were repaired; one where most are at once."""
 AIM = (0.6, 1.2)
 """The damage that a strategy may do when it is aimed, in shares of the drop that it is aimed at."""
 
@@ -181,7 +181,8 @@ class Explore(Candidates):
     def _hopes(self, until: float) -> dict[Decision, Hope]:
         """Return what the error of the outputs tells of the obvious candidates, as far as there is time for.
 
-        What extends one whose drop is beyond what the finals can mend is left out.
+        The one in the middle of what is left comes next: what extends one whose drop is beyond what the finals can mend
+        is left out, so a short time tells about where they end. They are returned the mildest first.
         """
         most = math.inf if self.job.trials is None else self.job.trials / 2
         wanted = obvious(self.job.passes, self.job.net, self.job.target)
@@ -195,11 +196,12 @@ class Explore(Candidates):
             step = self.bench.cost("repair", 1.0) * bool(hopes)
             if not left or len(tried) + len(hopes) >= most or self.run_.budget.spent_seconds + step > until:
                 break
-            with self.bench.attempt("short", left[0]):
-                result = self.bench.structure(left[0])
+            middle = left[len(left) // 2]
+            with self.bench.attempt("short", middle):
+                result = self.bench.structure(middle)
                 error = round(self.bench.output_error(result.net), DIGITS)
-                hopes[left[0]] = Hope(error, skipped=result.skipped, **self.bench.forecast(result.net))
-        return hopes
+                hopes[middle] = Hope(error, skipped=result.skipped, **self.bench.forecast(result.net))
+        return {decision: hopes[decision] for decision in wanted if decision in hopes}
 
     def _most_hopeful(self, hopes: Mapping[Decision, Hope]) -> Decision | None:
         """Return the fastest of the candidates that are told to be within the limit, or within what the finals mend.
@@ -247,7 +249,7 @@ class Explore(Candidates):
         self.strategy.tell(Observation(self.structural(t.decision)) for t in failed)
         least = min(EXPLORED_SECONDS, self.plan.explore_until * self.run_.budget.left_seconds)
         until = max(self.explore_until(), self.run_.budget.spent_seconds + least)
-        kept = VERIFIED * self.file_seconds if self.bench.repairs and not self.slow else 0.0
+        kept = (1 if self.slow else VERIFIED) * self.file_seconds if self.bench.repairs else 0.0
         until = min(until, self.job.budget_seconds - self.reserve_seconds - kept)
         count = len(observed) + len(failed)
         while count < self.most_candidates() and not self.hopeless() and self.one_more(until):
