@@ -203,6 +203,7 @@ def openvino_source(work: Work, folder: Path) -> Path:
 def ways_of(work: Work, net: Net, original: Path, folder: Path) -> dict[str, Callable[[], Path]]:
     """Return what makes each file, nncf's where it is installed."""
     ways: dict[str, Callable[[], Path]] = {
+        "whet, sums": lambda: by_whet(work, net, folder, "sums"),
         "whet, asymmetric": lambda: by_whet(work, net, folder, "asymmetric"),
         "whet, symmetric": lambda: by_whet(work, net, folder, "all"),
         "ONNX Runtime, dynamic": lambda: dynamic(original, folder),

@@ -40,6 +40,9 @@ class Explorer:
     def told(self) -> list[Trial]:
         return []
 
+    def mendable(self, limit: float) -> float:
+        return 5 * limit
+
     def missed(self) -> list[Trial]:
         return []
 
@@ -378,3 +381,20 @@ def test_time_that_is_left_after_the_planned_rounds_is_used_if_a_candidate_promi
     assert not stage._goes_on(), "too little is left"
     stage, _ = finals([*explored(), trained[0], replace(trained[1], drop=0.2)], seconds=300.0)
     assert not stage._goes_on(), "nothing promises to come within the limit"
+
+
+def test_a_structure_that_training_on_did_not_mend_is_left() -> None:
+    """The MLP: a quarter of everything stayed at 3% through three trainings, and a candidate of x2.9 had none."""
+    first = trial(4, "full", 2.48, 0.013, 150_000, parent=1)
+    for drop, stuck in ((0.0129, True), (0.0135, True), (0.0105, False)):
+        later = trial(5, "full", 2.48, drop, 400_000, parent=4)
+        stage, _ = finals([*explored(), first, later])
+        assert stage._stuck(later) is stuck and not stage._stuck(first), drop
+        chosen, _ = stage.choose(1.0)
+        assert chosen is not None and (chosen.number == 5) is not stuck, (drop, chosen.number)
+
+
+def test_what_is_told_to_be_beyond_mending_is_not_trained() -> None:
+    stage, explorer = finals(explored())
+    explorer.told = lambda: [told(4, 3.5, 0.04), told(5, 4.5, 0.06)]  # type: ignore[method-assign]
+    assert [t.number for t in stage._told()] == [4]

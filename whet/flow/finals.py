@@ -89,7 +89,7 @@ class Finals(Prospects):
                 break
             if self.grow(share):
                 continue
-            candidate, worth = self.choose(share, self.explorer.told() + self.explorer.missed())
+            candidate, worth = self.choose(share, self._told())
             if worth < PROMISING and self.explore_more(share, MORE if candidate is not None else MOST):
                 continue
             if candidate is None:
@@ -107,7 +107,12 @@ class Finals(Prospects):
             return False
         if len(self._earnest()) >= 2 * self.plan.most_finals:
             return False
-        return self.choose(left, self.explorer.told() + self.explorer.missed())[1] >= PROMISING
+        return self.choose(left, self._told())[1] >= PROMISING
+
+    def _told(self) -> list[Trial]:
+        """Return candidates that were not trained or timed, and whose drop the finals are expected to mend."""
+        found, limit = self.explorer.told() + self.explorer.missed(), self.job.max_drop
+        return found if limit is None else [t for t in found if t.drop <= self.explorer.mendable(limit)]
 
     def verify_untrained(self) -> None:
         """Verify repaired candidates that are within the limit without training, the fastest first, until one is.

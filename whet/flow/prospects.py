@@ -11,6 +11,8 @@ from whet.core.study import Trial
 from whet.flow.forecast import BELIEVED, NOISE, Pair, Recovery
 from whet.flow.stage import Stage
 
+STUCK = 0.9
+"""What is left of a drop from which on training it is taken to lead nowhere."""
 PROMISING = 0.02
 """The share of the best speed-up that a candidate must promise beyond it, or else more are looked for."""
 
@@ -72,7 +74,7 @@ class Prospects(Stage):
         explored = [*self.of_stage("short"), *told] if len(self.space) else [self._identity_trial()]
         trained = self._trained()
         continued = self._gone_on_with()
-        missed = [t for t in map(self._worse, trained) if not self.bench.feasible(t)]
+        missed = [t for t in map(self._worse, trained) if not self.bench.feasible(t) and not self._stuck(t)]
         waiting = [t for t in explored + missed if t.number not in continued]
         if not waiting:
             return None, 0.0
@@ -87,6 +89,13 @@ class Prospects(Stage):
             chosen = max(waiting, key=lambda t: worth[t.number])
             return chosen, worth[chosen.number] / best
         return min(waiting, key=lambda t: self._left(t, seconds)), 0.0
+
+    def _stuck(self, trial: Trial) -> bool:
+        """Say whether training a structure on in earnest took next to nothing from its drop: more will not either."""
+        before = None if trial.parent is None or trial.parent < 0 else self.study.trials[trial.parent]
+        if before is None or before.stage != "full" or self.is_finished(before) or before.decision != trial.decision:
+            return False
+        return trial.drop > STUCK * before.drop
 
     def _breaks(self, trial: Trial) -> bool:
         """Say whether a trial is too large or too slow, which training does not mend."""

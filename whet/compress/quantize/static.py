@@ -22,6 +22,7 @@ from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
+from whet.graph.blocks import ADDS
 from whet.graph.fake_quantize import (
     QUANTIZED,
     ActivationQuantizer,
@@ -50,8 +51,9 @@ class StaticQuantization:
     Outlying features of what linear layers read are smoothed (`smoothing`), biases make up for the mean of each
     layer's error (`correction`), each only where that lowers the outputs' error on calibration inputs held out.
 
-    Choices: `network:int8` is `off`, `all`, `asymmetric` (all as well), or `per-layer`, which gives each layer its own
-    `SITE:bits`.
+    Choices: `network:int8` is `off`, `all`, `asymmetric` (all as well), `per-layer`, which gives each layer its own
+    `SITE:bits`, or where there are shortcuts `sums`: all, and what a shortcut adds is the tensor on its grid, so that
+    runtimes need not keep it in floats beside the integers; each block then rounds the stream once more.
     Calibrates on the task's calibration batches, or the training batches where it has none.
     Raises: CalibrationError if the task has neither. Paper: Jacob et al. 2018, Quantization and
     Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference; ranges are calibrated here, where
@@ -67,12 +69,14 @@ class StaticQuantization:
             raise unknown("observer", self.observer, OBSERVERS)
 
     def space(self, net: Net, target: Target) -> Space:
-        whole = Choice(NETWORK, ("off", "all", "asymmetric", "per-layer"), "off")
+        sums = ("sums",) if _has_sums(net) else ()
+        whole = Choice(NETWORK, ("off", *sums, "all", "asymmetric", "per-layer"), "off")
         return Space([whole, *map(_choice, _quantizable(net))])
 
     def obvious(self, net: Net, target: Target) -> list[Decision]:
-        """Return the whole network on symmetric grids, then on asymmetric ones, which lose less and run slower."""
-        return [Decision({NETWORK: scope}) for scope in ("all", "asymmetric")] if _quantizable(net) else []
+        """Return the whole network with its sums, on symmetric grids, and on asymmetric ones: the fastest first."""
+        scopes = ("sums", "all", "asymmetric") if _has_sums(net) else ("all", "asymmetric")
+        return [Decision({NETWORK: scope}) for scope in scopes] if _quantizable(net) else []
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         scope = decision.get(NETWORK, "off")
@@ -88,7 +92,7 @@ class StaticQuantization:
         batches = calibration_inputs(run.task, self.samples)
         total = sum(len(inputs[0]) for inputs in batches)
         shown, held = parted(batches, total - min(HELD, total // 4))
-        work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer)
+        work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer, scope == "sums")
         result = work.best(shown, held, run.seed)
         return Result(result.net, result.changed, skipped | result.skipped | _untreatable(folded))
 
@@ -101,6 +105,7 @@ class _Quantizing:
     wanted: set[str]
     is_asymmetric: bool
     observer: str
+    adds_integers: bool = False
 
     def best(self, shown: Sequence[Inputs], held: Sequence[Inputs], seed: int) -> Result:
         """Return the way of least error on the held inputs: as it is, smoothed, and either of them corrected."""
@@ -147,6 +152,10 @@ class _Quantizing:
             if type(layer) in QUANTIZED:
                 net.module.set_submodule(site, quantize_weight(layer))
             changed[site] = "int8"
+        if self.adds_integers:
+            for source, quantizer in quantizers.items():
+                for user in [u for u in source.users if u.target in ADDS]:
+                    user.replace_input_with(source, quantizer)
         skipped = {site: why for site, why in skipped.items() if site not in changed}
         return Result(net.settle(), changes("int8", changed), skipped)
 
@@ -184,6 +193,13 @@ class _Quantizing:
                 if not multiplied_before(net, node, readers, factor):
                     left.add(node.name)
         return left
+
+
+def _has_sums(net: Net) -> bool:
+    """Say whether a tensor that a quantizable layer reads is also added to something: a shortcut."""
+    sites = set(_quantizable(net))
+    read = [n.all_input_nodes[0] for n in net.graph.nodes if n.op == "call_module" and str(n.target) in sites]
+    return any(user.target in ADDS for source in read for user in source.users)
 
 
 def _quantizable(net: Net) -> list[str]:
