@@ -161,12 +161,12 @@ def first(data: Any, samples: int = SCORED) -> Iterator[tuple[Inputs, Tensor]]:
 # -- ways of making a file -----------------------------------------------------------------------------------------
 
 
-def by_whet(work: Work, net: Net, folder: Path, way: str) -> Path:
+def by_whet(work: Work, net: Net, folder: Path, way: str, sums: bool = False) -> Path:
     given = [(inputs, torch.zeros(len(inputs[0]))) for inputs in work.calibration]
     task = Task("calibration", train=None, val=given, calibration=given)
     run = Run(task, targets.get("cpu"), net)
-    result = StaticQuantization().apply(net, Decision({NETWORK: way}), run)
-    return export_onnx(result.net.eval(), folder / f"whet-{way}.onnx")
+    result = StaticQuantization(sums=sums).apply(net, Decision({NETWORK: way}), run)
+    return export_onnx(result.net.eval(), folder / f"whet-{way}{'-sums' if sums else ''}.onnx")
 
 
 def by_nncf(work: Work, source: Path, folder: Path, is_transformer: bool) -> Path:
@@ -203,7 +203,7 @@ def openvino_source(work: Work, folder: Path) -> Path:
 def ways_of(work: Work, net: Net, original: Path, folder: Path) -> dict[str, Callable[[], Path]]:
     """Return what makes each file, nncf's where it is installed."""
     ways: dict[str, Callable[[], Path]] = {
-        "whet, sums": lambda: by_whet(work, net, folder, "sums"),
+        "whet, sums": lambda: by_whet(work, net, folder, "all", sums=True),
         "whet, asymmetric": lambda: by_whet(work, net, folder, "asymmetric"),
         "whet, symmetric": lambda: by_whet(work, net, folder, "all"),
         "ONNX Runtime, dynamic": lambda: dynamic(original, folder),
@@ -306,6 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found.append(asdict(row))
             print(row, flush=True)
         table = {"rows": found, "device": fingerprint().to_dict(), "commit": commit, "threads": asked.threads}
+        asked.out.mkdir(parents=True, exist_ok=True)
         (asked.out / "int8.json").write_text(json.dumps(table, indent=1) + "\n")
         (asked.out / "int8.md").write_text(markdown(table))
 

@@ -305,9 +305,8 @@ def test_with_sums_a_shortcut_adds_the_tensor_on_its_grid(tmp_path: Path) -> Non
     torch.manual_seed(0)
     net = whet.lift(*make("resnet20"))
     x = torch.randn(64, *net.example[0].shape[1:])
-    run, sums = run_on(x, net), whet.Decision({NETWORK: "sums"})
-    assert StaticQuantization().obvious(net, run.target)[:2] == [sums, ALL]
-    found = {name: StaticQuantization().apply(net, d, run).net for name, d in (("all", ALL), ("sums", sums))}
+    run = run_on(x, net)
+    found = {name: StaticQuantization(sums=name == "sums").apply(net, ALL, run).net for name in ("all", "sums")}
 
     def raw(small: whet.Net) -> int:
         """Count shortcuts that add a tensor which a quantizer reads, too."""
@@ -322,9 +321,3 @@ def test_with_sums_a_shortcut_adds_the_tensor_on_its_grid(tmp_path: Path) -> Non
     path = targets.get("cpu").save(found["sums"].eval(), tmp_path)
     session = targets.get("cpu").open(Artifact(path, {"runtime": "onnxruntime", "precision": "f32", "threads": 1}), 64)
     torch.testing.assert_close(torch.from_numpy(session(x.numpy())), found["sums"](x), rtol=0.05, atol=0.05)
-
-
-def test_without_shortcuts_there_are_no_sums() -> None:
-    net = whet.lift(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval(), (torch.randn(2, 8),))
-    values = StaticQuantization().space(net, targets.get("cpu")).choices[NETWORK].values
-    assert values == ("off", "all", "asymmetric", "per-layer")
