@@ -46,8 +46,9 @@ def _outcome(bench: Workbench, members: Sequence[Member], nearest: Member | None
     if best is None or not is_better(best, bench):
         better = "" if best is None else f" A file that loses less runs at x{best.speedup:.2f} of it."
         return f"Nothing helps: nothing within the limit beat {kept}, which is delivered as it is.{better}"
+    faster = "faster than" if best.speedup >= 1 else "the speed of"
     gains = {
-        "speed": f"x{best.speedup:.2f} faster than the best uncompressed setting {of} ({bench.bar})",
+        "speed": f"x{best.speedup:.2f} {faster} the best uncompressed setting {of} ({bench.bar})",
         "size": f"x{bench.original_bytes / best.size_bytes:.2f} smaller than the uncompressed file: "
         f"{size_text(best.size_bytes)} against {size_text(bench.original_bytes)}",
     }

@@ -154,9 +154,9 @@ class _Quantizing:
                 net.module.set_submodule(site, quantize_weight(layer))
             changed[site] = "int8"
         if self.adds_integers:
-            for source, quantizer in quantizers.items():
+            for source, on_grid in quantizers.items():
                 for user in [u for u in source.users if u.target in ADDS]:
-                    user.replace_input_with(source, quantizer)
+                    user.replace_input_with(source, on_grid)
         skipped = {site: why for site, why in skipped.items() if site not in changed}
         return Result(net.settle(), changes("int8", changed), skipped)
 
