@@ -32,18 +32,18 @@ def latency(name: str, ratio: float, spread: float = 0.02) -> Latency:
 
 
 @cache
-def made(seed: int = 0) -> tuple[whet.Net, whet.Task]:
+def made(seed: int = 0, width: int = 32, rows: int = 128) -> tuple[whet.Net, whet.Task]:
     """Return a small trained network on made-up data, and its task."""
     torch.manual_seed(seed)
-    x = torch.randn(128, 8)
+    x = torch.randn(rows, 8)
     y = (x @ torch.randn(8, 3)).argmax(1)
-    module = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    module = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
     optimizer = torch.optim.Adam(module.parameters(), 0.01)
     for _ in range(60):
         optimizer.zero_grad()
         functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    data = [(x[i : i + 32], y[i : i + 32]) for i in range(0, 128, 32)]
+    data = [(x[i : i + 32], y[i : i + 32]) for i in range(0, rows, 32)]
     task = whet.Task("tiny", data, data, functional.cross_entropy, whet.accuracy, test=data)
     return whet.lift(module.eval(), x[:2], name="tiny"), task
 

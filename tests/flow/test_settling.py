@@ -8,11 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
-from torch.nn import functional
+from quick import made
 
-import whet
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.quantize.weight_only import EACH, NETWORK, WeightOnly
 from whet.core.errors import MethodError
@@ -47,24 +44,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "MOST", 2)
 
 
-def wide() -> tuple[whet.Net, whet.Task]:
-    """Return a trained network of which one layer cannot do with few bits, and its task."""
-    torch.manual_seed(0)
-    x = torch.randn(512, 8)
-    y = (x @ torch.randn(8, 3)).argmax(1)
-    module = nn.Sequential(nn.Linear(8, 160), nn.ReLU(), nn.Linear(160, 160), nn.ReLU(), nn.Linear(160, 3))
-    optimizer = torch.optim.Adam(module.parameters(), 0.005)
-    for _ in range(120):
-        optimizer.zero_grad()
-        functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    data = [(x[i : i + 64], y[i : i + 64]) for i in range(0, 512, 64)]
-    task = whet.Task("tiny", data, data, functional.cross_entropy, whet.accuracy, test=data)
-    return whet.lift(module.eval(), x[:2], name="wide"), task
-
-
 def test_for_size_weights_are_stored_in_few_bits_layer_by_layer(tmp_path: Path) -> None:
-    net, task = wide()
+    net, task = made(width=160, rows=512)
     front = optimize(
         net, task, out=tmp_path / "r", target="onnxruntime-cpu", max_drop="1%", budget="40s", objectives="size",
         passes=("quantize", "weight-only"), training=False,
@@ -86,7 +67,7 @@ def trials(folder: Path) -> list[Trial]:
 
 
 def test_a_limit_of_size_keeps_larger_files_off_the_front(tmp_path: Path) -> None:
-    net, task = wide()
+    net, task = made(width=160, rows=512)
     plain = export_onnx(net.eval(), tmp_path / "plain.onnx").stat().st_size
     options = {"target": "onnxruntime-cpu", "max_drop": "2%", "training": False, "passes": ("weight-only",)}
     options |= {"budget": "30s", "objectives": "size"}
@@ -98,14 +79,14 @@ def test_a_limit_of_size_keeps_larger_files_off_the_front(tmp_path: Path) -> Non
 
 
 def test_a_pass_by_name_and_the_pass_itself_are_one_study(tmp_path: Path) -> None:
-    net, task = wide()
+    net, task = made(width=160, rows=512)
     options = {"target": "onnxruntime-cpu", "budget": "3s", "training": False, "out": tmp_path / "r"}
     optimize(net, task, passes=("quantize", "weight-only"), **options)  # type: ignore[arg-type]
     optimize(net, task, passes=(StaticQuantization(), WeightOnly()), **options)  # type: ignore[arg-type]
 
 
 def test_what_does_not_nest_is_not_trained_in_one_supernet(tmp_path: Path) -> None:
-    net, task = wide()
+    net, task = made(width=160, rows=512)
     with pytest.raises(MethodError, match="Svd cannot be"):
         optimize(net, task, passes=("width", "svd"), elastic=True, out=tmp_path / "r")
 
