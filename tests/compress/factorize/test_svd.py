@@ -34,10 +34,10 @@ def linear(x: Tensor, out: int, bias: bool = True) -> tuple[whet.Net, whet.Run]:
     return net, replace(run, task=replace(run.task, calibration=[(x, None)], train=None))
 
 
-@pytest.mark.parametrize("name", ["resnet20", "encoder", "mobilenet"])
-def test_conforms(name: str) -> None:
+@pytest.mark.parametrize(("name", "least"), [("resnet20", 30000), ("encoder", 1000)])
+def test_conforms(name: str, least: int) -> None:
     net = whet.lift(*make(name))
-    assert len(check(Svd(least=256), net, TARGET, planning_run(net), count=3))
+    assert len(check(Svd(least=least), net, TARGET, planning_run(net), count=1))
 
 
 @pytest.mark.parametrize("bias", [True, False])
