@@ -15,7 +15,7 @@ from whet.compress.quantize.weight_only import EACH, NETWORK, WeightOnly
 from whet.core.errors import MethodError
 from whet.core.objectives import Objectives
 from whet.core.space import Choice, Decision, Space
-from whet.core.study import Study, Trial
+from whet.core.study import Study, Trial, recorded
 from whet.flow import settling
 from whet.flow.optimize import optimize
 from whet.flow.settling import Measured, Settling
@@ -82,7 +82,9 @@ def test_a_pass_by_name_and_the_pass_itself_are_one_study(tmp_path: Path) -> Non
     net, task = made(width=160, rows=512)
     options = {"target": "onnxruntime-cpu", "budget": "3s", "training": False, "out": tmp_path / "r"}
     optimize(net, task, passes=("quantize", "weight-only"), **options)  # type: ignore[arg-type]
+    before = recorded(tmp_path / "r", "prepared")
     optimize(net, task, passes=(StaticQuantization(), WeightOnly()), **options)  # type: ignore[arg-type]
+    assert recorded(tmp_path / "r", "prepared") == before, "the second resumes, with the latencies that were measured"
 
 
 def test_what_does_not_nest_is_not_trained_in_one_supernet(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ class Finals(Prospects):
         waiting = [t for t in self.of_stage("short") if not t.samples and t.number not in tried] + told
         if limit is None:
             few = len(tried) < self.plan.finals and self.untrained
-            return max(waiting, key=lambda t: t.gain / (1 + 20 * max(t.drop, 0.0)), default=None) if few else None
+            return max(waiting, key=self.merit, default=None) if few else None
         best = (1 + PROMISING) * self.best_gain()
         chances = {t.number: self._chance(t, limit) for t in waiting if t.gain > best}
         within = [t for t in waiting if chances.get(t.number, 0.0) > LIKELY]

@@ -138,10 +138,8 @@ def by_phase(passes: Sequence[str | Pass], trained: bool = True) -> tuple[tuple[
     made = [load(p) for p in passes]
     if not trained:
         made = [p.untrained() if isinstance(p, Untrained) else p for p in made]
-    early = [p.traits.phase == "structure" for p in made]
-    return tuple(p for p, e in zip(made, early, strict=True) if e), tuple(
-        p for p, e in zip(made, early, strict=True) if not e
-    )
+    early, late = ([p for p in made if (p.traits.phase == "structure") == first] for first in (True, False))
+    return tuple(early), tuple(late)
 
 
 def check_words(

@@ -79,7 +79,7 @@ class Prospects(Stage):
         if not waiting:
             return None, 0.0
         if self.job.max_drop is None:
-            return max(waiting, key=lambda t: t.gain / (1 + max(t.drop, 0.0) * 20)), math.inf
+            return max(waiting, key=self.merit), math.inf
         best = self._promised_gain()
         waiting = [t for t in waiting if self._forecast_gain(t) > best and not self._breaks(t)]
         if not waiting:
