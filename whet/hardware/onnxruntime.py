@@ -15,8 +15,7 @@ from whet.core.target import Array
 from whet.graph.file_inputs import fixed_batch, named_sizes, static_shapes
 from whet.hardware.cpu import BoundSession, Results, inputs_of_model, read_onnx, recorded_shapes, refusing
 from whet.hardware.onnx_export import export_onnx
-
-ONLY_ERRORS = 3
+from whet.hardware.standalone import onnxruntime_options
 
 
 class OnnxRuntime:
@@ -44,11 +43,7 @@ class OnnxRuntime:
         sizes = static_shapes(inputs, batch, shapes, recorded_shapes(model), f"'{path}'")
         if shapes is None and (only := fixed_batch(inputs)) not in (None, batch):
             raise TargetError(f"input '{inputs[0].name}' was exported for a batch of {only}; asked for {batch}.")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = settings["threads"]
-        options.inter_op_num_threads = 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = ONLY_ERRORS
+        options = onnxruntime_options(ort, settings)
         for name, size in named_sizes(inputs, sizes).items():
             options.add_free_dimension_override_by_name(name, size)
         with refusing(TargetError, f"ONNX Runtime cannot load '{path}'"):

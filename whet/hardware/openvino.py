@@ -15,6 +15,7 @@ from whet.core.net import Net
 from whet.graph.file_inputs import FileInput, fixed_batch, static_shapes
 from whet.hardware.cpu import BoundSession, Results, inputs_of_model, read_onnx, recorded_shapes, refusing, require
 from whet.hardware.onnx_export import export_onnx
+from whet.hardware.standalone import openvino_options
 
 # Importing OpenVINO reports the import to a server, unless this package is absent: then it uses its own stub.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -49,12 +50,7 @@ class OpenVINO:
         sizes = static_shapes(inputs, batch, shapes, recorded, f"'{path}'")
         if shapes is None and fixed_batch(inputs) not in (None, batch):
             sizes = {name: (batch, *size[1:]) for name, size in sizes.items()}
-        options = {
-            "INFERENCE_PRECISION_HINT": settings["precision"],
-            "INFERENCE_NUM_THREADS": settings["threads"],
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": True,
-        }
+        options = openvino_options(settings)
         if settings["precision"] == "f32" and settings["threads"] == 1 and _joins_matrices(model):
             # OpenVINO 2026.4.1 dies of a segmentation fault on residual blocks of linear layers over matrices.
             options["SNIPPETS_MODE"] = "DISABLE"

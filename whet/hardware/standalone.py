@@ -1,0 +1,85 @@
+"""Serves a model file with its runtime and NumPy alone: no torch, no whet. Also a script, for fresh processes.
+
+    python standalone.py < order.json
+
+`order` has `path`, `settings` (`runtime`, `precision`, `threads`), `inputs` (by name: sizes and NumPy's name of the
+type), and `calls`. The answer, one line of JSON, has the process's peak of resident memory.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[Mapping[str, Any]], list[Any]]
+
+
+def openvino_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what OpenVINO compiles a file with."""
+    return {
+        "INFERENCE_PRECISION_HINT": settings["precision"],
+        "INFERENCE_NUM_THREADS": settings["threads"],
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": True,
+    }
+
+
+def onnxruntime_options(ort: Any, settings: Mapping[str, Any]) -> Any:
+    """Return what ONNX Runtime, the module `ort`, loads a file with: all graph optimizations, errors alone printed."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings["threads"]
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    return options
+
+
+def opened(path: Path, settings: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]]) -> Call:
+    """Return a call of the file for inputs of static sizes, which takes arrays by name and gives a list of arrays."""
+    if settings["runtime"] == "onnxruntime":
+        import onnxruntime as ort
+
+        session = ort.InferenceSession(str(path), onnxruntime_options(ort, settings), ["CPUExecutionProvider"])
+        return lambda feeds: list(session.run(None, dict(feeds)))
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino as ov
+
+    core = ov.Core()
+    model = core.read_model(str(path))
+    ports = {name: port for port in model.inputs for name in port.get_names()}
+    model.reshape({ports[name]: size for name, size in sizes.items() if name in ports})
+    request = core.compile_model(model, "CPU", openvino_options(settings)).create_infer_request()
+    return lambda feeds: list(request.infer({k: v for k, v in feeds.items() if k in ports}).values())
+
+
+def peak_resident_bytes() -> int:
+    """Return the most memory that this process held at once.
+
+    Linux says it of the program itself (`VmHWM`); what `getrusage` says begins with the parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def serve(order: Mapping[str, Any]) -> dict[str, int]:
+    """Open the file that is ordered, call it on zeros, and return `peak_bytes`."""
+    inputs = {name: (tuple(sizes), kind) for name, (sizes, kind) in order["inputs"].items()}
+    call = opened(Path(order["path"]), order["settings"], {name: sizes for name, (sizes, _) in inputs.items()})
+    for _ in range(order["calls"]):
+        call({name: np.zeros(sizes, kind) for name, (sizes, kind) in inputs.items()})
+    return {"peak_bytes": peak_resident_bytes()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(serve(json.load(sys.stdin))))
