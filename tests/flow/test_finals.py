@@ -280,6 +280,17 @@ def test_where_little_time_is_left_there_is_one_round_rather_than_none() -> None
     assert stage._share(2) < 2.0 < stage._share(1) and stage._rounds(4) == 1
 
 
+def test_fewer_rounds_are_longer_where_only_long_training_mends() -> None:
+    # One candidate, which 300 s of 1,200 samples a second bring to the limit and 60 s do not.
+    dear, _ = finals([trial(0, "short", 3.0, 0.04, 15_000)])
+    assert dear._most_promising(5) == 1
+    # Two that end within it however short they are trained.
+    sure, _ = finals([trial(0, "short", 1.5, 0.004, 15_000), trial(1, "short", 1.6, 0.02, 15_000)])
+    assert sure._most_promising(5) == 5
+    dear.job.max_drop = None  # type: ignore[misc]
+    assert dear._most_promising(5) == 5, "without a limit all are wanted"
+
+
 def test_where_the_data_are_soon_gone_through_there_are_more_rounds() -> None:
     """The MLP of `protein` sees its 41,000 samples in two seconds: three minutes give five structures eight epochs."""
     stage, _ = finals(explored(), seconds=180.0)
@@ -324,7 +335,7 @@ def trained_on(stage: Any, samples: int, qualities: tuple[float, float] | None) 
     found: list[Any] = []
     scores = iter(qualities or ())
 
-    def train(net: Net, recipe: Recipe, what: str, **limit: Any) -> Any:
+    def train(net: Net, recipe: Recipe, what: str, goes_on: bool, **limit: Any) -> Any:
         torch.nn.init.constant_(net.module.get_parameter("weight"), 3.0)
         found.append(recipe)
         return SimpleNamespace(samples=120_000)

@@ -53,6 +53,23 @@ def test_a_harmful_training_is_undone_and_halves_the_rate_of_its_kind(tmp_path: 
     assert rates == [GOOD.learning_rate / 2, GOOD.learning_rate], "a resumed study remembers; other kinds keep theirs"
 
 
+def test_what_is_too_fast_for_a_trained_network_is_not_held_against_fresh_cuts(tmp_path: Path) -> None:
+    told: list[str] = []
+    train, net = trainer(tmp_path, told), made()[0].copy()
+    assert train(net, ROUGH, "full", goes_on=True, samples=320).kept == "before"
+    assert any("a training in earnest of what was trained before made its candidate worse" in line for line in told)
+    assert train._rates() == {"full again": 0.5}
+
+
+def test_a_training_is_judged_on_as_many_samples_as_a_fiftieth_of_its_time_scores(tmp_path: Path) -> None:
+    train, net = trainer(tmp_path, []), made()[0].copy()
+    asked: list[int] = []
+    train.quality = lambda net, bf16, samples=0: asked.append(samples) or 0.0  # type: ignore[method-assign, func-returns-value]
+    assert train.judged(net, False, 0.0) == (0.0, 2000)
+    assert train.judged(net, False, 60.0) == (0.0, 16_000)
+    assert asked == [2000, 2000, 4000, 8000, 16_000]
+
+
 @pytest.mark.parametrize(("what", "trained"), [("short", False), ("finish", False), ("full", False)])
 def test_too_few_steps_are_no_training(tmp_path: Path, what: Any, trained: bool) -> None:
     train, net = trainer(tmp_path, []), made()[0].copy()

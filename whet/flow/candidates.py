@@ -116,7 +116,8 @@ class Candidates(Probing):
             self.bench.recalibrated(net)
         if duration is not None:
             limit = self.plan.limit(duration, self.plan.short_samples)
-            samples += self.bench.train(net, self.job.recipe, "short", **limit).samples
+            goes_on = parent is not None and self.study.trials[parent].stage == "full"
+            samples += self.bench.train(net, self.job.recipe, "short", goes_on, **limit).samples
         quality, reference = self.bench.quick(net, self.job.max_drop)
         trial = self.bench.record(
             "short", decision, quality, reference=reference,

@@ -74,7 +74,7 @@ class Finals(Prospects):
         if self.timed and self.job.budget_seconds > (self.study.recall("delivered_budget") or math.inf):
             planned = max(planned, len(self._earnest()) + 1)  # it ended with fewer seconds, and has more now
         while not self._exhausted():
-            rounds = self._rounds(planned - len(self._earnest()))
+            rounds = self._most_promising(self._rounds(planned - len(self._earnest())))
             share = self._share(rounds)
             due = self._due(rounds, share * self.settling if self.settling else 0.0)
             if due is not None and self._left_after(1) >= 0:
@@ -208,6 +208,18 @@ class Finals(Prospects):
                 return rounds
         return min(max(planned, 0), 1)
 
+    def _most_promising(self, most: int) -> int:
+        """Return how many of at most so many rounds are expected to end with the largest gain: fewer are longer.
+
+        Some networks learn in seconds what others need minutes for: a perceptron of a quarter of the widths lost 3.0 %
+        after 18 epochs, 1.8 % after 35, at a limit of 1 %.
+        """
+        if self.job.max_drop is None or not self.timed or most < 2 or not self.bench.samples_per_second:
+            return most
+        told = self._told()
+        ends = {n: self.best_of_rounds(n, self._share(n), told) for n in range(1, most + 1)}
+        return max(n for n, gain in ends.items() if gain >= (1 - PROMISING) * max(ends.values()))
+
     def _share(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
         left = self._left_after(rounds + bool(self.finishers))
@@ -292,7 +304,7 @@ class Finals(Prospects):
         rate = GENTLE[self._kind(candidate)[0]] if settled else 1.0
         begun = net.copy() if settled else None
         limit = self.plan.limit(duration, self.limit_of(1 - self.portion))
-        trained = self.bench.train(net, self._recipe(rate), "full", **limit).samples
+        trained = self.bench.train(net, self._recipe(rate), "full", settled, **limit).samples
         if begun is not None:
             net = self._better(net, averaged((begun, net)))
         samples = self.samples_of(parent) + trained

@@ -49,6 +49,21 @@ def mixed_samples(parts: Iterable[tuple[float, int]], power: float = POWER) -> i
     return round(math.pow(mean, 1 / power))
 
 
+def expected_best(odds: Iterable[tuple[float, float]]) -> float:
+    """Return the largest of independent gains that is to be expected, from (chance, gain) pairs; 0 where none comes.
+
+        E[max] = sum_i p_i g_i prod_(j: g_j > g_i) (1 - p_j)
+
+    >>> expected_best([(0.5, 1.0), (0.5, 3.0)])
+    1.75
+    """
+    expected, none = 0.0, 1.0
+    for chance, gain in sorted(odds, key=lambda odd: -odd[1]):
+        expected += none * chance * max(gain, 0.0)
+        none *= 1 - chance
+    return expected
+
+
 @dataclass(frozen=True)
 class Recovery:
     """A drop shrinks towards `-gain` with the samples n that a candidate was trained on: `drop + gain ~ n^-power`.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from whet.core.space import Decision
 from whet.core.study import Trial
-from whet.flow.forecast import BELIEVED, NOISE, Pair, Recovery
+from whet.flow.forecast import BELIEVED, NOISE, Pair, Recovery, expected_best
 from whet.flow.stage import Stage
 
 STUCK = 0.9
@@ -71,24 +71,37 @@ class Prospects(Stage):
         forecast. Where none promises anything, it is the one nearest to the limit of those that would be faster than
         the best.
         """
-        explored = [*self.of_stage("short"), *told] if len(self.space) else [self._identity_trial()]
-        trained = self._trained()
-        continued = self._gone_on_with()
-        missed = [t for t in map(self._worse, trained) if not self.bench.feasible(t) and not self._stuck(t)]
-        waiting = [t for t in explored + missed if t.number not in continued]
+        waiting = self._waiting(told)
         if not waiting:
             return None, 0.0
         if self.job.max_drop is None:
             return max(waiting, key=self.merit), math.inf
         best = self._promised_gain()
-        waiting = [t for t in waiting if self._forecast_gain(t) > best and not self._breaks(t)]
-        if not waiting:
-            return None, 0.0
         worth = self._worth(waiting, self.job.max_drop, seconds, best)
         if max(worth.values()) > 0:
             chosen = max(waiting, key=lambda t: worth[t.number])
             return chosen, worth[chosen.number] / best
         return min(waiting, key=lambda t: self._left(t, seconds)), 0.0
+
+    def _waiting(self, told: Sequence[Trial]) -> list[Trial]:
+        """Return the candidates that may be trained next; with a limit those that would be faster than the best."""
+        explored = [*self.of_stage("short"), *told] if len(self.space) else [self._identity_trial()]
+        continued = self._gone_on_with()
+        missed = [t for t in map(self._worse, self._trained()) if not self.bench.feasible(t) and not self._stuck(t)]
+        waiting = [t for t in explored + missed if t.number not in continued]
+        if self.job.max_drop is None:
+            return waiting
+        best = self._promised_gain()
+        return [t for t in waiting if self._forecast_gain(t) > best and not self._breaks(t)]
+
+    def best_of_rounds(self, rounds: int, seconds: float, told: Sequence[Trial]) -> float:
+        """Return what so many trainings of `seconds` each, of what promises most, are expected to gain together."""
+        limit, best, more = self.job.max_drop or 0.0, self._promised_gain(), self._samples_in(seconds)
+        odds = []
+        for trial in self._waiting(told):
+            recovery, gain = self.recovery(limit, *self._kind(trial)), self._forecast_gain(trial) - best
+            odds.append((recovery.chance(trial.drop, self.fresh_samples(trial), more), gain))
+        return expected_best(sorted(odds, key=lambda odd: -odd[0] * odd[1])[:rounds])
 
     def _stuck(self, trial: Trial) -> bool:
         """Say whether training a structure on in earnest took next to nothing from its drop: more will not either."""

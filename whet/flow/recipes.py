@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,8 +31,13 @@ TEST_SHARE, TEST_SECONDS = 0.05, 60.0
 WARM_STEPS = 1, 3
 """Steps of the original that warm up, and that tell how many samples the time for finding a recipe is."""
 MOST_CUTS = 2
-JUDGED = 2000
-"""Validation samples that say whether a training did harm."""
+JUDGED, MOST_JUDGED, JUDGED_SHARE = 2000, 16_000, 0.02
+"""Validation samples that say whether a training did harm, at least and at most, and the share of its time they take.
+
+On 2,000 samples of a regression a network that had lost four limits by a training seemed to have lost none.
+"""
+AGAIN = " again"
+"""Ends the name of the rate by which what was trained before goes on."""
 Training = Literal["short", "full", "finish"]
 WORDS: dict[str, str] = {
     "short": "a short training", "full": "a training in earnest", "finish": "a training of a finished network"
@@ -61,30 +67,46 @@ class Trainer:
         """The samples of the first training batch."""
         return rows_of(split(next(iter(self.run.task.training)))[0])
 
-    def __call__(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
-        """Train `net` in place for `seconds` or `samples`; one that is not worth beginning returns no samples."""
+    def __call__(self, net: Net, recipe: Recipe, what: Training, goes_on: bool = False, **limit: Any) -> FitReport:
+        """Train `net` in place for `seconds` or `samples`; one that is not worth beginning returns no samples.
+
+        `goes_on` says that it was trained in earnest before: what is too fast for it may be right for fresh cuts.
+        """
+        kind = what + AGAIN * goes_on
         operations = self.operations(net)
         wanting = self.wanting(operations, limit.get("seconds"))
         if wanting:
             self._say(f"not trained: {wanting}")
             return FitReport(failure=wanting)
-        rate = recipe.learning_rate * self._rates().get(what, 1.0)
+        rate = recipe.learning_rate * self._rates().get(kind, 1.0)
         state = {name: value.clone() for name, value in net.module.state_dict().items()}
-        before = self.quality(net, recipe.bf16())
+        before, judged = self.judged(net, recipe.bf16(), JUDGED_SHARE * limit.get("seconds", 0.0))
         report: FitReport = self.run.fit(net, recipe=replace(recipe, learning_rate=rate), **limit)
-        after = self.quality(net, recipe.bf16())
+        after = self.quality(net, recipe.bf16(), judged)
         self.learn(what, operations, report)
         report.held_before, report.held_after, report.kept = before, after, "after"
         if not self.run.task.loss_of_quality(after, before) <= self.tolerance:
             net.module.load_state_dict(state)
             report.kept = "before"
-            self.harmed(what, report)
+            self.harmed(kind, report)
         return report
 
-    def quality(self, net: Net, bf16: bool) -> float:
-        """Return the quality on the first `JUDGED` validation samples."""
+    def judged(self, net: Net, bf16: bool, seconds: float) -> tuple[float, int]:
+        """Return the quality on as many of the first validation samples as can be scored in about so many seconds.
+
+        Beside it how many they are, `JUDGED` to `MOST_JUDGED`.
+        """
+        samples, began = JUDGED, time.monotonic()
+        found = self.quality(net, bf16, samples)
+        while samples < MOST_JUDGED and 2 * (time.monotonic() - began) < seconds:
+            samples, began = 2 * samples, time.monotonic()
+            found = self.quality(net, bf16, samples)
+        return found, samples
+
+    def quality(self, net: Net, bf16: bool, samples: int = JUDGED) -> float:
+        """Return the quality on the first so many validation samples."""
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return self.run.task.score(*predict(net.eval(), self.run.task.val, JUDGED))
+            return self.run.task.score(*predict(net.eval(), self.run.task.val, samples))
 
     def learn(self, what: str, operations: float, report: FitReport) -> None:
         """Remember how fast a training was."""
@@ -93,11 +115,13 @@ class Trainer:
             seen = [*self.seen(what), (operations, 1 / report.samples_per_second)]
             self.study.remember(f"training_seconds_{what}", seen[-LATEST:])
 
-    def harmed(self, what: str, report: FitReport) -> None:
+    def harmed(self, kind: str, report: FitReport) -> None:
         """Halve the rate of a kind of training that made its candidate worse, and say so."""
-        self.scale_rate(what, 0.5)
+        self.scale_rate(kind, 0.5)
         how = f"{self.run.task.metric_name} {report.held_before:.4g} before, {report.held_after:.4g} after"
-        self._say(f"{WORDS.get(what, what)} made its candidate worse ({how}): undone, later ones at half the rate")
+        again = " of what was trained before" if kind.endswith(AGAIN) else ""
+        which = WORDS[kind.removesuffix(AGAIN)] + again
+        self._say(f"{which} made its candidate worse ({how}): undone, later ones at half the rate")
 
     def wanting(self, operations: float, seconds: float | None) -> str:
         """Say why `seconds` are too few to train a network of so many operations a sample, or nothing."""
@@ -155,7 +179,8 @@ def find_recipe(bench: Workbench) -> None:
         found = _found(bench)
         memo = {"recipe": asdict(found.recipe), "short": found.short, "said": _said(found, bench.job.recipe)}
         bench.study.remember("recipe", memo)
-        bench.trainer.scale_rate("short", found.short)
+        for kind in ("short", "short" + AGAIN):
+            bench.trainer.scale_rate(kind, found.short)
     recipe = memo["recipe"]
     hints = recipe["hints"] if isinstance(recipe["hints"], str) else tuple(recipe["hints"])
     bench.job = replace(bench.job, recipe=Recipe(**{**recipe, "hints": hints}))

@@ -206,10 +206,10 @@ class Workbench:
     def trainer(self) -> Trainer:
         return Trainer(self.study, self.run, NOISE * (self.job.max_drop or 0.0))
 
-    def train(self, net: Net, recipe: Recipe, what: Training, **limit: Any) -> FitReport:
+    def train(self, net: Net, recipe: Recipe, what: Training, goes_on: bool = False, **limit: Any) -> FitReport:
         """Fine-tune `net` in place with distillation from the original, for `seconds` or `samples`, without harm."""
         with self.clock("train"):
-            report = self.trainer(net, recipe, what, **limit)
+            report = self.trainer(net, recipe, what, goes_on, **limit)
             for part in ("data", "teacher", "check"):
                 self.stopwatch.charge(part, getattr(report, f"{part}_seconds"))
         return report
