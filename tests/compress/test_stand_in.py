@@ -137,11 +137,11 @@ def test_damages_and_shares_tell_what_is_lost_and_left() -> None:
 def test_repair_solves_a_stand_in_behind_a_dropped_block_for_what_both_gave() -> None:
     net = whet.lift(*make("resnet20"))
     run = Run(planning_run(net).task, AlignedTarget(), teacher=net)  # type: ignore[arg-type]
-    chain = Chain((Depth(), StandIn(samples=32), Repair(samples=32)))
+    chain = Chain((StandIn(samples=32), Depth(), Repair(samples=32)))
     result = chain.apply(net, Decision({"layer1.1:keep": False, "layer1.2:stand_in": True}), run)
     assert {"layer1.0.conv2", "layer1.2_stand_in", "layer2.1.conv2"} <= set(result.texts)
     reference = reference_of(net, run, 32)
-    alone = Chain((Depth(), StandIn(samples=32))).apply(net, Decision({"layer1.2:stand_in": True}), run)
+    alone = StandIn(samples=32).apply(net, Decision({"layer1.2:stand_in": True}), run)
     strided = chain.apply(net, Decision({"layer2.0:stand_in": True}), run)
     assert "layer2.0_stand_in" in strided.texts and not strided.skipped
     dropped = Depth().apply(net, Decision({"layer1.2:keep": False}), run).net

@@ -89,7 +89,8 @@ class StandIn:
     so the error is at most that of dropping f for its mean. W is a linear layer over the features, or in convolutional
     blocks a 1 x 1 convolution, with the block's stride; where the shortcut is not x itself, it stays, and W x + b
     stands for f(x) alone. The damping is that of `whet.compress.repair.DAMPINGS` that errs least on half of the rows
-    when solved on the others. A repair behind solves it again, on what it then reads.
+    when solved on the others. A repair behind solves it again, on what it then reads. It comes in
+    front of `depth`, which drops what is left: so a repair knows what was dropped in front of a stand-in.
 
     Offered where the map takes at most `share` of the branch's multiply-accumulates; other blocks are in `skipped`.
     After a repair, which solves what dropped blocks gave into the layers in front, stand-ins gain little: see
