@@ -89,12 +89,14 @@ class StandIn:
     so the error is at most that of dropping f for its mean. W is a linear layer over the features, or in convolutional
     blocks a 1 x 1 convolution, with the block's stride; where the shortcut is not x itself, it stays, and W x + b
     stands for f(x) alone. The damping is that of `whet.compress.repair.DAMPINGS` that errs least on half of the rows
-    when solved on the others. A repair behind solves it again, on what it then reads. It comes in
-    front of `depth`, which drops what is left: so a repair knows what was dropped in front of a stand-in.
+    when solved on the others. A repair behind solves it again, on what it then reads. It comes in front of `depth`,
+    which drops what is left: so a repair knows what was dropped in front of a stand-in.
 
     Offered where the map takes at most `share` of the branch's multiply-accumulates; other blocks are in `skipped`.
-    After a repair, which solves what dropped blocks gave into the layers in front, stand-ins gain little: see
-    `benchmarks/results/stand-in.md`. It makes tensors of its own, so it does not nest. Needs inputs, no labels.
+    Behind a repair it gains where many blocks go: of ResNet-44, with every second block replaced, accuracy on 1,000
+    images was .818, dropped .780, the original's .889. With every fourth it was .874 and .870; with single blocks, and
+    in a perceptron on `protein`, nothing was gained. So it is no default. It makes tensors of its own and does not
+    nest. Needs inputs, no labels.
 
     Raises: DecisionError for a share that is none; CalibrationError if the task has no inputs, or a block gives NaN.
     Paper: Shopkhoev et al. 2025, ReplaceMe, which maps what the branch in front of dropped blocks gives, and merges the
