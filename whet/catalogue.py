@@ -76,6 +76,7 @@ METHODS = tuple(
     for name, where, family, paper in [
         # name, where, family, paper
         ("compress.depth", "whet.compress.depth:Depth", "pass", "men2024shortgpt"),
+        ("compress.stand-in", "whet.compress.stand_in:StandIn", "pass", "shopkhoev2025replaceme"),
         ("compress.width", "whet.compress.width:Width", "pass", "li2017filters"),
         ("compress.kernel", "whet.compress.kernel:Kernel", "pass", "cai2020ofa"),
         ("compress.error-rise", "whet.compress.importance:error_rise", "importance", "frantar2022obc"),

@@ -19,19 +19,28 @@ from whet.graph.readers import Reader, find_readers
 CHUNK_BYTES = 32 * 2**20
 """Of rows of a layer's inputs that are there at a time."""
 
+IN_PLACE = "in_place_of"
+"""In the `meta` of a layer that stands for a block: what the block read and what the layer gives in the original, by
+node; instead of that nothing, where the layer's output is added to a shortcut."""
+
 SMALLEST_SCALE = 1e-3
 """Of a batch norm's largest; outputs that are scaled by less cannot say what their layer should give."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A reader to solve: in the original it is `old`, of whose outputs it still gives `outputs`, and into `total`."""
+    """A reader to solve: in the original it is `old`, of whose outputs it still gives `outputs`, and into `total`.
+
+    `goal` is the node of the original whose values it, or the total, should have. Of a stand-in `old` is the last layer
+    of what it stands for.
+    """
 
     node: fx.Node
     reader: Reader
     old: Reader
     total: Writer | None
     outputs: Tensor
+    goal: str
 
 
 class Solving:
@@ -43,6 +52,8 @@ class Solving:
         self.original = {node.name: node for node in reference.net.graph.nodes}
         self.readers, self.others = find_readers(net)
         self.last = _last(net, self.readers)
+        sums = {name: written_sum(reference.net, self.original[name]) for name in reference.readers}
+        self.writers = {total.total.name: name for name, total in sums.items() if total is not None}
         self.stands_for = stand_ins(net, self.original)
         self.start = reference.start(net, self._in_front())
         self.steps = Lockstep(net, reference.batches, self.start[0] if self.start else None)
@@ -92,47 +103,54 @@ class Solving:
         return any(_shape(self.net, n) != _shape(self.reference.net, n) for n in names)
 
     def _reader(self, node: fx.Node, reader: Reader, total: Writer | None) -> None:
-        old = self.reference.readers.get(node.name)
+        goal, new = self._goal(node, total), IN_PLACE in node.meta
+        old = self.reference.readers.get(self.writers.get(goal, "") if new else node.name)
         if old is None:
             self.skipped[reader.site] = "the original has no such layer."
             return
         cut = reader.matrix(self.net).shape[-1] != old.matrix(self.reference.net).shape[-1]
-        if not (cut or node.name in self.last or (self.dropped and total is not None)):
+        if not (cut or new or node.name in self.last or (self.dropped and total is not None)):
             return
-        reason = self._solve(node, reader, old, total)
+        reason = self._solve(node, reader, old, total, goal)
         if reason:
             self.skipped[reader.site] = reason
 
     def _total(self, node: fx.Node) -> Writer | None:
         """Return the sum that a node writes to, if its other summand is there and the original has the sum."""
         found, before = written_sum(self.net, node), self.original.get(node.name)
-        if found is None or before is None or found.other not in self.steps.values[0]:
+        new = before is None and IN_PLACE in node.meta
+        if found is None or not (before or new) or found.other not in self.steps.values[0]:
             return None
-        there = written_sum(self.reference.net, before)
+        there = written_sum(self.reference.net, before) if before else found
         same = there is not None and there.total.name == found.total.name
-        return found if same and self._goal(found) in self.reference.rows else None
+        return found if same and self._goal(node, found) in self.reference.rows else None
 
-    def _goal(self, total: Writer) -> str:
-        """Return the node whose values in the original a sum should have: behind dropped blocks, if there are any."""
-        return self.stands_for.get(total.total.name, total.total.name)
+    def _goal(self, node: fx.Node, total: Writer | None) -> str:
+        """Return the node whose values in the original a reader's sum, or a stand-in, should have.
 
-    def _solve(self, node: fx.Node, reader: Reader, old: Reader, total: Writer | None) -> str:
+        It is behind dropped blocks, if there are any.
+        """
+        if total is not None:
+            return self.stands_for.get(total.total.name, total.total.name)
+        return self.stands_for.get(node.name, node.meta[IN_PLACE][1]) if IN_PLACE in node.meta else node.name
+
+    def _solve(self, node: fx.Node, reader: Reader, old: Reader, total: Writer | None, goal: str) -> str:
         """Solve one reader in place; return why it could not be."""
         outputs = _kept_outputs(self.net, reader, old, self.reference.net)
         if outputs is None:
             return "it is not known which of its outputs were kept: they were not cut by `whet.graph.cut`."
-        for values, positions in zip(self.steps.values, self.reference.positions[node.name], strict=True):
+        for values, positions in zip(self.steps.values, self.reference.positions[old.node], strict=True):
             x = read(reader, values)
             if not reader.fits(self.net, x, positions):
                 return f"it reads {tuple(x.shape)}: other positions than in the original."
-        return self._write(Problem(node, reader, old, total, outputs))
+        return self._write(Problem(node, reader, old, total, outputs, goal))
 
     def _halves(self, asked: Problem, weight: Tensor, block: Tensor) -> tuple[Moments, Moments]:
         """Return the moments of a block of inputs on each half of the rows, with what other inputs do not give as y."""
         reader, sums, count = asked.reader, (Sums(), Sums()), len(self.steps.values)
-        goals_of = self.reference.rows[self._goal(asked.total) if asked.total else asked.node.name]
+        goals_of = self.reference.rows[asked.goal]
         for i, values in enumerate(self.steps.values):
-            positions, goals = self.reference.positions[asked.node.name][i], goals_of[i]
+            positions, goals = self.reference.positions[asked.old.node][i], goals_of[i]
             wanted = min(len(goals), self.reference.quota(asked.old))
             chosen = chosen_rows(i, positions, wanted, mask_of(self.net, self.reference.batches[i]))
             for half, rows in _parts(i, count, len(chosen), max(1, CHUNK_BYTES // (4 * weight.shape[-1]))):
@@ -207,6 +225,9 @@ def stand_ins(net: Net, original: dict[str, fx.Node]) -> dict[str, str]:
         names: set[str] = set()
         for user in node.users:
             before = original.get(user.name)
+            if before is None and IN_PLACE in user.meta:
+                names.add(user.meta[IN_PLACE][0])
+                continue
             if before is None or len(before.all_input_nodes) != len(user.all_input_nodes):
                 return {}
             stands = original.get(found.get(user.name, ""))

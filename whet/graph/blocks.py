@@ -291,7 +291,7 @@ def drop_blocks(net: Net, sites: Iterable[str]) -> Net:
             gone.add(node.name)
     _merge_repeated(smaller)
     smaller.settle()
-    _delete_unread_parameters(smaller, net)
+    delete_unread_parameters(smaller, net)
     return smaller
 
 
@@ -303,7 +303,7 @@ def _merge_repeated(net: Net) -> None:
             node.replace_all_uses_with(source)
 
 
-def _delete_unread_parameters(smaller: Net, net: Net) -> None:
+def delete_unread_parameters(smaller: Net, net: Net) -> None:
     """Delete what only removed `get_attr` nodes read; `Net.settle` sees to whole layers alone."""
     read = {str(n.target) for n in smaller.graph.nodes if n.op == "get_attr"}
     layers = smaller.layers()
