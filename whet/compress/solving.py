@@ -10,11 +10,13 @@ from torch import Tensor, fx
 
 from whet.compress.lockstep import Lockstep
 from whet.compress.moments import LARGEST, Moments, Sums, chosen_rows, grouped, least_squares, mask_of, read
+from whet.compress.prune.support import DAMPING, solved_on_support
 from whet.compress.reference import NORMS, Reference, Writer, norm_behind, written_sum
 from whet.core.net import Net
 from whet.graph.blocks import IDEMPOTENT
 from whet.graph.cut import kept
 from whet.graph.readers import Reader, find_readers
+from whet.graph.zeros import holds, zeros_of
 
 CHUNK_BYTES = 32 * 2**20
 """Of rows of a layer's inputs that are there at a time."""
@@ -63,7 +65,7 @@ class Solving:
     def _before(self, node: fx.Node) -> None:
         moved = self._moved(node)
         self.dropped |= moved
-        reached = moved or any(i.name in self.touched for i in node.all_input_nodes)
+        reached = moved or self._sparser(node) or any(i.name in self.touched for i in node.all_input_nodes)
         if reached or self._resized(node):
             self.touched.add(node.name)
         total = self._total(node) if node.name in self.readers else None
@@ -91,13 +93,21 @@ class Solving:
         names = [f"{node.target}.{n}" for n in self.net.layer(str(node.target)).state_dict()]
         return any(_shape(self.net, n) != _shape(self.reference.net, n) for n in names)
 
+    def _sparser(self, node: fx.Node) -> bool:
+        """Say whether a layer holds more zeros than in the original."""
+        if node.op != "call_module":
+            return False
+        before = dict(self.reference.net.module.named_modules()).get(str(node.target))
+        return before is not None and zeros_of(self.net.layer(str(node.target))) > zeros_of(before)
+
     def _reader(self, node: fx.Node, reader: Reader, total: Writer | None) -> None:
         old = self.reference.readers.get(node.name)
         if old is None:
             self.skipped[reader.site] = "the original has no such layer."
             return
         cut = reader.matrix(self.net).shape[-1] != old.matrix(self.reference.net).shape[-1]
-        if not (cut or node.name in self.last or (self.dropped and total is not None)):
+        sparser = self._sparser(node)
+        if not (cut or sparser or node.name in self.last or (self.dropped and total is not None)):
             return
         reason = self._solve(node, reader, old, total)
         if reason:
@@ -166,6 +176,7 @@ class Solving:
         reader, weight = asked.reader, asked.reader.matrix(self.net).clone()
         norm = norm_behind(self.net, asked.node)
         free = reader.bias is not None or norm is not None
+        sparse = holds(dict(self.net.module.named_modules()).get(reader.site, self.net.module))
         first = last = 0.0
         for block in torch.split(torch.arange(weight.shape[-1]), LARGEST):
             one, two = self._halves(asked, weight, block)
@@ -174,8 +185,11 @@ class Solving:
             if not (found.xx.isfinite().all() and found.yx.isfinite().all()):
                 return "what it reads holds NaN or infinity on the calibration inputs."
             first = first or found.error(weight[..., block])
-            weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings, self.guess)
-            self.guess = damping
+            if sparse:
+                weight[..., block], damping = solved_on_support(found, weight[..., block]), DAMPING
+            else:
+                weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings, self.guess)
+                self.guess = damping
             last = found.error(weight[..., block])
         reader.assign(self.net, weight)
         shift = (found.y_mean - (weight[..., block].double() @ found.mean.unsqueeze(-1)).squeeze(-1)).flatten().float()
