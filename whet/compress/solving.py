@@ -16,7 +16,7 @@ from whet.core.net import Net
 from whet.graph.blocks import IDEMPOTENT
 from whet.graph.cut import kept
 from whet.graph.readers import Reader, find_readers
-from whet.graph.zeros import holds, zeros_of
+from whet.graph.zeros import held_weights, sparser
 
 CHUNK_BYTES = 32 * 2**20
 """Of rows of a layer's inputs that are there at a time."""
@@ -45,6 +45,7 @@ class Solving:
         self.original = {node.name: node for node in reference.net.graph.nodes}
         self.readers, self.others = find_readers(net)
         self.last = _last(net, self.readers)
+        self.held, self.sparser = held_weights(net.module), sparser(net.module, reference.net.module)
         self.stands_for = stand_ins(net, self.original)
         self.start = reference.start(net, self._in_front())
         self.steps = Lockstep(net, reference.batches, self.start[0] if self.start else None)
@@ -65,7 +66,7 @@ class Solving:
     def _before(self, node: fx.Node) -> None:
         moved = self._moved(node)
         self.dropped |= moved
-        reached = moved or self._sparser(node) or any(i.name in self.touched for i in node.all_input_nodes)
+        reached = moved or str(node.target) in self.sparser or any(i.name in self.touched for i in node.all_input_nodes)
         if reached or self._resized(node):
             self.touched.add(node.name)
         total = self._total(node) if node.name in self.readers else None
@@ -93,21 +94,13 @@ class Solving:
         names = [f"{node.target}.{n}" for n in self.net.layer(str(node.target)).state_dict()]
         return any(_shape(self.net, n) != _shape(self.reference.net, n) for n in names)
 
-    def _sparser(self, node: fx.Node) -> bool:
-        """Say whether a layer holds more zeros than in the original."""
-        if node.op != "call_module":
-            return False
-        before = dict(self.reference.net.module.named_modules()).get(str(node.target))
-        return before is not None and zeros_of(self.net.layer(str(node.target))) > zeros_of(before)
-
     def _reader(self, node: fx.Node, reader: Reader, total: Writer | None) -> None:
         old = self.reference.readers.get(node.name)
         if old is None:
             self.skipped[reader.site] = "the original has no such layer."
             return
         cut = reader.matrix(self.net).shape[-1] != old.matrix(self.reference.net).shape[-1]
-        sparser = self._sparser(node)
-        if not (cut or sparser or node.name in self.last or (self.dropped and total is not None)):
+        if not (cut or reader.site in self.sparser or node.name in self.last or (self.dropped and total is not None)):
             return
         reason = self._solve(node, reader, old, total)
         if reason:
@@ -176,7 +169,7 @@ class Solving:
         reader, weight = asked.reader, asked.reader.matrix(self.net).clone()
         norm = norm_behind(self.net, asked.node)
         free = reader.bias is not None or norm is not None
-        sparse = holds(dict(self.net.module.named_modules()).get(reader.site, self.net.module))
+        sparse = reader.site in self.held
         first = last = 0.0
         for block in torch.split(torch.arange(weight.shape[-1]), LARGEST):
             one, two = self._halves(asked, weight, block)

@@ -35,6 +35,12 @@ def zeros_of(layer: nn.Module) -> int:
     return weight.numel() - int(torch.count_nonzero(weight))
 
 
+def sparser(module: nn.Module, than: nn.Module) -> set[str]:
+    """Return the layers that hold more zeros than those of the same name in another network."""
+    before = dict(than.named_modules())
+    return {n for n, layer in module.named_modules() if n in before and zeros_of(layer) > zeros_of(before[n])}
+
+
 def numbers_stored(module: nn.Module) -> float:
     """Return how many numbers a file of a network holds: all but zeros that are held, which cost a bit each weight.
 
