@@ -10,11 +10,13 @@ from torch import Tensor, fx
 
 from whet.compress.lockstep import Lockstep
 from whet.compress.moments import LARGEST, Moments, Sums, chosen_rows, grouped, least_squares, mask_of, read
+from whet.compress.prune.support import DAMPING, solved_on_support
 from whet.compress.reference import NORMS, Reference, Writer, norm_behind, written_sum
 from whet.core.net import Net
 from whet.graph.blocks import IDEMPOTENT
 from whet.graph.cut import kept
 from whet.graph.readers import Reader, find_readers
+from whet.graph.zeros import held_weights, sparser
 
 CHUNK_BYTES = 32 * 2**20
 """Of rows of a layer's inputs that are there at a time."""
@@ -54,6 +56,7 @@ class Solving:
         self.last = _last(net, self.readers)
         sums = {name: written_sum(reference.net, self.original[name]) for name in reference.readers}
         self.writers = {total.total.name: name for name, total in sums.items() if total is not None}
+        self.held, self.sparser = held_weights(net.module), sparser(net.module, reference.net.module)
         self.stands_for = stand_ins(net, self.original)
         self.start = reference.start(net, self._in_front())
         self.steps = Lockstep(net, reference.batches, self.start[0] if self.start else None)
@@ -74,7 +77,7 @@ class Solving:
     def _before(self, node: fx.Node) -> None:
         moved = self._moved(node)
         self.dropped |= moved
-        reached = moved or any(i.name in self.touched for i in node.all_input_nodes)
+        reached = moved or str(node.target) in self.sparser or any(i.name in self.touched for i in node.all_input_nodes)
         if reached or self._resized(node):
             self.touched.add(node.name)
         total = self._total(node) if node.name in self.readers else None
@@ -108,8 +111,9 @@ class Solving:
         if old is None:
             self.skipped[reader.site] = "the original has no such layer."
             return
-        cut = reader.matrix(self.net).shape[-1] != old.matrix(self.reference.net).shape[-1]
-        if not (cut or new or node.name in self.last or (self.dropped and total is not None)):
+        narrower = reader.matrix(self.net).shape[-1] != old.matrix(self.reference.net).shape[-1]
+        cut = narrower or new or reader.site in self.sparser
+        if not (cut or node.name in self.last or (self.dropped and total is not None)):
             return
         reason = self._solve(node, reader, old, total, goal)
         if reason:
@@ -184,6 +188,7 @@ class Solving:
         reader, weight = asked.reader, asked.reader.matrix(self.net).clone()
         norm = norm_behind(self.net, asked.node)
         free = reader.bias is not None or norm is not None
+        sparse = reader.site in self.held
         first = last = 0.0
         for block in torch.split(torch.arange(weight.shape[-1]), LARGEST):
             one, two = self._halves(asked, weight, block)
@@ -192,8 +197,11 @@ class Solving:
             if not (found.xx.isfinite().all() and found.yx.isfinite().all()):
                 return "what it reads holds NaN or infinity on the calibration inputs."
             first = first or found.error(weight[..., block])
-            weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings, self.guess)
-            self.guess = damping
+            if sparse:
+                weight[..., block], damping = solved_on_support(found, weight[..., block]), DAMPING
+            else:
+                weight[..., block], damping = least_squares(one, two, weight[..., block], self.dampings, self.guess)
+                self.guess = damping
             last = found.error(weight[..., block])
         reader.assign(self.net, weight)
         shift = (found.y_mean - (weight[..., block].double() @ found.mean.unsqueeze(-1)).squeeze(-1)).flatten().float()

@@ -16,6 +16,7 @@ from torch import fx
 from whet.core.errors import TargetError, WhetError
 from whet.core.net import Net
 from whet.core.target import Artifact, Target
+from whet.graph.zeros import zeros_of
 from whet.hardware.measure import Latency, measure
 from whet.hardware.targets import Settings, every_setting, inputs_of, setting_name
 
@@ -126,7 +127,7 @@ def _described(net: Net, node: fx.Node, order: Mapping[fx.Node, int]) -> Sequenc
     if node.op == "call_module":
         layer = net.layer(str(node.target))
         shapes = [tuple(t.shape) for t in layer.state_dict().values()]
-        return "layer", repr(layer), shapes, args
+        return "layer", repr(layer), shapes, zeros_of(layer), args
     if node.op == "get_attr":
         value: Any = net.module
         for part in str(node.target).split("."):

@@ -32,6 +32,7 @@ from whet.flow.recipes import Trainer, Training
 from whet.flow.scoring import Scores
 from whet.flow.stopwatch import Stopwatch
 from whet.flow.timing import Timing, cost_signature
+from whet.graph.zeros import numbers_stored
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import Latency
 from whet.hardware.targets import Settings, baselines, inputs_of, setting_name
@@ -312,7 +313,7 @@ class Workbench:
     def forecast(self, net: Net) -> dict[str, float]:
         """Return `speedup` and `gain` by multiply-accumulates and parameters: where there is no time to measure."""
         speedup = self._original_operations / max(total_operations(net), 1)
-        shrinkage = self.job.net.parameter_count / max(net.parameter_count, 1)
+        shrinkage = numbers_stored(self.job.net.module) / max(numbers_stored(net.module), 1)
         return {"speedup": speedup, "gain": self.job.objectives.gain(speedup, shrinkage)}
 
     @cached_property

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,28 @@ import torch
 from torch import Tensor, nn
 
 from whet.core.checks import positive
-from whet.core.errors import ArtifactError, TaskError, TrainingError
+from whet.core.errors import TaskError, TrainingError
 from whet.core.kinds import Kind
-from whet.core.net import Net
 from whet.core.task import Batch, Batches, Task, floats, length_of, rows_of, split
 from whet.data.kinds import apart, kinds_of
 from whet.data.memory import TeacherMemory
 from whet.support.structure import Tree
 from whet.train.bound import Network, bound
+from whet.train.checkpoint import between_steps, load_checkpoint, save_checkpoint
 from whet.train.fit_report import FitReport as FitReport
 from whet.train.held_out import HeldOut
-from whet.train.hints import Taps, alike_layers
+from whet.train.hints import Hints
 from whet.train.recipe import SCHEDULES, Recipe
-from whet.train.state import module_of, read_tensors, write_tensors
+from whet.train.state import module_of
+from whet.train.technique import Hooks, Session, Technique
+from whet.train.zeros import HeldZeros
 
 REPORT_SECONDS = 0.5
+COUNTED = ("steps", "samples", "losses")
+"""Of the report, what a training goes on with."""
 GOOD_EVERY = 50
+ALWAYS: tuple[Technique, ...] = (Hints(), HeldZeros())
+"""Techniques of every training; they do nothing where neither recipe nor network asks for them."""
 
 
 def fit(
@@ -46,6 +51,7 @@ def fit(
     seed: int = 0,
     memory: TeacherMemory | None = None,
     held_out: HeldOut | None = None,
+    techniques: Sequence[Technique] = (),
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
     progress: Callable[[dict[str, Any]], None] = lambda event: None,
@@ -55,7 +61,8 @@ def fit(
     The schedule follows the larger of the shares of samples and of seconds that are used, so it always runs to its
     end; with samples alone, and one thread, the result is the same to the bit each time. With `checkpoint` the state is
     written now and then and on Ctrl-C, and the same call goes on from there, exactly where samples limit it. With
-    `held_out` the better of the weights before and after is kept, by the loss on it in eval mode, without hints.
+    `held_out` the better of the weights before and after is kept, by the loss on it in eval mode, the task's and the
+    teacher's alone. `techniques` come beside those of the recipe (`whet.train.technique`).
 
     Raises: TaskError without training data; TrainingError at a loss that is no finite number, after the weights were
     set back to the last good ones, or with `held_out` only where the first loss is none; ArtifactError for a damaged
@@ -69,12 +76,14 @@ def fit(
         samples = math.ceil(epochs * sum(rows_of(split(b)[0]) for b in task.training))
     if samples is None and seconds is None:
         raise TrainingError("fit needs a limit: samples, epochs or seconds.")
-    loop = _Loop(net, task, teacher, recipe or Recipe(), samples, seconds, seed, memory, held_out)
+    recipe = recipe or Recipe()
+    recipe = replace(recipe, techniques=(*recipe.techniques, *techniques))
+    loop = _Loop(net, task, teacher, recipe, samples, seconds, seed, memory, held_out)
     loop.judge_before()
     if checkpoint is not None and checkpoint.exists():
         loop.load(checkpoint)
     try:
-        with _between_steps() as interrupted:
+        with between_steps() as interrupted, loop.hooked((*ALWAYS, *recipe.techniques)):
             loop.run(progress, checkpoint, checkpoint_seconds, interrupted)
         if interrupted:
             if checkpoint is not None:
@@ -83,7 +92,6 @@ def fit(
         loop.keep_better()
     finally:
         loop.module.eval()
-        loop.taps.remove()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return loop.report
@@ -96,26 +104,7 @@ def held_out_loss(
     """Return the loss that `fit` would judge `net` by before a training."""
     loop = _Loop(net, bound(task, net, teacher), teacher, recipe or Recipe(), 1, None, 0, memory, held_out)
     loop.judge_before()
-    loop.taps.remove()
     return loop.report.held_before
-
-
-@contextmanager
-def _between_steps() -> Iterator[list[int]]:
-    """Hold Ctrl-C back until a step is whole; the list is non-empty once it was pressed.
-
-    A checkpoint from the middle of a step could not be resumed exactly. Outside the main thread, where Python does
-    not let signals be handled, it does nothing.
-    """
-    pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Loop:
@@ -124,14 +113,15 @@ class _Loop:
         samples: int | None, seconds: float | None, seed: int, memory: TeacherMemory | None = None,
         held_out: HeldOut | None = None,
     ) -> None:  # fmt: skip
-        self.module, self.task, self.recipe, self.seed = module_of(net), task, recipe, seed
-        self.teacher = module_of(teacher).eval() if teacher is not None and recipe.distillation > 0 else None
+        self.net, self.module, self.task, self.recipe, self.seed = net, module_of(net), task, recipe, seed
+        self.original = teacher if recipe.distillation > 0 else None
+        self.teacher = module_of(self.original).eval() if self.original is not None else None
         self.memory = memory if memory is not None and memory.teacher is teacher else None
         self.samples, self.seconds, self.held_out = samples, seconds, held_out
         self.bf16 = recipe.bf16()
         self.kinds: tuple[Kind, ...] = recipe.kinds(task.kinds)
         self.report = FitReport()
-        self.taps = Taps(self.module, self.teacher, self._hints(net, teacher), self.report.skipped)
+        self.hooks: list[Hooks] = []
         for module in (self.module, self.teacher):
             if module is not None:
                 channels_last(module)
@@ -141,11 +131,19 @@ class _Loop:
         self.started = time.monotonic()
         torch.manual_seed(seed)
 
-    def _hints(self, net: Network, teacher: Network | None) -> Sequence[str]:
-        if self.recipe.hints != "auto":
-            return self.recipe.hints
-        both = isinstance(net, Net) and isinstance(teacher, Net) and self.teacher is not None
-        return alike_layers(net, teacher) if both else ()  # type: ignore[arg-type]
+    @contextmanager
+    def hooked(self, techniques: Sequence[Technique]) -> Iterator[None]:
+        """Have techniques take part in the steps that are made within."""
+        session = Session(self.net, self.original, self.recipe, self.report, lambda: self.progress)
+        try:
+            for technique in techniques:
+                self.hooks.append(technique.begin(session))
+            yield
+        finally:
+            for hook in self.hooks:
+                if hook.end is not None:
+                    hook.end()
+            self.hooks.clear()
 
     # -- the loop --
 
@@ -260,7 +258,7 @@ class _Loop:
         self.module.eval()
         for batch in held_out.batches:
             inputs, targets = split(batch)
-            total += rows_of(inputs) * float(self.loss(_laid_out(inputs), targets, hints=False))
+            total += rows_of(inputs) * float(self.loss(_laid_out(inputs), targets))
         self.report.check_seconds += time.monotonic() - began
         return total / held_out.samples
 
@@ -281,17 +279,20 @@ class _Loop:
             if self.recipe.clip_norm > 0:
                 nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_norm)
             self.optimizer.step()
+            for hook in self.hooks:
+                if hook.after_step is not None:
+                    hook.after_step()
         return value
 
-    def loss(self, inputs: tuple[Tensor, ...], targets: Tree, hints: bool = True) -> Tensor:
-        """Return the task's loss mixed with the distance to the teacher, and with that of hint layers."""
+    def loss(self, inputs: tuple[Tensor, ...], targets: Tree) -> Tensor:
+        """Return the task's loss mixed with the distance to the teacher, and what techniques add."""
         share = self.recipe.distillation if self.teacher is not None else 0.0
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
             outputs = self.module(*inputs)
             if self.teacher is not None:
                 began = time.monotonic()
                 with torch.no_grad():
-                    wanted = self._wanted(self.teacher, inputs, hints)
+                    wanted = self._wanted(self.teacher, inputs)
                 self.report.teacher_seconds += time.monotonic() - began
         outputs = floats(outputs)
         loss = self.task.loss(outputs, targets) * (1 - share) if share < 1 else torch.zeros(())
@@ -299,9 +300,9 @@ class _Loop:
             self._told(wanted, targets)
             distance = apart(outputs, floats(wanted), self.kinds, self.recipe.distance, self.recipe.temperature)
             loss = loss + share * distance
-            if hints:
-                loss = loss + self.recipe.hint_weight * self.taps.distance()
-            self.taps.seen.clear()
+        for hook in self.hooks:
+            if hook.loss is not None:
+                loss = loss + hook.loss()
         return loss
 
     def _told(self, wanted: Tree, targets: Tree) -> None:
@@ -310,9 +311,9 @@ class _Loop:
             self.kinds = self.recipe.kinds(kinds_of(floats(wanted), targets))
         self.report.distance = self.report.distance or self.recipe.comparison(self.kinds)
 
-    def _wanted(self, teacher: nn.Module, inputs: tuple[Tensor, ...], hints: bool) -> Tree:
+    def _wanted(self, teacher: nn.Module, inputs: tuple[Tensor, ...]) -> Tree:
         """Return the teacher's outputs, from memory where nothing else of the teacher is needed."""
-        if self.memory is None or (hints and self.taps.handles):
+        if self.memory is None or any(hook.watches_teacher for hook in self.hooks):
             return teacher(*inputs)
         return self.memory.outputs(inputs, lambda: teacher(*inputs))
 
@@ -335,41 +336,20 @@ class _Loop:
     # -- checkpoints --
 
     def save(self, path: Path) -> None:
-        """Write weights, optimizer and random state, whole or not at all."""
-        tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
-        plain: dict[str, dict[str, float]] = {}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{index}.{key}"] = value
-                elif value is not None:
-                    plain.setdefault(str(index), {})[key] = value
-        tensors["random"] = torch.get_rng_state()
-        metadata = {
-            "steps": self.report.steps, "samples": self.report.samples, "seconds": self.elapsed,
-            "losses": self.report.losses, "plain": plain, "recipe": str(self.recipe), "seed": self.seed,
-        }  # fmt: skip
-        write_tensors(tensors, path, metadata)
+        """Write what `load` goes on from, whole or not at all."""
+        metadata = {**self._same, "seconds": self.elapsed} | {k: getattr(self.report, k) for k in COUNTED}
+        save_checkpoint(path, self.module, self.optimizer, metadata)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same training."""
-        tensors, metadata = read_tensors(path)
-        if metadata.get("recipe") != str(self.recipe) or metadata.get("seed") != self.seed:
-            raise ArtifactError(f"checkpoint '{path}' is of a training with another recipe or seed; move it away.")
-        try:
-            self.module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
-        except RuntimeError as error:
-            raise ArtifactError(f"checkpoint '{path}' is of another network: {str(error).splitlines()[1]}") from error
-        state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in metadata["plain"].items()}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".", 2)
-                state.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        torch.set_rng_state(tensors["random"])
-        self.report.steps, self.report.samples = metadata["steps"], metadata["samples"]
-        self.report.losses = metadata["losses"]
+        metadata = load_checkpoint(path, self.module, self.optimizer, self._same)
+        for key in COUNTED:
+            setattr(self.report, key, metadata[key])
         self.before_seconds, self.started = metadata["seconds"], time.monotonic()
+
+    @property
+    def _same(self) -> dict[str, Any]:
+        return {"recipe": str(self.recipe), "seed": self.seed}
 
 
 def _laid_out(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

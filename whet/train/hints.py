@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from whet.core.net import Net
+from whet.train.state import module_of
+from whet.train.technique import Hooks, Session
 
 COUNT = 3
 
@@ -69,3 +72,23 @@ class Taps:
     def remove(self) -> None:
         for handle in self.handles:
             handle.remove()
+        self.seen.clear()
+
+
+@dataclass(frozen=True)
+class Hints:
+    """The technique of hints: `recipe.hint_weight` times the distance of the layers that `recipe.hints` names."""
+
+    def begin(self, session: Session) -> Hooks:
+        teacher = module_of(session.teacher) if session.teacher is not None else None
+        taps = Taps(session.module, teacher, self._layers(session), session.report.skipped)
+        if not taps.handles:
+            return Hooks()
+        weight = session.recipe.hint_weight
+        return Hooks(loss=lambda: weight * taps.distance(), end=taps.remove, watches_teacher=True)
+
+    def _layers(self, session: Session) -> Sequence[str]:
+        if session.recipe.hints != "auto":
+            return session.recipe.hints
+        both = isinstance(session.net, Net) and isinstance(session.teacher, Net)
+        return alike_layers(session.net, session.teacher) if both else ()  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from whet.core.errors import unknown
 from whet.core.kinds import Kind
 from whet.data.kinds import DISTANCES as DISTANCES
 from whet.data.kinds import chosen
-
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+from whet.train.optimizers import OPTIMIZERS, groups_of
+from whet.train.technique import Technique
 
 
 def _cosine(progress: float, warmup: float) -> float:
@@ -40,7 +40,6 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 """Schedules give the learning rate's factor for a progress and a warm-up share, both in [0, 1]."""
 
 
-OPTIMIZERS = ("sgd", "adamw")
 HOW_FAR = ("auto", *DISTANCES)
 PRECISIONS = ("auto", "bf16", "f32")
 
@@ -57,7 +56,9 @@ class Recipe:
     Without a teacher the loss is the task's. `hints` names layers whose outputs are pulled to the
     teacher's (Romero et al. 2015, FitNets) by `hint_weight |student - teacher|^2 / |teacher|^2`, which unlike theirs
     does not depend on a layer's scale; `auto` takes three spread over the layers that have one shape in both networks.
-    Weight decay spares norms and biases. `precision` auto is bf16 autocast where the CPU computes in bf16.
+    `momentum` is SGD's (Nesterov), `betas` and `epsilon` are AdamW's; weight decay spares norms and biases.
+    `techniques` take part in every training by this recipe (`whet.train.technique`). `precision` auto is bf16 autocast
+    where the CPU computes in bf16.
     """
 
     optimizer: str = "sgd"
@@ -74,6 +75,9 @@ class Recipe:
     hints: tuple[str, ...] | Literal["auto"] = ()
     hint_weight: float = 1.0
     class_axis: int | None = None
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-8
+    techniques: tuple[Technique, ...] = ()
 
     def __post_init__(self) -> None:
         for field, allowed in (
@@ -81,16 +85,21 @@ class Recipe:
         ):  # fmt: skip
             if getattr(self, field) not in allowed:
                 raise unknown(field, str(getattr(self, field)), allowed)
-        for name in ("learning_rate", "temperature"):
+        for name in ("learning_rate", "temperature", "epsilon"):
             positive(name, getattr(self, name))
         for name in ("weight_decay", "clip_norm", "hint_weight"):
             positive(name, getattr(self, name), zero=True)
         for name in ("momentum", "warmup", "distillation"):
             share(name, getattr(self, name))
+        for beta in self.betas:
+            share("betas", beta)
         if self.warmup == 1 or self.momentum == 1:
             raise ValueRangeError("warmup and momentum must be below 1.")
         if self.class_axis == 0:
             raise ValueRangeError("class_axis 0 is the batch; classes lie in another.")
+        for technique in self.techniques:
+            if not isinstance(technique, Technique):
+                raise ValueRangeError(f"techniques must have a method begin(session); got {technique!r:.80}.")
         if isinstance(self.hints, str) and self.hints != "auto":
             raise unknown("hints", self.hints, ("auto",))
 
@@ -121,14 +130,7 @@ class Recipe:
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer over the parameters of `module` that train."""
-        spared = {id(p) for m in module.modules() if isinstance(m, NORMS) for p in m.parameters()}
-        trained = [p for p in module.parameters() if p.requires_grad]
-        decayed = [p for p in trained if id(p) not in spared and p.dim() > 1]
-        rest = [p for p in trained if id(p) in spared or p.dim() <= 1]
-        groups = [{"params": p, "weight_decay": w} for p, w in ((decayed, self.weight_decay), (rest, 0.0)) if p]
-        if self.optimizer == "sgd":
-            return torch.optim.SGD(groups, self.learning_rate, self.momentum, nesterov=self.momentum > 0)
-        return torch.optim.AdamW(groups, self.learning_rate, betas=(0.9, 0.98), eps=1e-8)
+        return OPTIMIZERS[self.optimizer](groups_of(module, self.weight_decay), self)
 
 
 def usual(module: nn.Module) -> Recipe:

@@ -16,6 +16,7 @@ from whet.core.net import Port
 from whet.graph.file_inputs import BATCH
 from whet.graph.layers import bind
 from whet.hardware.onnx_writer import elementwise, layers, products, shapes
+from whet.hardware.onnx_writer.sparse import pack_zeros
 from whet.hardware.onnx_writer.trace import Trace, trace
 from whet.hardware.onnx_writer.writer import DTYPES, Unwritten, Writer
 from whet.support.structure import items
@@ -43,6 +44,7 @@ def write(module: fx.GraphModule, example: Sequence[Tensor], inputs: Sequence[Po
             made = _finish(w, node, outputs)
         elif node not in w.trace.constants and isinstance(w.trace.values[node][0], Tensor | tuple | list):
             w.names[node] = _written(w, node)
+    pack_zeros(w)
     return _model(w, example, inputs, outputs, made)
 
 
