@@ -225,7 +225,6 @@ def _tokens() -> Tensor:
 
 NETWORKS: dict[str, Callable[[], Sample]] = {
     "resnet20": lambda: (ResidualNet(3), _image()),
-    "resnet56": lambda: (ResidualNet(9), _image()),
     "resnet20_projection": lambda: (ResidualNet(3, projection=True), _image()),
     "mobilenet": lambda: (MobileNet(), _image()),
     "vision_transformer": lambda: (VisionTransformer(), _image()),
