@@ -80,6 +80,13 @@ def read(write: Write, name: str) -> whet.Net:
         return whet.lift(write(module, example, Path(folder) / "model.onnx"), example, check=False)
 
 
+TWINS = {
+    "hf_resnet": "resnet20", "hf_mobilenetv2": "mobilenetv2", "hf_deit": "hf_vit", "hf_distilbert": "hf_bert",
+    "hf_roberta": "hf_bert",
+}  # fmt: skip
+"""Networks of the same operations as another: today's exporter, which takes seconds, is tested on the other alone."""
+
+
 def difference(net: Any, module: nn.Module, example: tuple[Tensor, ...]) -> float:
     """Return the largest difference of the outputs, relative to the largest of them, at batches of 1, 2 and 3."""
     worst = 0.0
