@@ -124,7 +124,7 @@ def test_steps_train_the_links_of_a_chain(
     monkeypatch.setattr(ElasticExplore, "_beliefs", believed)
     monkeypatch.setattr(ElasticExplore, "_leg", leg)
     monkeypatch.setattr(ElasticExplore, "_drop", drop)
-    optimize(net, bundle.task, max_drop="5%", budget="30s", elastic=True, out=tmp_path / "r", recipe=bundle.recipe)
+    optimize(net, bundle.task, max_drop="5%", budget="60s", elastic=True, out=tmp_path / "r", recipe=bundle.recipe)
     links, three, two = (sorted(set(leg), key=len) for leg in seen)
     assert len(links) == 4 and len(links[0])
     assert all(before.items() <= after.items() for before, after in pairwise(links))
@@ -215,7 +215,7 @@ def test_a_rival_that_lost_less_takes_the_last_place_and_one_more_rung_comes_aft
     monkeypatch.setattr(ElasticExplore, "_leg", leg)
     monkeypatch.setattr(ElasticExplore, "_drop", drop)
     for _ in range(2):  # the second time as a resumed study, which knows the drops
-        optimize(net, bundle.task, max_drop="5%", budget="30s", elastic=True, out=tmp_path / "r", recipe=bundle.recipe)
+        optimize(net, bundle.task, max_drop="5%", budget="60s", elastic=True, out=tmp_path / "r", recipe=bundle.recipe)
         monkeypatch.setattr(ElasticExplore, "_drop", lambda self, supernet, decision: pytest.fail("scored again"))
     assert [set(drawn) for drawn in seen] == 2 * [{first, second, rival}, {first, rival, further}]
     assert 160 < seen[1].count(further) < 240  # every other step

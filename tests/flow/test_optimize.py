@@ -106,7 +106,7 @@ def test_ctrl_c_delivers_the_front_so_far(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Explore, "try_obvious", interrupt)
-    front = optimize(net, bundle.task, max_drop="3%", budget="20s", out=tmp_path / "r", recipe=bundle.recipe)
+    front = optimize(net, bundle.task, max_drop="3%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
     assert all(m.decision in ({"network:int8": "all"}, {}) for m in front.members)
     assert [json.loads(t[2]) for t in trials_of(tmp_path / "r")] == [{"network:int8": "all"}]
     assert read_manifest(tmp_path / "r" / "front" / "0")["network"] == "digits_cnn"
@@ -119,7 +119,7 @@ def test_a_limit_that_nobody_meets_shows_the_nearest(
     monkeypatch.setattr(Explore, "run", Explore.finish_identity)
     monkeypatch.setattr(Finals, "run", lambda self: None)
     worse = whet.Task(**{**vars(bundle.task), "metric": _Falling()})
-    front = optimize(net, worse, max_drop="1%", budget="15s", out=tmp_path / "r", recipe=bundle.recipe)
+    front = optimize(net, worse, max_drop="1%", budget="30s", out=tmp_path / "r", recipe=bundle.recipe)
     assert not front.met and [m.number for m in front.members] == [-1]
     assert front.nearest is not None and front.nearest.drop > 0.01
     assert "No candidate stayed within a drop of 1%" in front.conclusion

@@ -79,8 +79,8 @@ def proposals_are_legal_and_new(make: Make, space: Space, objectives: int) -> No
 def replay_gives_the_same_decisions(make: Make, space: Space, objectives: int) -> None:
     """Check that a seed and a log determine what is proposed next."""
     whole = drive(make(space, 3), space, objectives, 16)
-    again = drive(make(space, 3), space, objectives, 16)
-    assert _decisions(again) == _decisions(whole), "the same seed and log gave other decisions"
+    again = drive(make(space, 3), space, objectives, 10)
+    assert _decisions(again) == _decisions(whole[:10]), "the same seed and log gave other decisions"
     resumed = make(space, 3)
     resumed.tell(whole[:10])
     rest = drive(resumed, space, objectives, 6)
