@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 import transformers as hf
 from torch import Tensor, nn
 
+import whet
 from whet.networks.digits_cnn import digits_cnn
 from whet.networks.ds_cnn import DSCNN
 from whet.networks.lstm import LSTM
@@ -65,9 +67,11 @@ def _regnet() -> Sample:
 
 
 def _efficientnet() -> Sample:
+    """Three of its seven stages: both kernels, with and without expansion and stride, one of two blocks."""
     config = {
-        "width_coefficient": 0.5, "depth_coefficient": 0.5, "image_size": 32, "hidden_dim": 640, "num_labels": 5,
-        "pooling_type": "mean",
+        "width_coefficient": 0.5, "depth_coefficient": 1.0, "image_size": 32, "hidden_dim": 640, "num_labels": 5,
+        "pooling_type": "mean", "kernel_sizes": [3, 3, 5], "in_channels": [32, 16, 24], "out_channels": [16, 24, 40],
+        "strides": [1, 2, 2], "num_block_repeats": [1, 2, 1], "expand_ratios": [1, 6, 6],
     }  # fmt: skip
     return _classifier("EfficientNet", **config), _image()
 
@@ -116,7 +120,6 @@ def _causal(name: str, suffix: str = "ForCausalLM", **config: Any) -> Sample:
 
 ARCHITECTURES: dict[str, Callable[[], Sample]] = {
     "resnet20": lambda: (resnet(20), _image()),
-    "resnet56": lambda: (resnet(56), _image()),
     "mobilenetv2": lambda: (MobileNetV2(10, 0.5, 32), _image()),
     "ds_cnn": lambda: (DSCNN(), (torch.randn(2, 1, 49, 10),)),
     "digits_cnn": lambda: (digits_cnn(), _image(8, 1)),
@@ -157,3 +160,10 @@ def build(name: str) -> Sample:
             layer.running_mean.normal_(0, 0.2)
             layer.running_var.uniform_(0.5, 1.5)
     return module.eval(), example
+
+
+@cache
+def lifted(name: str) -> tuple[nn.Module, tuple[Tensor, ...], whet.Net]:
+    """Return an architecture, its example and the net of it, once for all tests of a process: copy what you change."""
+    module, example = build(name)
+    return module, example, whet.lift(module, example, check=False)

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from whet.cli import app
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,8 +27,8 @@ def test_the_commands_of_the_readme_exist() -> None:
     verbs = set(re.findall(r"^(?:# )?whet ([a-z]+)", text, flags=re.M))
     assert {"optimize", "measure", "bench", "report", "list"} <= verbs
     for verb in sorted(verbs):
-        done = subprocess.run([sys.executable, "-m", "whet", verb, "--help"], capture_output=True, text=True)
-        assert done.returncode == 0, (verb, done.stderr)
+        done = CliRunner().invoke(app, [verb, "--help"])
+        assert done.exit_code == 0, (verb, done.output)
 
 
 def test_method_packages_import_core_and_never_each_other() -> None:

@@ -41,9 +41,11 @@ class Method:
 
     @property
     def citation(self) -> str:
+        """The paper as it is cited, empty where the method has none."""
         return references.get(self.paper).citation if self.paper else ""
 
     def load(self) -> Any:
+        """Import the module of the row and return what the row names in it."""
         module, _, attribute = self.where.partition(":")
         return getattr(import_module(module), attribute)
 

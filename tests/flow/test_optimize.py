@@ -119,7 +119,7 @@ def test_a_limit_that_nobody_meets_shows_the_nearest(
     monkeypatch.setattr(Explore, "run", Explore.finish_identity)
     monkeypatch.setattr(Finals, "run", lambda self: None)
     worse = whet.Task(**{**vars(bundle.task), "metric": _Falling()})
-    front = optimize(net, worse, max_drop="1%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
+    front = optimize(net, worse, max_drop="1%", budget="30s", out=tmp_path / "r", recipe=bundle.recipe)
     assert not front.met and [m.number for m in front.members] == [-1]
     assert front.nearest is not None and front.nearest.drop > 0.01
     assert "No candidate stayed within a drop of 1%" in front.conclusion

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ def without_contribution(net: Net, blocks: list[Block]) -> Any:
         return Silenced(net.module).run(*net.example)
 
 
+@cache
 def lifted(name: str) -> Net:
     return whet.lift(*make(name))
 
@@ -34,7 +36,6 @@ STAGES = [f"layer{s}.{i}" for s in (1, 2, 3) for i in range(3)]
 SITES = {
     "resnet20": STAGES,
     "resnet20_projection": STAGES,
-    "resnet56": [f"layer{s}.{i}" for s in (1, 2, 3) for i in range(9)],
     "mobilenet": ["features.1.conv", "features.3.conv", "features.4.conv"],
     "vision_transformer": [f"blocks.{i}.{f}" for i in range(2) for f in ("attention", "up")],
     "encoder": [f"layers.{i}.{f}" for i in range(3) for f in ("attention", "up")],

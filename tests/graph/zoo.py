@@ -52,7 +52,7 @@ def disturb(net: Net) -> None:
 
 @cache
 def prepared(name: str) -> tuple[Net, Axes]:
-    module, example = SOURCES[name](name)
-    net = in_double(whet.lift(module, example))
+    known = name in architectures.ARCHITECTURES
+    net = in_double(architectures.lifted(name)[2] if known else whet.lift(*SOURCES[name](name)))
     disturb(net)
     return net, analyze(net)

@@ -21,15 +21,14 @@ from whet.hardware.onnx_export import export_onnx
 from whet.hardware.targets import inputs_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from architectures import build
+from architectures import lifted
 
 NAMES = ["resnet20", "mobilenetv2", "ds_cnn", "mlp", "lstm", "encoder", "decoder", "hf_llama", "hf_swin"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_runtimes_compute_what_torch_computes(name: str, tmp_path: Path) -> None:
-    module, example = build(name)
-    net = whet.lift(module, example, check=False)
+    module, example, net = lifted(name)
     path = export_onnx(net, tmp_path / "model.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
     for runtime in ("openvino", "onnxruntime"):
@@ -43,8 +42,7 @@ def test_both_runtimes_compute_what_torch_computes(name: str, tmp_path: Path) ->
 
 
 def test_file_holds_nothing_but_the_network(tmp_path: Path) -> None:
-    module, example = build("resnet20")
-    path = export_onnx(whet.lift(module, example, check=False), tmp_path / "model.onnx")
+    path = export_onnx(lifted("resnet20")[2], tmp_path / "model.onnx")
     model = onnx.load(path)
     weights = sum(int(np.prod(t.dims)) * 4 for t in model.graph.initializer)
     assert path.stat().st_size < weights + 40_000

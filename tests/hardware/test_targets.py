@@ -24,8 +24,6 @@ from whet.hardware import targets
 from whet.hardware.device import Device, fingerprint
 from whet.hardware.targets import BF16_FLAGS, RUNTIMES, TARGETS, CpuTarget, every_setting, setting_name
 
-pytestmark = pytest.mark.alone
-
 HERE_BF16 = fingerprint().has_any(BF16_FLAGS)
 SETTINGS = every_setting()
 needs_bf16 = pytest.mark.skipif(not HERE_BF16, reason="the processor has no bf16")
@@ -216,6 +214,7 @@ def test_integer_and_several_inputs(tmp_path: Path, runtime: str) -> None:
         session(tokens.numpy())
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_one_thread_keeps_one_core_busy_and_two_more(tmp_path: Path, runtime: str) -> None:
     if fingerprint().cores < 2:

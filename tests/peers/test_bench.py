@@ -13,13 +13,13 @@ from whet.peers import bench
 from whet.peers.judge import settings_of
 from whet.peers.work import Delivered
 
-pytestmark = pytest.mark.alone
 ADAPTERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 
 
+@pytest.mark.alone
 def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
     table = bench.run(
-        "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="30s", quick=True
+        "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="15s", quick=True
     )
     rows = {(r["peer"], r["name"]): r for r in table["rows"]}
     assert {peer for peer, _ in rows} == set(bench.QUICK)

@@ -44,6 +44,7 @@ class Canonical:
 
     @classmethod
     def of(cls, net: Net, task: str, take: int = 0) -> Canonical:
+        """Return the canonical form for a net's inputs and outputs, in the words of a task's name."""
         return cls(task, net.inputs, net.example, net.outputs, take)
 
     def __call__(self, batch: Any, where: str) -> tuple[Inputs, Tree]:
@@ -58,6 +59,10 @@ class Canonical:
     # -- inputs ------------------------------------------------------------------------------------------------
 
     def inputs(self, given: Tree, where: str) -> Inputs:
+        """Return one tensor an input of the net, batch first, in the dtype of the net's example.
+
+        Raises: TaskError naming the input whose shape, rows or kind of numbers does not fit.
+        """
         leaves = [(name, leaf) for name, leaf in _leaves(given) if isinstance(leaf, Tensor)]
         values = self._matched(leaves, where)
         sized = [(p, v) for p, v in zip(self.ports, values, strict=True) if p.batch_axis is not None and v.dim()]

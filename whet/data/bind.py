@@ -245,12 +245,15 @@ class Taught(Bound):
             return self.net(*inputs)
 
     def at_epoch(self, epoch: int) -> Bound:
+        """Return the batches of one epoch, with the original's outputs as their targets."""
         source = self.source
         assert isinstance(source, Bound)
         return _taught(source.at_epoch(epoch), self.net, self.memory)
 
 
 class SizedTaught(Taught):
+    """The same for batches whose number is known."""
+
     def __len__(self) -> int:
         return len(self.source)  # type: ignore[arg-type]
 

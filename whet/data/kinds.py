@@ -133,6 +133,8 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind:
     """Return `T^2 KL(softmax(teacher / T) || softmax(student / T))` over the class axis, the mean of all other places.
 
     Hinton et al. 2015. Probabilities are taken as the softmax of their logarithms.
+
+    Student and teacher have one shape; a scalar.
     """
     axis = -1 if kind.class_axis is None else kind.class_axis
     if student.dim() < 2 or student.shape[axis] < 2:
@@ -148,19 +150,22 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind:
 
 
 def squared(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind: Kind = PLAIN) -> Tensor:
-    """Return the mean squared difference."""
+    """Return the mean squared difference. Both of one shape; a scalar."""
     return functional.mse_loss(student.float(), teacher.float())
 
 
 def relative(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind: Kind = PLAIN) -> Tensor:
-    """Return the mean squared difference over the teacher's variance, so that no unit counts."""
+    """Return the mean squared difference over the teacher's variance, so that no unit counts.
+
+    Both of one shape; a scalar.
+    """
     wanted = teacher.float()
     spread = torch.maximum(wanted.var(correction=0), 1e-6 * wanted.square().mean())
     return functional.mse_loss(student.float(), wanted) / spread.clamp_min(1e-12)
 
 
 def angle(student: Tensor, teacher: Tensor, temperature: float = 1.0, kind: Kind = PLAIN) -> Tensor:
-    """Return one minus the cosine between the rows, over the last axis."""
+    """Return one minus the cosine between the rows, over the last axis. Shapes (..., features); a scalar."""
     return (1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
 
 
@@ -188,7 +193,10 @@ def chosen(distance: str, kinds: Sequence[Kind]) -> tuple[str | None, ...]:
 def apart(
     student: Tree, teacher: Tree, kinds: Sequence[Kind], distance: str = "auto", temperature: float = 1.0
 ) -> Tensor:
-    """Return the mean distance of two trees of outputs, each output by what follows its kind, or by `distance`."""
+    """Return the mean distance of two trees of outputs, each output by what follows its kind, or by `distance`.
+
+    A scalar.
+    """
     pairs = zip(tensors(student), tensors(teacher), kinds, chosen(distance, kinds), strict=True)
     found = [DISTANCES[how](s, t, temperature, kind) for s, t, kind, how in pairs if how is not None]
     return torch.stack(found).mean() if found else torch.zeros(())
@@ -198,6 +206,8 @@ def saliency(outputs: Tree, kinds: Sequence[Kind]) -> Tensor:
     """Return what stands for a loss without labels where a gradient must say what the outputs depend on.
 
     The cross-entropy to the own first choice for logits, half the mean square for all else, the mean over outputs.
+
+    A scalar.
     """
     found: list[Tensor] = []
     for value, kind in zip(tensors(outputs), kinds, strict=True):
@@ -214,24 +224,27 @@ def saliency(outputs: Tree, kinds: Sequence[Kind]) -> Tensor:
 
 
 def same_choice(outputs: Tensor, reference: Tensor, kind: Kind) -> float:
-    """Return the share of rows, or places, with the same largest entry over the class axis."""
+    """Return the share of rows, or places, with the same largest entry over the class axis.
+
+    Both of one shape, one of whose axes is the classes.
+    """
     axis = -1 if kind.class_axis is None else kind.class_axis
     return float((outputs.argmax(axis) == reference.argmax(axis)).float().mean())
 
 
 def cosine(outputs: Tensor, reference: Tensor, kind: Kind) -> float:
-    """Return the mean cosine between the rows of both."""
+    """Return the mean cosine between the rows of both. Shapes (..., features)."""
     return float(functional.cosine_similarity(outputs.float(), reference.float(), dim=-1).mean())
 
 
 def relative_error(outputs: Tensor, reference: Tensor, kind: Kind) -> float:
-    """Return `|a - b| / |b|` in the Euclidean norm over all rows."""
+    """Return `|a - b| / |b|` in the Euclidean norm over all rows. Both of one shape."""
     apart_by, norm = float((outputs.float() - reference.float()).norm()), float(reference.float().norm())
     return apart_by / norm if norm > 0 else float(apart_by > 0)
 
 
 def same_integer(outputs: Tensor, reference: Tensor, kind: Kind) -> float:
-    """Return the share of equal integers."""
+    """Return the share of equal integers. Both of one shape."""
     return float((outputs == reference).float().mean())
 
 
@@ -259,7 +272,10 @@ def likened(kind: Kind, outputs: Tensor, reference: Tensor) -> dict[str, float]:
 
 
 def correlation(outputs: Tensor, reference: Tensor) -> float:
-    """Return Pearson's correlation over all values; of constants, 1 where both are equal, otherwise 0."""
+    """Return Pearson's correlation over all values; of constants, 1 where both are equal, otherwise 0.
+
+    Both of one shape.
+    """
     a, b = (x.double().flatten() - x.double().mean() for x in (outputs, reference))
     spread = float(a.norm() * b.norm())
     return float(a @ b) / spread if spread > 0 else float(torch.equal(outputs, reference))

@@ -43,6 +43,7 @@ class Gated(nn.Module):
             self.logits.append(nn.Parameter(start))
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the outputs of a mixture drawn from the logits; in eval mode those of the likeliest decision."""
         if self.training:
             mixtures = [MIXINGS[self.mixing](SCALE * one, self.source) for one in self.logits]
         else:
@@ -52,6 +53,7 @@ class Gated(nn.Module):
 
     @property
     def probabilities(self) -> list[Tensor]:
+        """The probability of each value of each choice: one tensor (values,) a choice."""
         return [(SCALE * one).softmax(-1) for one in self.logits]
 
     @property

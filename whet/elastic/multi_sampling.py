@@ -74,6 +74,7 @@ class MultiSampled(nn.Module):
         self.supernet, self.parts = supernet, parts
 
     def forward(self, *inputs: Tensor) -> Tree:
+        """Return the outputs of all rows: those of each part come from the sub-network of its own step."""
         if not self.training:
             return self.supernet(*inputs)
         count = min(self.parts, rows_of(inputs))

@@ -18,6 +18,8 @@ def with_noise(weight: Tensor, bits: int, generator: torch.Generator | None = No
 
     Paper: Shvetsov et al. 2022, QuantNAS, which adds noise to activations too. Raises: SpecError for fewer than
     two bits.
+
+    Of the shape of the weight.
     """
     if bits < 2:
         raise SpecError(f"quantization noise needs at least 2 bits; got {bits}.")

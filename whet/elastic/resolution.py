@@ -65,6 +65,7 @@ class Resolution:
             raise DecisionError(f"round_to must be at least 1; got {self.round_to!r}.")
 
     def space(self, net: Net, target: Target) -> Space:
+        """Return one choice, the share of the image's side: those on which every layer runs, none if only one does."""
         if obstacle(net):
             return Space()
         sizes: dict[Where, float] = {}
@@ -75,6 +76,7 @@ class Resolution:
         return Space([Choice(CHOICE, values, 1.0)]) if len(values) > 1 else Space()
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
+        """Return the net with its images resized to the decided share; where a layer fails on that size, the reason."""
         fraction, reason = float(decision.get(CHOICE, 1.0)), obstacle(net)
         if reason or fraction == 1.0:
             return Result(net.copy(), (), {INPUT: reason} if reason else {})

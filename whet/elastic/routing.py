@@ -105,6 +105,7 @@ class Router(nn.Module):
         self.slopes, self.offsets = (nn.Parameter(torch.zeros(sum(self.counts))) for _ in range(2))
 
     def forward(self, settings: Tensor) -> list[Tensor]:
+        """Return the logits of each choice's values, one tensor (n, values) a choice, for settings (n,) from 0 to 1."""
         z = settings[:, None]
         inner = (functional.softplus(self.rates) * z + self.shifts).tanh()
         # a sum of products and no matrix product, which autocast would round to eight bits
@@ -173,6 +174,7 @@ class Surrogate(nn.Module):
         self.outer = nn.Parameter(torch.zeros(hidden))
 
     def forward(self, mixtures: Tensor) -> Tensor:
+        """Return forecasts (n, objectives) of standardised losses for mixtures (n, all values)."""
         return (mixtures @ self.inner).tanh() @ self.outer
 
     def fit(self, mixtures: Tensor, losses: Tensor, plan: Plan) -> float:
@@ -249,6 +251,7 @@ class Routed(nn.Module):
         self.sharpness, self.settings, self.logits = Plan.sharpest, torch.zeros(1), list[Tensor]()
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the outputs of the sub-network of `budget`; in training, of a mixture routed for a drawn setting."""
         if not self.training:
             self.relaxation.supernet.active = self.router.decision(self.budget)
             output: Tensor = self.relaxation.supernet(*inputs)

@@ -77,6 +77,7 @@ class Supernet(nn.Module):
         self._cache: dict[Decision, SubNetwork] = {}
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the outputs of the active sub-network, in training those of the schedule's next one."""
         chosen = self.active
         if self.training:
             chosen = self.schedule(int(self.step))

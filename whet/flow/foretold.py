@@ -98,9 +98,7 @@ def scaled(
     return filled
 
 
-def together(
-    rows: Rows, choices: Mapping[str, Choice], seen: Iterable[tuple[Decision, float]]
-) -> Rows:
+def together(rows: Rows, choices: Mapping[str, Choice], seen: Iterable[tuple[Decision, float]]) -> Rows:
     """Return rows of log latency corrected by what was measured where all choices of a kind had one value.
 
     A kernel's speed goes in steps with its sizes, which operations do not show: what all of a kind at one value gained,

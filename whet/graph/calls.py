@@ -40,6 +40,7 @@ class Flat:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
+        """The leaves that are tensors, in order."""
         return tuple(leaf for leaf in self.leaves if isinstance(leaf, Tensor))
 
     def filled(self, tensors: Sequence[Any]) -> list[Any]:
@@ -48,6 +49,7 @@ class Flat:
         return [next(left) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
 
     def with_tensors(self, tensors: Sequence[Any]) -> Flat:
+        """Return the same tree with other tensors in its tensors' places."""
         return Flat(tuple(self.filled(tensors)), self.spec, self.names)
 
     def call(self, module: nn.Module, tensors: Sequence[Any]) -> Tree:
@@ -103,6 +105,7 @@ def _opened(leaf: Any) -> Any:
 
 
 def flattened(tree: Tree, name: Any) -> Flat:
+    """Return a tree taken apart, arrays as tensors; `name` gives a tensor's name from its path."""
     spec = spec_of(tree)
     leaves = _pytree.tree_leaves(tree)
     leaves = [torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]

@@ -79,7 +79,10 @@ def unread(rebuild: Rebuild, net: Net) -> tuple[str, ...]:
 
 
 def buffers_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return copies of a module's buffers, to see later which of them a run has changed."""
+    """Return copies of a module's buffers, to see later which of them a run has changed.
+
+    Each of the shape of the buffer.
+    """
     return {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
 
 
@@ -100,5 +103,6 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def results_are_tensors(nodes: list[fx.Node], count: int) -> None:
+    """Raise `LiftError` where fewer of `count` outputs export as tensors."""
     if len(nodes) != count:
         raise LiftError(f"{count - len(nodes)} of {count} outputs do not export as tensors.")

@@ -75,6 +75,7 @@ class ActivationQuantizer(nn.Module):
         self.register_buffer("zero_point", torch.tensor(int(zero_point)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x, times the factor, rounded to the grid; shapes (..., features) in and out."""
         x = x if self.factor is None else x * self.factor.to(x.dtype)
         quantized: Tensor = fake_quantize(x, self.scale, self.zero_point, -1, 0, ACTIVATION_MAX)
         return quantized
@@ -94,6 +95,7 @@ class IntegerWeight:
     grid: Grid = INT8
 
     def integer_weight(self, weight: Tensor) -> Tensor:
+        """Return the weight rounded to its grid, of the same shape; in training the scales are set anew first."""
         if self.training:
             self.weight_scale.copy_(self.grid.scale(weight))
         most, rows = self.grid.most, self.grid.rows(weight)
@@ -109,6 +111,7 @@ class QuantizedLinear(IntegerWeight, nn.Linear):
     """`nn.Linear` with an integer weight."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Return W x + b with the rounded weight: (..., in) to (..., out)."""
         return functional.linear(input, self.integer_weight(self.weight), self.bias)
 
 
@@ -116,6 +119,7 @@ class QuantizedConv1d(IntegerWeight, nn.Conv1d):
     """`nn.Conv1d` with an integer weight."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Return the convolution with the rounded weight: (N, in, length) to (N, out, length')."""
         output: Tensor = self._conv_forward(input, self.integer_weight(self.weight), self.bias)
         return output
 
@@ -124,6 +128,7 @@ class QuantizedConv2d(IntegerWeight, nn.Conv2d):
     """`nn.Conv2d` with an integer weight."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Return the convolution with the rounded weight: (N, in, H, W) to (N, out, H', W')."""
         output: Tensor = self._conv_forward(input, self.integer_weight(self.weight), self.bias)
         return output
 
@@ -132,6 +137,7 @@ class QuantizedEmbedding(nn.Embedding):
     """`nn.Embedding` whose rows lie on int8 grids, each on one of its own: `max |row| / 127` a step."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Return rows of the rounded table: indices (...) to (..., features)."""
         rows = functional.embedding(input, self.weight, self.padding_idx)
         flat = rows.flatten(0, -2)
         zeros = torch.zeros(len(flat), dtype=torch.int64, device=flat.device)

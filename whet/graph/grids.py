@@ -35,10 +35,12 @@ class Grid:
 
     @property
     def most(self) -> int:
+        """The largest integer of the grid, 2^(bits - 1) - 1."""
         return int(2 ** (self.bits - 1) - 1)
 
     @property
     def name(self) -> str:
+        """What reports call the grid, such as `int4 in groups of 32`."""
         return f"int{self.bits}" + (f" in groups of {self.group}" if self.group else "")
 
     def group_of(self, weight: Tensor) -> int:

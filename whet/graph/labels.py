@@ -47,6 +47,7 @@ class Labels:
         return new
 
     def roots(self, dim: Dim) -> Dim:
+        """Return for each label of `dim`, (elements,), the one that stands for all labels equal to it."""
         root = self._parent[dim]
         while True:
             above = self._parent[root]
@@ -86,6 +87,7 @@ class Labels:
         return not roots.any() or not any(self.leaves(int(root)) for root in np.unique(roots))
 
     def freeze(self, *dims: Dim) -> None:
+        """Make every element of `dims` one that can never be removed."""
         for dim in dims:
             for root in np.unique(self.roots(dim)):
                 for leaf in self.leaves(int(root)):

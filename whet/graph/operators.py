@@ -52,6 +52,7 @@ def convolve(call: Call, transposed: bool) -> Dims:
 
 
 def linear(call: Call) -> Value:
+    """x W^T + b: inputs tie the weight's columns, outputs are its rows."""
     x, weight, bias = call.dims("input"), call.dims("weight"), call.maybe("bias")
     call.labels.unify(weight[1], x[-1])
     if bias is not None:
@@ -91,6 +92,8 @@ def multiply(call: Call, x: Dims, y: Dims) -> Dims:
 
 
 def matmul(first: str, second: str, bias: str | None = None) -> Callable[[Call], Value]:
+    """Return the rule of a matrix product of two named arguments, plus a bias that broadcasts."""
+
     def rule(call: Call) -> Value:
         out = multiply(call, call.dims(first), call.dims(second))
         return out if bias is None else call.broadcast([out, call.dims(bias)])
@@ -99,6 +102,7 @@ def matmul(first: str, second: str, bias: str | None = None) -> Callable[[Call],
 
 
 def einsum(call: Call) -> Value:
+    """An equation with an arrow and without an ellipsis: equal letters stand and fall together."""
     equation = str(call["equation"]).replace(" ", "")
     operands = call.list_dims("tensors")
     if "." in equation or "->" not in equation:
@@ -145,6 +149,7 @@ def normalize_last(call: Call) -> Value:
 
 
 def normalize_groups(call: Call) -> Value:
+    """Group norm: channels fall in whole groups, and scale and shift with them."""
     x, groups = call.dims("input"), call["num_groups"]
     group, _ = call.labels.reshape([x[1]], (groups, len(x[1]) // groups))
     if groups > 1:
@@ -241,12 +246,14 @@ def along(call: Call) -> Value:
 
 
 def embedding(call: Call) -> Value:
+    """Rows of a table: which row is data, so that rows are frozen; columns pass."""
     weight = call.dims("weight")
     call.labels.freeze(weight[0], *(call.maybe("indices") or call.maybe("input") or []))
     return [*call.opaque(0, call.shape[:-1]), weight[1]]
 
 
 def prelu(call: Call) -> Value:
+    """One slope for all, or one a channel, which goes with its channel."""
     x, weight = call.dims("self"), call.dims("weight")
     if len(weight[0]) > 1:
         call.labels.unify(x[1], weight[0])
@@ -259,6 +266,7 @@ def same(call: Call) -> Value:
 
 
 def nothing(call: Call) -> Value:
+    """Return no labels: what the operator gives is no tensor."""
     return None
 
 
@@ -286,10 +294,12 @@ def set_groups(edit: Edit) -> None:
 
 
 def set_num_groups(edit: Edit) -> None:
+    """Write how many groups are left."""
     edit.set("num_groups", edit.kept_groups(edit.dims("input")[1], edit["num_groups"]))
 
 
 def set_normalized_shape(edit: Edit) -> None:
+    """Write the sizes that are left of the normalised dimensions."""
     count = len(edit["normalized_shape"])
     edit.set("normalized_shape", [edit.kept(dim) for dim in edit.dims("input")[-count:]])
 

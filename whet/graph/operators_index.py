@@ -28,6 +28,7 @@ def slice_(call: Call) -> Value:
 
 
 def narrow(call: Call) -> Value:
+    """A slice that begins at a literal element; one that begins where the graph computes is frozen."""
     out, axis = list(call.first), call["dim"]
     if isinstance(call["start"], int):
         out[axis] = out[axis][call["start"] :][: call.shape[axis]]
@@ -52,6 +53,7 @@ def index_by(edit: Edit, axis: int, positions: np.ndarray) -> None:
 
 
 def set_slice(edit: Edit) -> None:
+    """Write the bounds of what is left of a slice, or index by its positions where they are not evenly apart."""
     axis = edit["dim"]
     dim = edit.first[axis]
     if not edit.changed(dim):
@@ -79,6 +81,7 @@ def apart(positions: np.ndarray, size: int) -> tuple[int, int, int] | None:
 
 
 def set_narrow(edit: Edit) -> None:
+    """Write how many elements are left before the slice and in it."""
     dim = edit.first[edit["dim"]]
     edit.set("start", edit.kept(dim[: edit["start"] % len(dim)]))
     edit.set("length", edit.kept(edit.out[edit["dim"]]))
@@ -92,12 +95,14 @@ def select(call: Call) -> Value:
 
 
 def set_selected(edit: Edit) -> None:
+    """Write how many elements are left before the selected one."""
     dim = edit.first[edit["dim"]]
     if edit.changed(dim):
         edit.set("index", edit.kept(dim[: edit["index"] % len(dim)]))
 
 
 def index_select(call: Call) -> Value:
+    """Elements by a vector of indices: a constant one is followed."""
     out, axis = list(call.first), call["dim"]
     out[axis] = taken(call, out[axis], call["index"])[0]
     return out
@@ -123,11 +128,13 @@ def constant_of(module: fx.GraphModule | None, index: object) -> torch.Tensor | 
 
 
 def set_index_select(edit: Edit) -> None:
+    """Index by where the chosen elements went."""
     axis = edit["dim"]
     take_again(edit, axis, edit["index"])
 
 
 def take_again(edit: Edit, axis: int, index: fx.Node) -> None:
+    """Index dimension `axis` by where its constantly chosen elements went, if any of it was cut."""
     dim = edit.first[axis]
     constant = constant_of(edit.node.graph.owning_module, index)
     if constant is not None and constant.ndim == 1 and edit.changed(dim):
@@ -152,6 +159,7 @@ def index(call: Call) -> Value:
 
 
 def set_index(edit: Edit) -> None:
+    """Index by where the chosen elements went, if one dimension alone is indexed."""
     used = [i for i, item in enumerate(edit["indices"]) if item is not None]
     if len(used) == 1:
         take_again(edit, used[0], edit["indices"][used[0]])

@@ -17,8 +17,8 @@ def recurrent(gates: int) -> Callable[[Call], Value]:
     """
 
     def rule(call: Call) -> Value:
-        labels, x = call.labels, call.dims("input")
-        if "data" in call or len(x) != 3:
+        labels, x = call.labels, call.maybe("input")
+        if x is None or len(x) != 3:
             return call.unknown("only batches of sequences as long as each other have a rule")
         state = call.list_dims("hx") if gates == 4 else [call.dims("hx")]
         directions = 2 if call["bidirectional"] else 1

@@ -27,24 +27,29 @@ def reshape_like(call: Call) -> Value:
 
 
 def unflatten(call: Call) -> Value:
+    """One dimension split into several."""
     return call.labels.reshape(call.first, call.shape)
 
 
 def set_size(edit: Edit) -> None:
+    """Write the sizes that are left."""
     name = next(n for n in ("size", "shape") if n in edit)
     edit.set_sizes(name, edit.out)
 
 
 def set_unflattened(edit: Edit) -> None:
+    """Write the sizes that are left of the dimensions that were split."""
     start = edit["dim"] % len(edit.first)
     edit.set_sizes("sizes", edit.out[start : start + len(edit["sizes"])])
 
 
 def permute(call: Call) -> Value:
+    """Dimensions in another order."""
     return [call.first[d] for d in call["dims"]]
 
 
 def transpose(call: Call) -> Value:
+    """Two dimensions exchanged, by default the last two."""
     out = list(call.first)
     a, b = (call["dim0"], call["dim1"]) if "dim0" in call else (-2, -1)
     if len(out) > 1:
@@ -53,6 +58,7 @@ def transpose(call: Call) -> Value:
 
 
 def movedim(call: Call) -> Value:
+    """Dimensions moved to other places, the others in their order."""
     rank = len(call.first)
     source, target = ([v] if isinstance(v, int) else list(v) for v in (call["source"], call["destination"]))
     order = [d for d in range(rank) if d not in {s % rank for s in source}]
@@ -62,6 +68,7 @@ def movedim(call: Call) -> Value:
 
 
 def unsqueeze(call: Call) -> Value:
+    """A new dimension of one element, which is frozen."""
     out = list(call.first)
     out.insert(call["dim"] % (len(out) + 1), call.zeros(1))
     return out
@@ -88,6 +95,7 @@ def expand(call: Call) -> Value:
 
 
 def repeat(call: Call) -> Value:
+    """Copies along each dimension: those of more than one element repeat its labels, others are fresh."""
     repeats, out = call["repeats"], []
     padded = [call.zeros(1)] * (len(repeats) - len(call.first)) + list(call.first)
     for dim, times, size in zip(padded, repeats, call.shape, strict=True):
@@ -99,6 +107,7 @@ def repeat(call: Call) -> Value:
 
 
 def set_repeats(edit: Edit) -> None:
+    """Write how many copies are left of dimensions of one element."""
     repeats, x = list(edit["repeats"]), edit.first
     for i, dim in enumerate(edit.out):
         source = i - (len(repeats) - len(x))
@@ -108,6 +117,7 @@ def set_repeats(edit: Edit) -> None:
 
 
 def repeat_interleave(call: Call) -> Value:
+    """Each element of one dimension several times in a row."""
     dim, times = call["dim"], call.get("repeats")
     if dim is None or not isinstance(times, int):
         return call.unknown("only a literal number of repeats along one dimension has a rule")
@@ -117,6 +127,7 @@ def repeat_interleave(call: Call) -> Value:
 
 
 def flip(call: Call) -> Value:
+    """Dimensions from back to front."""
     out = list(call.first)
     for d in call["dims"]:
         out[d] = out[d][::-1].copy()
@@ -124,6 +135,7 @@ def flip(call: Call) -> Value:
 
 
 def concatenate(call: Call) -> Value:
+    """Tensors end to end in one dimension; in the others they stand and fall together."""
     parts = [dims for dims in call.list_dims("tensors") if not (len(dims) == 1 and len(dims[0]) == 0)]
     axis = call["dim"] % len(parts[0])
     out = [call.zeros(0) if i == axis else call.labels.unify(*dims) for i, dims in enumerate(zip(*parts, strict=True))]
@@ -132,6 +144,7 @@ def concatenate(call: Call) -> Value:
 
 
 def stack(call: Call) -> Value:
+    """Tensors along a new dimension, which is frozen; in the others they stand and fall together."""
     parts = call.list_dims("tensors")
     out = [call.labels.unify(*dims) for dims in zip(*parts, strict=True)]
     out.insert(call["dim"] % (len(out) + 1), call.zeros(len(parts)))
@@ -139,12 +152,14 @@ def stack(call: Call) -> Value:
 
 
 def unbind(call: Call) -> Value:
+    """A tensor for each element of one dimension, which is frozen."""
     axis = call["dim"] % len(call.first)
     call.labels.freeze(call.first[axis])
     return tuple(call.first[:axis] + call.first[axis + 1 :] for _ in call.out)
 
 
 def split(call: Call) -> Value:
+    """Parts of one dimension, one after the other."""
     axis, parts, start = call["dim"] % len(call.first), [], 0
     for item in call.out:
         size = item.shape[axis]
@@ -154,6 +169,7 @@ def split(call: Call) -> Value:
 
 
 def set_split(edit: Edit) -> None:
+    """Write the sizes that are left of the parts."""
     axis = edit["dim"]
     if edit.changed(edit.first[axis]):
         edit.node.target = torch.ops.aten.split_with_sizes.default
@@ -162,6 +178,7 @@ def set_split(edit: Edit) -> None:
 
 
 def getitem(call: Call) -> Value:
+    """One of several outputs."""
     source = call.value(call["0"])
     return source[call["1"]] if isinstance(source, tuple) else None
 
@@ -182,6 +199,7 @@ def pad(call: Call) -> Value:
 
 
 def set_pad(edit: Edit) -> None:
+    """Write how much is left of the padding, or of what is cropped."""
     amounts, rank = list(edit["pad"]), len(edit.out)
     for i in range(len(amounts) // 2):
         low, high, axis = amounts[2 * i], amounts[2 * i + 1], rank - 1 - i
@@ -201,6 +219,7 @@ def create(call: Call) -> Value:
 
 
 def triangle(call: Call) -> Value:
+    """The upper or lower triangle: which elements it holds depends on both dimensions, so they are frozen."""
     call.labels.freeze(*call.first[-2:])
     return call.first
 
@@ -213,6 +232,7 @@ def pixel_unshuffle(call: Call) -> Value:
 
 
 def pixel_shuffle(call: Call) -> Value:
+    """(..., C x factor^2, H, W) to (..., C, H x factor, W x factor): a channel falls with all its factor^2 parts."""
     x, factor = call.first, call["upscale_factor"] ** 2
     channel, inner = call.labels.reshape([x[-3]], (len(x[-3]) // factor, factor))
     call.labels.freeze(inner, *x[-2:])
@@ -220,12 +240,14 @@ def pixel_shuffle(call: Call) -> Value:
 
 
 def channel_shuffle(call: Call) -> Value:
+    """Channels (groups, rest) to (rest, groups): channels fall in whole groups."""
     x, groups = call.first, call["groups"]
     group, inner = call.labels.reshape([x[1]], (groups, len(x[1]) // groups))
     return [x[0], *call.labels.reshape([inner, group], (len(x[1]),)), *x[2:]]
 
 
 def set_shuffled(edit: Edit) -> None:
+    """Write how many groups are left."""
     edit.set("groups", edit.kept_groups(edit.first[1], edit["groups"]))
 
 

@@ -49,6 +49,7 @@ def select_scatter(call: Call) -> Value:
 
 
 def set_select_scatter(edit: Edit) -> None:
+    """Write how many elements are left before the one that is written."""
     dim = edit.dims("self")[edit["dim"]]
     if edit.changed(dim):
         edit.set("index", edit.kept(dim[: edit["index"] % len(dim)]))

@@ -58,6 +58,7 @@ class Probe:
 
     @property
     def whole(self) -> Flat:
+        """The outputs of the run with the most rows."""
         return self.runs[max(self.runs, key=len)][1]
 
 

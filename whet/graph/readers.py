@@ -217,6 +217,7 @@ def _matrices(net: Net, node: fx.Node) -> list[Tensor]:
 
 
 def reader_of(net: Net, node: fx.Node) -> Reader | None:
+    """Return the reader at a node of the graph, None where it is no linear map with weights of its own."""
     if node.op == "call_module":
         layer, site, source = net.layer(str(node.target)), str(node.target), node.args[0]
         if not isinstance(layer, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)) or not isinstance(source, fx.Node):

@@ -51,6 +51,7 @@ class Rebuild:
         return fx.GraphModule(self.root, self.graph)
 
     def own_name(self, name: str) -> str:
+        """Return a name without the prefix that exporting put before it."""
         return name.removeprefix(self.prefix)
 
     @property

@@ -43,6 +43,7 @@ class Bound:
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
+        """Return an argument, or `default` where there is none of that name."""
         return self.arguments.get(name, default)
 
     def value(self, argument: Any) -> Value:
@@ -52,14 +53,17 @@ class Bound:
         return argument if is_dims(argument) else None
 
     def dims(self, name: str) -> Dims:
+        """Return the labels of a tensor argument, empty where it is none."""
         value = self.value(self.arguments[name])
         return value if is_dims(value) else []
 
     def maybe(self, name: str) -> Dims | None:
+        """Return the labels of a tensor argument, None where it is absent or none."""
         value = self.value(self.arguments.get(name))
         return value if is_dims(value) else None
 
     def list_dims(self, name: str) -> list[Dims]:
+        """Return the labels of each tensor in a list argument."""
         return [self.value(item) for item in self.arguments[name]]
 
     @property
@@ -99,6 +103,7 @@ class Call(Bound):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of the output."""
         return tuple(self.out.shape)
 
     def mark(self, kind: str, *dims: Dim) -> None:
@@ -106,6 +111,7 @@ class Call(Bound):
         self.marks.extend((kind, dim) for dim in dims)
 
     def zeros(self, size: int) -> Dim:
+        """Return frozen labels for `size` elements."""
         return np.zeros(size, np.int64)
 
     def opaque(self, start: int, shape: Sequence[int] | None = None) -> Dims:
@@ -113,6 +119,7 @@ class Call(Bound):
         return [self.zeros(size) for size in (self.shape if shape is None else tuple(shape))[start:]]
 
     def each_output(self, place: Callable[[torch.Size], Dims]) -> Value:
+        """Return what `place` makes of the shape of the output, or of each of several."""
         if isinstance(self.out, Tensor):
             return place(self.out.shape)
         return tuple(place(item.shape) if isinstance(item, Tensor) else None for item in self.out)
@@ -147,16 +154,19 @@ class Edit(Bound):
 
     @property
     def out(self) -> Value:
+        """The labels of the node's own output."""
         return self.values[self.node.name]
 
     def mask(self, dim: Dim) -> NDArray[np.bool_]:
-        """Say of each element of `dim` whether it stays."""
+        """Say of each element of `dim` whether it stays. Shape (elements,)."""
         return ~self.removed[dim]
 
     def kept(self, dim: Dim) -> int:
+        """Return how many elements of `dim` are left."""
         return int(self.mask(dim).sum())
 
     def changed(self, dim: Dim) -> bool:
+        """Say whether any element of `dim` has gone."""
         return self.kept(dim) != len(dim)
 
     def kept_groups(self, dim: Dim, groups: int) -> int:
@@ -183,6 +193,7 @@ class Edit(Bound):
 
 
 def is_dims(value: Any) -> bool:
+    """Say whether a value is the labels of one tensor."""
     return isinstance(value, list) and all(isinstance(item, np.ndarray) for item in value)
 
 

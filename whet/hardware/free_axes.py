@@ -27,7 +27,7 @@ def free_axes(net: Net) -> tuple[dict[int, Any], ...]:
 
 
 def outside_example(net: Net) -> tuple[Tensor, ...]:
-    """Return the net's example in the layout of its file."""
+    """Return the net's example in the layout of its file. Each of the shape that the file takes."""
     return tuple(port.outside(x).contiguous() for port, x in zip(net.inputs, net.example, strict=True))
 
 

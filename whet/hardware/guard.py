@@ -35,25 +35,32 @@ class Guarded:
 
     @property
     def name(self) -> str:
+        """The name of the target inside."""
         return self.inner.name
 
     @property
     def alignment(self) -> int:
+        """The number of channels that layers should be a multiple of, as of the target inside."""
         return self.inner.alignment
 
     def kernels(self) -> tuple[str, ...]:
+        """Return the integers that the target inside loads weights of."""
         return self.inner.kernels()
 
     def space(self) -> Space:
+        """Return the choices of the target inside."""
         return self.inner.space()
 
     def settings(self, decision: Decision) -> dict[str, Any]:
+        """Return what a decision means to the target inside: runtime, precision, threads."""
         return self.inner.settings(decision)
 
     def all_settings(self) -> list[dict[str, Any]]:
+        """Return every setting of the target inside."""
         return self.inner.all_settings()
 
     def save(self, net: Net, folder: Path) -> Path:
+        """Write the model file as the target inside does, and return its path."""
         return self.inner.save(net, folder)
 
     def open(self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None) -> Session:

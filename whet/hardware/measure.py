@@ -57,6 +57,7 @@ class Latency:
         return {**ratios, "latency_ms": self.latency_ms, "protocol": self.protocol}
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON values."""
         return asdict(self)
 
 

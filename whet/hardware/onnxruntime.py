@@ -26,6 +26,7 @@ class OnnxRuntime:
     """
 
     def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path:
+        """Write the net as `folder/model.onnx` and return that path."""
         return export_onnx(net, folder / "model.onnx")
 
     def open(

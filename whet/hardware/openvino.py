@@ -35,6 +35,7 @@ class OpenVINO:
     """
 
     def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path:
+        """Write the net as `folder/model.onnx` and return that path."""
         return export_onnx(net, folder / "model.onnx")
 
     def open(

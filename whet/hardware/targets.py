@@ -26,11 +26,13 @@ BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 class Runtime(Protocol):
     """One runtime's way of writing a model file and of opening it."""
 
-    def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path: ...
+    def save(self, net: Net, folder: Path, settings: Mapping[str, Any]) -> Path:
+        """Write the model file into `folder` and return its path."""
 
     def open(
         self, path: Path, settings: Mapping[str, Any], batch: int, shapes: Mapping[str, Sequence[int]] | None = None
-    ) -> Session: ...
+    ) -> Session:
+        """Load the file for a static batch and sizes, and return what runs it."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,11 @@ class RuntimeRow:
     integers: tuple[str, ...] = ()
 
     def legal(self, device: Device) -> tuple[str, ...]:
+        """Return the precisions that a device has, the runtime's own default first."""
         return tuple(name for name, flags in self.precisions if device.has_any(flags))
 
     def load(self) -> Runtime:
+        """Import the runtime and return an instance of its class."""
         module, _, name = self.entry.partition(":")
         runtime: Runtime = getattr(import_module(module), name)()
         return runtime

@@ -17,6 +17,7 @@ class DigitsBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return relu(x + f(x)), of the shape of x: (N, C, H, W)."""
         return functional.relu(x + self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x))))))
 
 
@@ -34,6 +35,7 @@ class DigitsCNN(nn.Module):
         self.head = nn.Linear(2 * channels, 10)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, 10) of images (N, 1, 8, 8)."""
         x = self.stage1(functional.relu(self.norm(self.stem(x))))
         x = self.stage2(functional.relu(self.down_norm(self.down(x))))
         logits: Tensor = self.head(x.mean((2, 3)))

@@ -23,6 +23,7 @@ class DSCNN(nn.Module):
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of spectrograms (N, 1, 49, 10)."""
         x = functional.relu(self.stem_norm(self.stem(x)))
         layers = zip(self.depthwise, self.depthwise_norm, self.pointwise, self.pointwise_norm, strict=True)
         for depthwise, depthwise_norm, pointwise, pointwise_norm in layers:

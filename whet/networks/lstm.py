@@ -15,5 +15,6 @@ class LSTM(nn.Module):
         self.head = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits (N, context, vocabulary) of the characters that follow `tokens` (N, context)."""
         logits: Tensor = self.head(self.lstm(self.embed(tokens))[0])
         return logits

@@ -17,6 +17,7 @@ class MLPBlock(nn.Module):
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x + f(norm(x)), shapes (N, width)."""
         y: Tensor = x + self.contract(functional.relu(self.expand(self.norm(x))))
         return y
 
@@ -32,5 +33,6 @@ class MLP(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outputs) of rows (N, features)."""
         y: Tensor = self.head(functional.relu(self.norm(self.blocks(self.stem(x)))))
         return y

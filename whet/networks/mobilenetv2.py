@@ -26,6 +26,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inside == outside
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outside, H', W') of (N, inside, H, W)."""
         y: Tensor = self.conv(x)
         return x + y if self.residual else y
 
@@ -50,6 +51,7 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Linear(last, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, 3, size, size)."""
         y: Tensor = self.classifier(self.features(x).mean((2, 3)))
         return y
 

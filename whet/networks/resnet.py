@@ -23,6 +23,7 @@ class Block(nn.Module):
         self.padding = (out_channels - in_channels) // 2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, out_channels, H / stride, W / stride) of (N, in_channels, H, W)."""
         y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
         if self.stride != 1:
             x = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
@@ -47,6 +48,7 @@ class ResNet(nn.Module):
         return nn.Sequential(first, *(Block(out_channels, out_channels, 1) for _ in range(blocks - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, 3, 32, 32)."""
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         logits: Tensor = self.linear(x.mean((2, 3)))

@@ -17,6 +17,7 @@ class Attention(nn.Module):
         self.heads, self.causal, self.head_width = heads, causal, width // heads
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, context, width) of (N, context, width); a causal one looks at no later position."""
         shape = (x.shape[0], x.shape[1], self.heads, self.head_width)
         q, k, v = (part.reshape(shape).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
         y = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
@@ -35,6 +36,7 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, context, width) of (N, context, width)."""
         x = x + self.attention(self.attention_norm(x))
         y: Tensor = x + self.mlp(self.mlp_norm(x))
         return y
@@ -60,6 +62,7 @@ class Encoder(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of vectors (N, context, features)."""
         y: Tensor = self.head(self.norm(self.blocks(self.embed(x) + self.positions)).mean(1))
         return y
 
@@ -76,5 +79,6 @@ class Decoder(nn.Module):
         self.head = nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits (N, context, vocabulary) of the characters that follow `tokens` (N, context)."""
         logits: Tensor = self.head(self.norm(self.blocks(self.embed(tokens) + self.positions)))
         return logits

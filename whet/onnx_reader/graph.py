@@ -54,6 +54,7 @@ class Step:
 
     @property
     def where(self) -> str:
+        """What errors call the step: its name and its operator."""
         return f"node '{self.name}' ({self.op})"
 
     def read_names(self) -> set[str]:

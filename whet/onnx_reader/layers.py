@@ -34,6 +34,10 @@ class Parameters:
     made: dict[tuple[Any, ...], tuple[Array, nn.Parameter]] = field(default_factory=dict)
 
     def of(self, value: Array, trains: bool = True) -> nn.Parameter:
+        """Return the parameter of a constant, the same one each time for the same memory.
+
+        Of the shape of the constant.
+        """
         if value.ndim < 2:
             return nn.Parameter(tensor(np.array(value)), trains)
         place = value.__array_interface__["data"][0]
@@ -84,6 +88,7 @@ def static_padding(a: Attributes, kernel: Sequence[int]) -> list[int]:
 
 
 def convolution(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """Conv with a constant kernel (out, in / groups, ...) and a constant bias or none."""
     weight, bias, a = known[1], _at(known, 2), step.attributes
     n, groups = (weight.ndim - 2 if weight is not None else 0), a.get("group", 1)
     if weight is None or n not in CONVOLUTIONS or groups < 1 or weight.shape[0] % groups:
@@ -98,6 +103,7 @@ def convolution(p: Parameters, step: Step, known: Known) -> nn.Module | None:
 
 
 def transposed_convolution(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """ConvTranspose with a constant kernel (in, out / groups, ...), where its padding is one that torch has."""
     weight, bias, a = known[1], _at(known, 2), step.attributes
     n, groups = (weight.ndim - 2 if weight is not None else 0), a.get("group", 1)
     if weight is None or n not in TRANSPOSED or groups < 1 or weight.shape[0] % groups or "output_shape" in a:
@@ -143,6 +149,7 @@ def _linear(p: Parameters, weight: Array, bias: Array | None) -> nn.Module:
 
 
 def batch_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """BatchNormalization in inference: scale, shift, mean and variance (C,)."""
     a, (scale, shift, mean, variance) = step.attributes, known[1:5]
     if scale is None or a.get("training_mode") or sum(map(bool, step.outputs)) > 1:
         return None
@@ -151,6 +158,7 @@ def batch_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
 
 
 def layer_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """LayerNormalization over the last dimensions, of the shape of its scale."""
     scale, shift = known[1], _at(known, 2)
     several = sum(map(bool, step.outputs)) > 1
     if scale is None or scale.ndim == 0 or several or (shift is not None and shift.shape != scale.shape):
@@ -160,6 +168,7 @@ def layer_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
 
 
 def rms_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """RMSNormalization over the last dimensions, of the shape of its scale."""
     scale = known[1]
     if scale is None or scale.ndim == 0 or sum(map(bool, step.outputs)) > 1:
         return None
@@ -167,6 +176,7 @@ def rms_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
 
 
 def instance_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """InstanceNormalization with scale and shift (C,)."""
     scale, shift = known[1], known[2]
     if scale is None:
         return None
@@ -184,6 +194,7 @@ def group_norm(p: Parameters, step: Step, known: Known) -> nn.Module | None:
 
 
 def embedding(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """Gather of rows out of a constant float table (rows, features) by indices that are data."""
     table, index = known[0], known[1]
     if table is None or index is not None or table.ndim != 2 or step.attributes.get("axis", 0) != 0:
         return None
@@ -191,6 +202,7 @@ def embedding(p: Parameters, step: Step, known: Known) -> nn.Module | None:
 
 
 def dropout(p: Parameters, step: Step, known: Known) -> nn.Module | None:
+    """Dropout, whose rate is kept for training."""
     given, training = _at(known, 1), _at(known, 2)
     rate = float(given.reshape(-1)[0]) if given is not None and given.size else step.attributes.get("ratio", 0.5)
     unknown = len(step.inputs) > 2 and step.inputs[2] and training is None

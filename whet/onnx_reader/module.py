@@ -60,6 +60,10 @@ class OnnxModule(nn.Module):
     notes: tuple[str, ...]
 
     def run(self, inputs: Sequence[Value]) -> Any:
+        """Return the outputs for one tensor an input, in the order of `ports`; one alone, several as a tuple.
+
+        Raises: LiftError for another number of inputs, and naming the node that fails.
+        """
         program = self.program
         if len(inputs) != len(program.body.inputs):
             raise LiftError(f"the network has {len(program.body.inputs)} inputs; {len(inputs)} were given.")

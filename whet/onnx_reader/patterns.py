@@ -38,10 +38,12 @@ class Matcher:
         self.outputs = set(body.outputs)
 
     def maker(self, name: str, *ops: str) -> Step | None:
+        """Return the step that makes a value, None unless its operator is one of `ops`."""
         found = self.makers.get(name)
         return found if found is not None and found.op in ops else None
 
     def array(self, name: str) -> Array | None:
+        """Return a constant, None for what is none."""
         value = self.constants.get(name)
         return value if is_host(value) else None
 

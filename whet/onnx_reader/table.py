@@ -30,10 +30,12 @@ class Call:
 
     @property
     def op(self) -> str:
+        """The operator's name."""
         return self.step.op
 
     @property
     def opset(self) -> int:
+        """The operator set that the node was written for."""
         return self.step.opset
 
     @property
@@ -43,6 +45,7 @@ class Call:
         return max((i + 1 for i, name in enumerate(names) if name), default=0)
 
     def not_read(self, what: str) -> NotRead:
+        """Return the error that something of the node is not read."""
         return NotRead(f"{what} is not read")
 
 

@@ -243,6 +243,7 @@ Rule = Callable[[_Unquantizer, Step], bool]
 
 
 def take_quantize(worker: _Unquantizer, step: Step) -> bool:
+    """Take a QuantizeLinear out: its output stands for its float input. Say whether that was done."""
     known = all(name in worker.constants for name in step.inputs[1:] if name)
     if not known or len(step.inputs) < 2 or step.attributes.get("block_size") or step.inputs[0] in worker.constants:
         return False
@@ -255,6 +256,7 @@ def take_quantize(worker: _Unquantizer, step: Step) -> bool:
 
 
 def take_dequantize(worker: _Unquantizer, step: Step) -> bool:
+    """Take a DequantizeLinear out: its output is the float that its integers stand for. Say whether that was done."""
     if len(step.inputs) < 2 or not all(name in worker.constants for name in step.inputs[1:] if name):
         return False
     found, how = worker.real.get(step.inputs[0]), quantization(step, worker.constants)

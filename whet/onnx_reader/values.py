@@ -92,6 +92,7 @@ def numpy_dtype(code: int) -> np.dtype[Any]:
 
 
 def is_host(value: Value) -> TypeGuard[Array]:
+    """Say whether a value is known: an array on the host."""
     return isinstance(value, np.ndarray)
 
 
@@ -135,7 +136,7 @@ def _stacked(value: Array) -> Tensor:
 
 
 def array(value: Tensor) -> Array:
-    """Return a tensor's values on the host."""
+    """Return a tensor's values on the host. Of the same shape."""
     plain = value.detach().contiguous()
     for name, (_, integer, dtype) in CARRIERS.items():
         if plain.dtype == dtype:
@@ -213,6 +214,7 @@ def at(values: Sequence[Value], position: int) -> Value:
 
 
 def optional_tensor(values: Sequence[Value], position: int) -> Tensor | None:
+    """Return the input at a position as a tensor, None where it is absent."""
     value = at(values, position)
     return None if value is None else tensor(value)
 

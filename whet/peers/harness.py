@@ -33,6 +33,7 @@ class Effort:
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
         return asdict(self)
 
 

@@ -46,6 +46,7 @@ class Judged:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON values."""
         return asdict(self)
 
 

@@ -83,6 +83,7 @@ class Work:
         return work
 
     def write(self, path: Path) -> Path:
+        """Write the order as JSON and return its path."""
         path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
         return path
 
@@ -90,10 +91,12 @@ class Work:
 
     @property
     def latency_only(self) -> bool:
+        """Whether the network has random weights, so that only its latency counts."""
         return self.task == "latency"
 
     @property
     def bundle(self) -> Bundle:
+        """The task with its data and networks. Raises: TaskError where only latency counts."""
         if self.latency_only:
             raise TaskError("latency-only work has random weights: there is nothing to train or to score.")
         if self._bundle is None:
@@ -109,16 +112,18 @@ class Work:
         return build().eval(), (example(),)
 
     def net(self) -> Net:
+        """Return the trained network as whet's own `Net`."""
         module, example = self.module()
         return lift(module, example, name=self.network)
 
     @property
     def is_transformer(self) -> bool:
+        """Whether the network has layer norms, by which transformers are told here."""
         module, _ = self.module()
         return any(isinstance(m, nn.LayerNorm) for m in module.modules())
 
     def calibration(self, samples: int = 300) -> Iterator[tuple[Tensor, ...]]:
-        """Yield inputs of single calibration samples (batch of one), the same ones for everybody."""
+        """Yield inputs of single calibration samples (batch of one), the same ones for everybody. Shapes (1, ...)."""
         if self.latency_only:
             for row in self.module()[1][0]:
                 yield (row[None],)
@@ -160,6 +165,7 @@ class Work:
 
     @property
     def seconds_left(self) -> float:
+        """Seconds until the budget is used up, below 0 after that."""
         return self.seconds - (time.monotonic() - self.started)
 
     def place(self, name: str, suffix: str) -> Path:
@@ -180,11 +186,12 @@ class Work:
             os.fsync(file.fileno())
 
     def delivered(self) -> list[Delivered]:
+        """Return the files that were handed in, in that order."""
         path = Path(self.out) / DELIVERED
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [Delivered(**json.loads(line)) for line in lines]
 
 
 def as_arrays(inputs: tuple[Tensor, ...]) -> list[np.ndarray[Any, Any]]:
-    """Return inputs as a runtime takes them."""
+    """Return inputs as a runtime takes them. Of the same shapes."""
     return [x.contiguous().numpy() for x in inputs]

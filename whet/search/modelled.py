@@ -34,6 +34,7 @@ class Modelled(LedgerStrategy):
 
     @cached_property
     def genes(self) -> Genes:
+        """Decisions as rows of value indices, and back."""
         return Genes(self.space, self.operations)
 
     def candidates(self) -> Iterable[Decision]:
@@ -41,6 +42,7 @@ class Modelled(LedgerStrategy):
         raise NotImplementedError
 
     def propose(self) -> Decision:
+        """Return the first new candidate once enough is measured, else a decision drawn at random."""
         entries = self.ledger.entries
         if len(entries) >= self.warm_up and len(self.ledger.measured()) > 1 and len(self.space):
             for decision in self.candidates():
@@ -53,25 +55,31 @@ class Modelled(LedgerStrategy):
         return self.genes.rows([o.decision for o in seen])
 
     def objectives(self, seen: Sequence[Observation]) -> Points:
-        """Return figures to minimise; what is always positive, such as a speed-up, as its logarithm."""
+        """Return figures to minimise; what is always positive, such as a speed-up, as its logarithm.
+
+        Shape (observations, objectives).
+        """
         values = np.array([o.values for o in seen])
         positive = (values > 0).all(0)
         scaled: Points = np.where(positive, np.log(np.where(positive, values, 1.0)), values) * self._signs
         return scaled
 
     def violations(self, seen: Sequence[Observation]) -> NDArray[np.float64]:
-        """Return by how much each breaks the limits, 0 where it does not."""
+        """Return by how much each breaks the limits, 0 where it does not. Shape (observations,), one number each."""
         found: NDArray[np.float64] = np.maximum(np.array([o.violation for o in seen]), 0.0)
         return found
 
     def penalised(self, seen: Sequence[Observation]) -> Points:
-        """Return the objectives with broken limits added to each."""
+        """Return the objectives with broken limits added to each. Shape (observations, objectives)."""
         values = self.objectives(seen)
         worse: Points = values + PENALTY * self.violations(seen)[:, None] * np.maximum(np.ptp(values, axis=0), 1e-12)
         return worse
 
     def rewards(self, seen: Sequence[Observation]) -> NDArray[np.float64]:
-        """Return how good each is among all, from 0 for the last Pareto front to 1 for the first."""
+        """Return how good each is among all, from 0 for the last Pareto front to 1 for the first.
+
+        Shape (observations,), one number each.
+        """
         front = ranks(self.penalised(seen))
         share: NDArray[np.float64] = 1.0 - front / max(int(front.max()), 1)
         return share

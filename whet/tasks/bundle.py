@@ -35,6 +35,7 @@ class TensorBatches:
 
     @property
     def samples(self) -> int:
+        """How many samples there are."""
         return len(self.targets)
 
     def __len__(self) -> int:
@@ -86,12 +87,13 @@ class Bundle:
 
     @property
     def networks(self) -> tuple[str, ...]:
+        """The names of the networks that the task knows, its own first."""
         return tuple(self.builders)
 
     def trained(
         self, name: str | None = None, progress: Callable[[dict[str, Any]], None] = lambda event: None
     ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-        """Return a trained network in eval mode and example inputs."""
+        """Return a trained network in eval mode and example inputs. Each input has the shape (2, ...)."""
         chosen = name or self.networks[0]
         if chosen not in self.builders:
             raise unknown(f"network of task '{self.task.name}'", chosen, self.builders)

@@ -68,7 +68,10 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to four pixels, the border filled with black, and mirror every other one."""
+    """Shift each image by up to four pixels, the border filled with black, and mirror every other one.
+
+    Images (N, 3, H, W), of the same shape after it.
+    """
     count = len(images)
     windows = functional.pad(images, (4, 4, 4, 4)).unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)
     dy, dx = (torch.randint(0, 9, (count,), generator=generator) for _ in range(2))

@@ -24,7 +24,7 @@ def next_character_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def bits_per_character(logits: Tensor, targets: Tensor) -> float:
-    """Return the mean of `-log2 p(next character)`."""
+    """Return the mean of `-log2 p(next character)`. Logits (N, T, V), targets (N, T)."""
     return float(next_character_loss(logits, targets)) / math.log(2)
 
 

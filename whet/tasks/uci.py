@@ -17,7 +17,7 @@ from whet.train.recipe import Recipe
 
 
 def root_mean_squared_error(outputs: Tensor, targets: Tensor) -> float:
-    """Return the RMSE in standard deviations of the training targets."""
+    """Return the RMSE in standard deviations of the training targets. Both of one shape (rows, 1)."""
     return float((outputs - targets).square().mean().sqrt())
 
 

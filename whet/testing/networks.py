@@ -29,6 +29,7 @@ class BasicBlock(nn.Module):
             self.projection = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return relu(shortcut(x) + f(x)): (N, in, H, W) to (N, out, H / stride, W / stride)."""
         branch = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.projection is not None:
             x = self.projection(x)
@@ -53,6 +54,7 @@ class ResidualNet(nn.Module):
         self.fc = nn.Linear(inside, 10)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, 3, H, W)."""
         x = F.relu(self.bn1(self.conv1(x)))
         for stage in (1, 2, 3):
             x = self.get_submodule(f"layer{stage}")(x)
@@ -78,10 +80,13 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inside == outside
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x + f(x) where the shapes agree, else f(x); images (N, C, H, W)."""
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
 class MobileNet(nn.Module):
+    """Three stages of inverted residuals between a convolution and a head."""
+
     def __init__(self) -> None:
         super().__init__()
         widths = [(8, 8, 1), (8, 16, 2), (16, 16, 1), (16, 16, 1), (16, 24, 2)]
@@ -92,6 +97,7 @@ class MobileNet(nn.Module):
         self.classifier = nn.Linear(24, 10)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, 3, H, W)."""
         return self.classifier(self.features(x).mean((2, 3)))
 
 
@@ -105,6 +111,7 @@ class Attention(nn.Module):
         self.heads = heads
 
     def forward(self, x: Tensor, memory: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Return (N, length, width) of x (N, length, width), which looks at `memory` (N, other length, width)."""
         source = x if memory is None else memory
         q, k, v = (
             layer(t).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -128,9 +135,11 @@ class Layer(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), 0.5))
 
     def feed_forward(self, x: Tensor) -> Tensor:
+        """Return the branch of two linear layers, of the shape of x: (N, length, width)."""
         return self.scale * self.down(F.gelu(self.up(x)))
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        """Return (N, length, width) of x and, with `cross`, of a memory (N, other length, width)."""
         if self.order == "post":
             x = self.norm1(x + self.attention(x))
             return self.norm2(x + self.feed_forward(x))
@@ -155,6 +164,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(width, 7)
 
     def forward(self, tokens: Tensor, memory: Tensor | None = None) -> Tensor:
+        """Return logits (N, length, classes) of tokens (N, length); a decoder takes a memory (N, M, width) too."""
         x = self.tokens(tokens) + self.position
         for layer in self.layers:
             x = layer(x, memory)
@@ -162,6 +172,8 @@ class Transformer(nn.Module):
 
 
 class VisionTransformer(nn.Module):
+    """Patches as tokens, two layers, and a head on their mean."""
+
     def __init__(self, width: int = 32, layers: int = 2) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, width, 8, 8)
@@ -172,6 +184,7 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, 3, H, W)."""
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.first.expand(x.shape[0], -1, -1), x], 1) + self.position
         for block in self.blocks:
@@ -191,6 +204,7 @@ class UNet(nn.Module):
         self.leave = nn.Conv2d(8, 4, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the head's sum for images (N, 3, H, W)."""
         skip = F.relu(self.enter(x))
         return self.leave(F.relu(skip + self.up(self.inner(self.down(skip)))))
 
@@ -206,6 +220,7 @@ class Detector(nn.Module):
         self.scores = nn.ModuleList([nn.Conv2d(12, 6, 3, padding=1), nn.Conv2d(16, 6, 3, padding=1)])
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return `boxes` and `scores` of all places of both maps for images (N, 3, H, W)."""
         first = self.block(F.relu(self.enter(x)))
         maps = first, F.relu(self.down(first))
         heads = {"boxes": (self.boxes, 4), "scores": (self.scores, 3)}
@@ -225,7 +240,6 @@ def _tokens() -> Tensor:
 
 NETWORKS: dict[str, Callable[[], Sample]] = {
     "resnet20": lambda: (ResidualNet(3), _image()),
-    "resnet56": lambda: (ResidualNet(9), _image()),
     "resnet20_projection": lambda: (ResidualNet(3, projection=True), _image()),
     "mobilenet": lambda: (MobileNet(), _image()),
     "vision_transformer": lambda: (VisionTransformer(), _image()),

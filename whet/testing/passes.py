@@ -26,6 +26,7 @@ def fingerprint(net: Net) -> Fingerprint:
 
 
 def same(a: Fingerprint, b: Fingerprint) -> bool:
+    """Say whether nothing changed between two fingerprints."""
     if a[0] != b[0] or a[2] != b[2] or a[1].keys() != b[1].keys():
         return False
     return all(torch.equal(value, b[1][name]) for name, value in a[1].items())
@@ -55,6 +56,7 @@ def decisions(space: Space, count: int, seed: int = 0) -> Iterator[Decision]:
 
 
 def is_plain_data(item: Pass, space: Space, net: Net, target: Target) -> None:
+    """Check that a pass is a frozen dataclass of JSON values whose space is the same each time."""
     parameters = getattr(type(item), "__dataclass_params__", None)
     fields = getattr(type(item), "__dataclass_fields__", {})
     assert parameters is not None and parameters.frozen, "a pass must be a frozen dataclass"
@@ -69,6 +71,7 @@ def is_plain_data(item: Pass, space: Space, net: Net, target: Target) -> None:
 
 
 def identity_is_the_identity(item: Pass, space: Space, net: Net, run: Run) -> None:
+    """Check that a decision of identities returns a copy with the same outputs to the bit, and reports no change."""
     expected = outputs(net)
     for decision in (Decision(), space.identity()):
         result = item.apply(net, decision, run)

@@ -22,6 +22,7 @@ class AlignedTarget:
     name: str = "nowhere"
 
     def kernels(self) -> tuple[str, ...]:
+        """Return the integers that weights may be stored as."""
         return "int8", "int4"
 
 

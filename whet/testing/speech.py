@@ -20,6 +20,7 @@ class SpeechNet(nn.Module):
         self.gru, self.out = nn.GRU(width, hidden, batch_first=True), nn.Linear(hidden, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return scores (N, classes) of spectra (N, frequencies, frames)."""
         x = functional.gelu(self.second(functional.gelu(self.first(x))))
         outputs, _ = self.gru(self.norm(x.transpose(1, 2)))
         scores: Tensor = self.out(outputs.mean(1))

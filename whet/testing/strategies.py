@@ -61,6 +61,7 @@ def _decisions(log: Iterable[Observation]) -> list[Decision]:
 
 
 def proposals_are_legal_and_new(make: Make, space: Space, objectives: int) -> None:
+    """Check that asked decisions are canonical, legal and new, as many as the space has."""
     strategy, seen = make(space, 0), list[Decision]()
     for n in (1, 3, 1, 7, 4, 4):
         asked = strategy.ask(n)
@@ -76,9 +77,10 @@ def proposals_are_legal_and_new(make: Make, space: Space, objectives: int) -> No
 
 
 def replay_gives_the_same_decisions(make: Make, space: Space, objectives: int) -> None:
+    """Check that a seed and a log determine what is proposed next."""
     whole = drive(make(space, 3), space, objectives, 16)
-    again = drive(make(space, 3), space, objectives, 16)
-    assert _decisions(again) == _decisions(whole), "the same seed and log gave other decisions"
+    again = drive(make(space, 3), space, objectives, 10)
+    assert _decisions(again) == _decisions(whole[:10]), "the same seed and log gave other decisions"
     resumed = make(space, 3)
     resumed.tell(whole[:10])
     rest = drive(resumed, space, objectives, 6)
@@ -86,6 +88,7 @@ def replay_gives_the_same_decisions(make: Make, space: Space, objectives: int) -
 
 
 def state_resumes_with_work_in_flight(make: Make, space: Space, objectives: int) -> None:
+    """Check that a strategy goes on from its state, through JSON, with results still to come."""
     first = make(space, 5)
     first.tell(toy(space, d, objectives) for d in first.ask(9))
     first.enqueue([space.identity()])
@@ -100,6 +103,7 @@ def state_resumes_with_work_in_flight(make: Make, space: Space, objectives: int)
 
 
 def lost_proposal_comes_again(make: Make, space: Space, objectives: int) -> None:
+    """Check that a decision that was never measured is proposed again after a restart."""
     killed = make(space, 7)
     log = drive(killed, space, objectives, 3)
     lost = killed.ask()
@@ -109,6 +113,7 @@ def lost_proposal_comes_again(make: Make, space: Space, objectives: int) -> None
 
 
 def failures_and_broken_limits_are_survived(make: Make, space: Space, objectives: int) -> None:
+    """Check that the search goes on where every candidate fails or breaks the limits."""
     strategy, total = make(space, 0), 0
     for index in range(18):
         for decision in strategy.ask():
@@ -119,6 +124,7 @@ def failures_and_broken_limits_are_survived(make: Make, space: Space, objectives
 
 
 def queue_comes_first(make: Make, space: Space, objectives: int) -> None:
+    """Check that enqueued decisions come first, once, in order."""
     handmade = [space.identity(), Decision({c.name: c.values[0] for c in space}), space.identity()]
     expected = list(dict.fromkeys(map(space.canonical, handmade)))
     strategy = make(space, 0)
@@ -127,6 +133,7 @@ def queue_comes_first(make: Make, space: Space, objectives: int) -> None:
 
 
 def second_result_replaces_the_first(make: Make, space: Space, objectives: int) -> None:
+    """Check that a second result for a decision counts in place of the first."""
     corrected, straight = make(space, 1), make(space, 1)
     log = drive(corrected, space, objectives, 10)
     last = [Observation(o.decision, tuple(-v for v in o.values), o.violation) for o in log]
@@ -136,6 +143,7 @@ def second_result_replaces_the_first(make: Make, space: Space, objectives: int) 
 
 
 def seeds_matter(make: Make, space: Space, objectives: int) -> None:
+    """Check that other seeds give other searches where the space is large."""
     if size(space) > 100:
         logs = {tuple(_decisions(drive(make(space, seed), space, objectives, 6))) for seed in range(3)}
         assert len(logs) == 3, "three seeds gave equal searches"

@@ -16,13 +16,13 @@ from whet.compress.quantize.static import StaticQuantization
 from whet.core.space import Decision
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from architectures import ARCHITECTURES, build
+from architectures import ARCHITECTURES, lifted
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_is_written_by_the_table(name: str) -> None:
-    module, example = build(name)
-    net, model = written(module, example)
+    _, _, net = lifted(name)
+    model = model_of(net)
     onnx.checker.check_model(model)
     run = onnx_runtime(model.SerializeToString())
     for batch in (1, 5):
@@ -36,7 +36,7 @@ def test_every_architecture_is_written_by_the_table(name: str) -> None:
 
 
 def quantized(name: str, way: str) -> whet.Net:
-    net = whet.lift(*build(name), check=False)
+    net = lifted(name)[2]
     batches = [(tuple(torch.cat([x] * 8) for x in net.example), torch.zeros(16))]
     task = whet.Task("t", train=batches, val=batches, loss=lambda o, t: o.sum(), metric=lambda o, t: 0.0)
     run = types.SimpleNamespace(task=task, seed=0, target=None)

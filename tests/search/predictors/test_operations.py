@@ -40,9 +40,9 @@ def test_layers_and_what_is_in_none_are_told_apart() -> None:
 @pytest.mark.parametrize(("streams", "largest", "typical"), [(False, 1e-9, 1e-9), (True, 0.5, 0.1)])
 def test_forecasts_are_products_of_single_choices(streams: bool, largest: float, typical: float) -> None:
     """They are exact where choices cut different dimensions; streams that are tied by a shortcut's zeros are not."""
-    net = whet.lift(resnet(14).eval(), (torch.randn(1, 3, 32, 32),))
+    net = whet.lift(resnet(14).eval(), (torch.randn(1, 3, 16, 16),))
     run = planning_run(net)
-    passes = Chain((Depth(), Width(importance="weight_norm", streams=streams)))
+    passes = Chain((Depth(), Width((0.25, 0.5, 1.0), "weight_norm", streams=streams)))
     space = passes.space(net, run.target)
     operations = Operations(net, passes, space, run)
     assert operations({}) == total_operations(net)

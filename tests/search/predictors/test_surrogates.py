@@ -8,7 +8,6 @@ import pytest
 from whet.core.errors import StudyError, UnknownNameError
 from whet.search.predictors import SURROGATES, surrogate
 from whet.search.predictors.bayesian_network import sample
-from whet.search.predictors.infinite_width import kernel, variances
 
 
 def curve(x: np.ndarray) -> np.ndarray:
@@ -41,27 +40,6 @@ def test_equal_values_and_a_single_row_are_survived(name: str) -> None:
 def test_misspelt() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'infinite-width'"):
         surrogate("infinite-with")
-
-
-def test_the_kernel_is_the_covariance_of_wide_random_networks() -> None:
-    """Cho and Saul 2009: a random ReLU network's outputs covary as the arc-cosine kernel says, as its width grows."""
-    generator = np.random.default_rng(0)
-    x = generator.standard_normal((3, 4))
-    outputs = []
-    for _ in range(3000):
-        hidden = x
-        for _ in range(2):
-            weights = generator.standard_normal((hidden.shape[1], 200)) * np.sqrt(2.0 / hidden.shape[1])
-            hidden = np.maximum(hidden @ weights + generator.standard_normal(200) * np.sqrt(0.1), 0.0)
-        last = generator.standard_normal(200) * np.sqrt(2.0 / 200)
-        outputs.append(hidden @ last + generator.standard_normal() * np.sqrt(0.1))
-    found = np.cov(np.array(outputs).T, bias=True)
-    np.testing.assert_allclose(found, kernel(x, x, depth=2), rtol=0.12, atol=0.08)
-
-
-def test_the_variance_of_a_row_is_the_kernel_with_itself() -> None:
-    x = np.random.default_rng(0).uniform(-1, 1, (5, 7))
-    np.testing.assert_allclose(variances(x), np.diag(kernel(x, x)), rtol=1e-6)
 
 
 def test_hamiltonian_monte_carlo_samples_the_posterior_of_a_linear_model() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import optuna
 import pytest
@@ -50,7 +51,15 @@ def test_conforms(sampler: str) -> None:
 
 
 @pytest.mark.slow
-def test_gaussian_process_conforms() -> None:
+def test_gaussian_process_conforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = optuna.samplers.GPSampler.__init__
+
+    def hasty(self: optuna.samplers.GPSampler, *given: Any, **options: Any) -> None:
+        """Look at few points: what is promised of every strategy does not depend on how good its proposals are."""
+        made(self, *given, **options)
+        self._n_preliminary_samples, self._n_local_search, self._n_qmc_samples_ehvi = 64, 4, 16
+
+    monkeypatch.setattr(optuna.samplers.GPSampler, "__init__", hasty)
     few = ["one point", "four points", "conditional"]
     assert check(lambda space, seed: OptunaStrategy(space, seed, sampler="gp"), spaces=few) == few
 

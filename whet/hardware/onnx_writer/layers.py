@@ -282,9 +282,7 @@ def _same_size(w: Writer, n: fx.Node, a: Args, rank: int) -> bool:
     dilation = spread(a.get("dilation", 1), rank)
     old, new = w.dims(a["self"])[-rank:], w.dims(n)[-rank:]
     sizes = zip(old, new, stride, kernel, around, dilation, strict=True)
-    return all(
-        o is not None and (o + 2 * p - d * (k - 1) - 1) // s + 1 == m for o, m, s, k, p, d in sizes
-    )
+    return all(o is not None and (o + 2 * p - d * (k - 1) - 1) // s + 1 == m for o, m, s, k, p, d in sizes)
 
 
 def _max_pool(w: Writer, n: fx.Node, a: Args) -> Names:

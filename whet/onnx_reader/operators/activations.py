@@ -22,6 +22,7 @@ def shaped(run: Callable[[Tensor, Attributes], Any]) -> Row:
 
 
 def selu(value: Tensor, a: Attributes) -> Tensor:
+    """gamma (v where positive, alpha (e^v - 1) elsewhere), element by element, any shape."""
     alpha, gamma = a.get("alpha", SELU_ALPHA), a.get("gamma", SELU_GAMMA)
     if alpha == SELU_ALPHA and gamma == SELU_GAMMA:
         usual: Tensor = F.selu(value)
@@ -31,19 +32,21 @@ def selu(value: Tensor, a: Attributes) -> Tensor:
 
 
 def shrink(value: Tensor, a: Attributes) -> Tensor:
-    """Towards zero by `bias` outside of +-lambd, zero inside."""
+    """Towards zero by `bias` outside of +-lambd, zero inside. Of the shape of the input."""
     bias, lambd = a.get("bias", 0.0), a.get("lambd", 0.5)
     moved = torch.where(value < -lambd, value + bias, torch.where(value > lambd, value - bias, 0.0))
     return moved.to(value.dtype)
 
 
 def celu(value: Tensor, a: Attributes) -> Tensor:
+    """max(0, v) + min(0, alpha (e^(v / alpha) - 1)), element by element, any shape."""
     alpha = a.get("alpha", 1.0)
     result: Tensor = F.celu(value, alpha)
     return result
 
 
 def swish(value: Tensor, a: Attributes) -> Tensor:
+    """v sigmoid(alpha v), element by element, any shape."""
     alpha = a.get("alpha", 1.0)
     if alpha == 1.0:
         usual: Tensor = F.silu(value)
@@ -62,6 +65,7 @@ def parametric_relu(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def hardmax(value: Tensor, dim: int) -> Tensor:
+    """One at the first maximum along `dim`, zero elsewhere; of the shape of the input."""
     best = value.argmax(dim, keepdim=True)
     return torch.zeros_like(value).scatter(dim, best, 1.0)
 

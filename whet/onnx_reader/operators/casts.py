@@ -85,10 +85,12 @@ def _each(value: Array, run: Any) -> Array:
 
 
 def cast(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Cast: to the type of attribute `to`."""
     return converted(x[0], a["to"], bool(a.get("saturate", 1)), a.get("round_mode", "up"))
 
 
 def cast_like(call: Call, x: list[Value], a: Attributes) -> Value:
+    """CastLike: to the type of the second input."""
     like = x[1]
     code = CODES[like.dtype] if isinstance(like, Tensor) else helper.np_dtype_to_tensor_dtype(like.dtype)
     return converted(x[0], int(code), bool(a.get("saturate", 1)), a.get("round_mode", "up"))

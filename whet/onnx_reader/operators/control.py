@@ -27,6 +27,7 @@ def known(value: Value, what: str) -> Any:
 
 
 def branch(call: Call, x: list[Value], a: Attributes) -> Value:
+    """If: the outputs of the branch that the known condition chooses."""
     chosen = "then_branch" if known(x[0], "its condition") else "else_branch"
     return tuple(call.run(call.step.bodies[chosen], []))
 

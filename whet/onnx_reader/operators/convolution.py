@@ -62,7 +62,7 @@ def flat_pads(pads: Sequence[Any]) -> list[Any]:
 
 
 def padded(value: Tensor, pads: Sequence[Any], fill: float = 0.0) -> Tensor:
-    """Return `value` padded (or cropped) at its last dimensions."""
+    """Return `value` padded (or cropped) at its last dimensions. Shape (..., sizes plus their padding)."""
     n = len(pads) // 2
     claim([s + pads[i] + pads[n + i] for i, s in enumerate(value.shape[-n:])])
     result: Tensor = F.pad(value, flat_pads(pads), value=fill) if any(pads) else value
@@ -70,6 +70,7 @@ def padded(value: Tensor, pads: Sequence[Any], fill: float = 0.0) -> Tensor:
 
 
 def convolve(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Conv: (N, in, ...) to (N, out, ...), by the step's layer where it has one."""
     value = tensor(x[0])
     weight = tensor(x[1]) if call.layer is None else call.layer.weight
     kernel = list(weight.shape[2:])
@@ -81,6 +82,7 @@ def convolve(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def convolved(call: Call, value: Tensor, weight: Tensor, bias: Tensor | None, a: Attributes) -> Tensor:
+    """Return a convolution with kernel (out, in / groups, ...) over one to three dimensions, padded as stated."""
     kernel = list(weight.shape[2:])
     n = len(kernel)
     if n not in CONVOLUTIONS:
@@ -108,6 +110,7 @@ def transposed_pads(a: Attributes, sizes: Sequence[Any], kernel: Sequence[Any]) 
 
 
 def convolve_transposed(call: Call, x: list[Value], a: Attributes) -> Value:
+    """ConvTranspose: (N, in, ...) to (N, out, ...), cut to the stated output shape or padding."""
     value = tensor(x[0])
     if call.layer is not None:
         return call.layer(value)

@@ -31,12 +31,14 @@ MOST_KNOWN = 4096
 
 
 def dtype_of(code: int) -> torch.dtype:
+    """Return torch's type of an element type's number. Raises: NotRead where torch has none."""
     if code not in DTYPES:
         raise NotRead(f"element type {type_name(code)} is not read")
     return DTYPES[code]
 
 
 def constant_of_shape(call: Call, x: list[Value], a: Attributes) -> Value:
+    """One number everywhere, in the shape that the input holds."""
     fill, sizes = a.get("value", np.zeros(1, np.float32)).reshape(-1), ints(x[0])
     claim(sizes)
     if all(isinstance(s, int) for s in sizes) and (math.prod(sizes) <= MOST_KNOWN or fill.dtype.kind not in "biuf"):
@@ -57,6 +59,7 @@ def range_(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def eye_like(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Ones on diagonal `k` of a matrix of the input's shape (rows, columns), zeros elsewhere."""
     rows, columns = (x[0].shape[0], x[0].shape[-1]) if x[0].ndim <= 2 else (None, None)
     if rows is None or columns is None:
         raise call.not_read(f"an input of {x[0].ndim} dimensions")
@@ -66,6 +69,7 @@ def eye_like(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def triangle(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Trilu: the upper or lower triangle of (..., rows, columns) from a diagonal on, zeros elsewhere."""
     diagonal = int(scalar(x[1])) if at(x, 1) is not None else 0
     run = torch.triu if a.get("upper", 1) else torch.tril
     value = tensor(x[0])
@@ -93,6 +97,7 @@ MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
 def pad(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Pad: amounts before and after each dimension, or those of `axes`; negative ones crop."""
     value = tensor(x[0])
     amounts = ints(x[1]) if at(x, 1) is not None else list(a.get("pads") or a.get("paddings") or ())
     axes = [int(i) % value.dim() for i in ints(x[3])] if at(x, 3) is not None else list(range(value.dim()))
@@ -108,7 +113,7 @@ def pad(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def filled(value: Tensor, sides: dict[int, tuple[Any, Any]], fill: Any) -> Tensor:
-    """Pad with a number, or crop where an amount is negative."""
+    """Pad with a number, or crop where an amount is negative. Shape (sizes plus their padding, ...)."""
     first = min((d for d, side in sides.items() if side != (0, 0)), default=value.dim())
     flat = [n for d in reversed(range(first, value.dim())) for n in sides.get(d, (0, 0))]
     if not flat:
@@ -121,7 +126,10 @@ def filled(value: Tensor, sides: dict[int, tuple[Any, Any]], fill: Any) -> Tenso
 
 
 def mirrored(value: Tensor, sides: dict[int, tuple[Any, Any]], mode: str) -> Tensor:
-    """Pad with the tensor's own elements: reflected, repeated at the edge, or from the other end."""
+    """Pad with the tensor's own elements: reflected, repeated at the edge, or from the other end.
+
+    Shape (sizes plus their padding, ...).
+    """
     spatial = value.dim() - 2
     padded = [d for d, side in sides.items() if side != (0, 0)]
     inner = {d: sides.get(d, (0, 0)) for d in range(2, value.dim())}
@@ -148,6 +156,7 @@ def _picked(count: int, before: int, after: int, mode: str) -> Any:
 
 
 def center_crop_pad(call: Call, x: list[Value], a: Attributes) -> Value:
+    """The middle of each dimension in the wanted size, zeros where there is not enough."""
     value, wanted = tensor(x[0]), ints(x[1])
     claim(wanted)
     sides: dict[int, tuple[Any, Any]] = {}

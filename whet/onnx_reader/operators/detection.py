@@ -46,7 +46,10 @@ def _taken(boxes: Array, scores: Array, most: int, overlap: float, lowest: float
 
 
 def shared(first: Array, second: Array) -> float:
-    """Return the common area of two boxes over that of their union; empty boxes share nothing."""
+    """Return the common area of two boxes over that of their union; empty boxes share nothing.
+
+    Boxes (left, bottom, right, top).
+    """
     size = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     areas = [np.prod(box[2:] - box[:2]) for box in (first, second)]
     if (size <= 0).any() or min(areas) <= 0:

@@ -19,7 +19,10 @@ Operand = Any
 
 
 def wide(run: Callable[..., Tensor], *values: Operand) -> Tensor:
-    """Run in int64 what torch cannot compute with: unsigned integers of 16 bits and more."""
+    """Run in int64 what torch cannot compute with: unsigned integers of 16 bits and more.
+
+    Of the shape that `run` gives.
+    """
     first = next(v for v in values if isinstance(v, Tensor))
     if not any(isinstance(v, Tensor) and v.dtype in UNSIGNED for v in values):
         return run(*values)
@@ -29,7 +32,10 @@ def wide(run: Callable[..., Tensor], *values: Operand) -> Tensor:
 
 
 def number(value: Value, like: Tensor) -> Operand:
-    """Return a constant of one element as a Python number, which keeps the other operand's type; else a tensor."""
+    """Return a constant of one element as a Python number, which keeps the other operand's type; else a tensor.
+
+    A scalar, or the shape of the value.
+    """
     if is_host(value) and value.size == 1 and value.ndim <= like.dim() and value.dtype.kind in "iuf":
         return value.item()
     return tensor(value)
@@ -85,6 +91,7 @@ def tensors(run: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Operand, Opera
 
 
 def divide(left: Operand, right: Operand) -> Tensor:
+    """Return a quotient; of integers the one towards zero. Shapes broadcast."""
     like = left if isinstance(left, Tensor) else right
     if like.is_floating_point() or like.is_complex():
         result: Tensor = operator.truediv(left, right)
@@ -93,7 +100,10 @@ def divide(left: Operand, right: Operand) -> Tensor:
 
 
 def divide_on_host(left: Array, right: Array) -> Any:
-    """Integers are divided towards zero, as the standard wants it; sizes, also symbolic ones, are never negative."""
+    """Integers are divided towards zero, as the standard wants it; sizes, also symbolic ones, are never negative.
+
+    Shapes broadcast.
+    """
     if left.dtype == object or right.dtype == object:
         return np.floor_divide(left, right)
     if left.dtype.kind not in "iu":
@@ -103,6 +113,7 @@ def divide_on_host(left: Array, right: Array) -> Any:
 
 
 def power(left: Operand, right: Operand) -> Tensor:
+    """Return left to the power of right, in the type of left. Shapes broadcast."""
     result: Tensor = operator.pow(left, right)
     return result.to(left.dtype) if isinstance(left, Tensor) else result
 
@@ -149,6 +160,7 @@ def fold(run: Callable[[Operand, Operand], Tensor], on_host: Callable[[Any, Any]
 
 
 def where(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Where: the second input where the condition holds, the third elsewhere; all three broadcast."""
     if all(map(is_host, x)):
         return settled(np.where(x[0].astype(bool), x[1], x[2]))
     chosen = tensor(x[0])
@@ -176,6 +188,7 @@ def clip(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def is_inf(call: Call, x: list[Value], a: Attributes) -> Value:
+    """IsInf: infinities of the signs that are asked for."""
     value = tensor(x[0])
     found = torch.zeros_like(value, dtype=torch.bool)
     if a.get("detect_positive", 1):
@@ -184,6 +197,7 @@ def is_inf(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def same(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Identity: the input itself."""
     return x[0]
 
 

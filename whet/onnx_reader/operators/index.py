@@ -17,6 +17,7 @@ FAR = 1 << 30
 
 
 def slice_(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Slice: from starts to before ends by steps; bounds are inputs, before operator set 10 attributes."""
     value = x[0]
     if len(x) > 1:
         starts, ends = ints(x[1]), ints(x[2])
@@ -50,7 +51,7 @@ def sliced(value: Value, axis: int, start: Any, end: Any, step: int) -> Value:
 
 
 def wrapped(index: Value, size: Any) -> Tensor:
-    """Return indices as a tensor of int64, negative ones counted from the end."""
+    """Return indices as a tensor of int64, negative ones counted from the end. Of the shape of the indices."""
     if is_host(index) and index.dtype != object:
         known: Array = np.where(index < 0, index + size, index) if (index < 0).any() else index
         return tensor(known.astype(np.int64))
@@ -59,6 +60,7 @@ def wrapped(index: Value, size: Any) -> Tensor:
 
 
 def gather(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Gather: elements or slices of dimension `axis` at the indices, whose shape takes its place."""
     axis, value, index = a.get("axis", 0), x[0], x[1]
     if call.layer is not None:
         return call.layer(tensor(index))
@@ -83,6 +85,7 @@ def _picked(data: Tensor, axis: int, index: Array) -> Tensor:
 
 
 def gather_elements(call: Call, x: list[Value], a: Attributes) -> Value:
+    """GatherElements: out[i][j] = data[index[i][j]][j] for axis 0, of the shape of the indices."""
     data, axis = tensor(x[0]), a.get("axis", 0)
     return torch.gather(data, axis, wrapped(x[1], data.shape[axis]))
 
@@ -114,6 +117,7 @@ def top_k(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def non_zero(call: Call, x: list[Value], a: Attributes) -> Value:
+    """NonZero: places (rank, count) of what is not zero, in row-major order."""
     if is_host(x[0]):
         known = np.atleast_1d(x[0])
         return np.stack(np.nonzero(known)).astype(np.int64)
@@ -160,6 +164,7 @@ REDUCED = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 def scatter_elements(call: Call, x: list[Value], a: Attributes) -> Value:
+    """ScatterElements: updates written, or reduced into, the places that indices of their shape name along `axis`."""
     data, updates, axis = tensor(x[0]), tensor(x[2]), a.get("axis", 0)
     places, how = wrapped(x[1], data.shape[axis]), choice(a, "reduction", "none", *REDUCED)
     if how == "none":

@@ -21,7 +21,7 @@ def multiply(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """Return the matrix product, of integers too."""
+    """Return the matrix product, of integers too. Shapes (..., n, k) and (..., k, m) to (..., n, m)."""
     if left.is_floating_point():
         return torch.matmul(left, right)
     return torch.matmul(left.to(torch.float64), right.to(torch.float64)).to(left.dtype)
@@ -45,6 +45,7 @@ def gemm(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def fused_multiply(call: Call, x: list[Value], a: Attributes) -> Value:
+    """alpha A B with the last two dimensions of A or B exchanged on demand."""
     left, right = tensor(x[0]), tensor(x[1])
     if a.get("transBatchA") or a.get("transBatchB"):
         raise call.not_read("a transposed batch")
@@ -54,6 +55,7 @@ def fused_multiply(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def einsum(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Einsum: the sum of products that an equation in letters names."""
     equation, operands = str(a["equation"]).replace(" ", ""), [tensor(v) for v in x]
     return torch.einsum(_lettered(equation, operands), *operands)
 

@@ -16,6 +16,10 @@ EPSILON = 1e-5
 
 
 def batch_norm(call: Call, x: list[Value], a: Attributes) -> Value:
+    """(v - mean) / sqrt(variance + epsilon) x scale + shift for each channel of (N, C, ...).
+
+    In training mean and variance are the batch's own, and the running ones are further outputs.
+    """
     value, epsilon = tensor(x[0]), a.get("epsilon", EPSILON)
     layer = call.layer
     if isinstance(layer, nn.BatchNorm2d):
@@ -99,6 +103,7 @@ def skip_layer_norm(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def instance_norm(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Each channel of each example (N, C, ...) by its own mean and variance."""
     value, layer = tensor(x[0]), call.layer
     if isinstance(layer, nn.InstanceNorm2d):
         if value.dim() == 4:
@@ -126,6 +131,7 @@ def lp_normalize(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def normalize_mean_variance(call: Call, x: list[Value], a: Attributes) -> Value:
+    """(v - mean) / (deviation + 1e-9) over `axes`, by default all but the channels."""
     value, over = tensor(x[0]), list(a.get("axes") or [0, 2, 3])
     mean = value.mean(over, keepdim=True)
     deviation = (value.square().mean(over, keepdim=True) - mean.square()).sqrt()

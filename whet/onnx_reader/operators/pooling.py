@@ -31,10 +31,12 @@ class Windows:
 
     @property
     def begins(self) -> list[Any]:
+        """The padding before each dimension."""
         return self.pads[: len(self.kernel)]
 
     @property
     def all_pads(self) -> list[Any]:
+        """The padding before each dimension, then after it, with what `ceil_mode` adds."""
         return [*self.begins, *self.ends]
 
     @property
@@ -44,6 +46,10 @@ class Windows:
 
 
 def windows_of(call: Call, value: Tensor, a: Attributes) -> Windows:
+    """Return where the windows lie over the last dimensions of (N, C, ...).
+
+    Raises: NotRead for other than one to three of them; LiftError for padding that no network has.
+    """
     kernel = list(a["kernel_shape"])
     n = len(kernel)
     if n not in MAXIMA or value.dim() != n + 2:
@@ -65,10 +71,12 @@ def windows_of(call: Call, value: Tensor, a: Attributes) -> Windows:
 
 
 def lowest(value: Tensor) -> Any:
+    """Return the lowest number of a tensor's type, which no maximum is below."""
     return -math.inf if value.is_floating_point() else torch.iinfo(value.dtype).min
 
 
 def max_pool(call: Call, x: list[Value], a: Attributes) -> Value:
+    """MaxPool: (N, C, ...) to the maxima of windows, and where in the flattened input each lay."""
     value = tensor(x[0])
     w = windows_of(call, value, a)
     run = MAXIMA[len(w.kernel)]
@@ -99,7 +107,10 @@ def _with_places(value: Tensor, w: Windows, run: Callable[..., Any], columns_fir
 
 
 def window_sum(value: Tensor, w: Windows) -> Tensor:
-    """Return sums over windows, as a convolution of each channel with ones."""
+    """Return sums over windows, as a convolution of each channel with ones.
+
+    Shape (N, C, ...) to (N, C, windows along each dimension).
+    """
     ones = torch.ones([1, 1, *w.kernel], dtype=value.dtype)
     flat = value.reshape(value.shape[0] * value.shape[1], 1, *value.shape[2:])
     out = CONVOLUTIONS[len(w.kernel)](flat, ones, None, w.strides, 0, w.dilations)
@@ -107,6 +118,7 @@ def window_sum(value: Tensor, w: Windows) -> Tensor:
 
 
 def average_pool(call: Call, x: list[Value], a: Attributes) -> Value:
+    """AveragePool: the means of windows; padding counts where `count_include_pad` says so."""
     value = tensor(x[0])
     w, include = windows_of(call, value, a), bool(a.get("count_include_pad", 0))
     if w.plain and w.pads[len(w.kernel) :] == w.ends and all(d == 1 for d in w.dilations):
@@ -127,6 +139,7 @@ def _counted(value: Tensor, w: Windows, include: bool) -> Tensor:
 
 
 def norm_pool(call: Call, x: list[Value], a: Attributes) -> Value:
+    """LpPool: the p-norms of windows."""
     value, p = tensor(x[0]), a.get("p", 2)
     w = windows_of(call, value, a)
     return window_sum(F.pad(value.abs() ** p, flat_pads(w.all_pads)), w) ** (1.0 / p)
@@ -143,6 +156,7 @@ def over_all(run: Callable[[Tensor, list[int]], Tensor]) -> Row:
 
 
 def global_norm(call: Call, x: list[Value], a: Attributes) -> Value:
+    """GlobalLpPool: (N, C, ...) to the p-norm of each channel, (N, C, 1, ...)."""
     value, p = tensor(x[0]), a.get("p", 2)
     return (value.abs() ** p).sum(list(range(2, value.dim())), keepdim=True) ** (1.0 / p)
 

@@ -120,7 +120,7 @@ def dequantize(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def dequantized(value: Array, scale: Array, zero: Array | None, axis: int, block: int = 0, code: int = 0) -> Array:
-    """Return the numbers that integers on the host stand for."""
+    """Return the numbers that integers on the host stand for. Of the shape of the integers."""
     dtype = numpy_dtype(code) if code else scale.dtype
     # int32 accumulators hold more digits than float32 has.
     exact = np.float64 if value.dtype.itemsize >= 4 and value.dtype.kind in "iu" else np.float32
@@ -145,7 +145,7 @@ def quantize_dynamically(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def centred(value: Value, point: Value, axis: int = 1) -> Tensor:
-    """Return integers less their zero point, exactly, as float64."""
+    """Return integers less their zero point, exactly, as float64. Of the shape of the integers."""
     exact = tensor(value).to(torch.float64)
     if point is None:
         return exact
@@ -154,7 +154,7 @@ def centred(value: Value, point: Value, axis: int = 1) -> Tensor:
 
 
 def requantized(value: Tensor, scale: Tensor, point: Value, like: Value) -> Tensor:
-    """Round to the type of the zero point, or of `like` where there is none."""
+    """Round to the type of the zero point, or of `like` where there is none. Of the shape of the value."""
     kind = tensor(like if point is None else point).dtype
     info = torch.iinfo(kind)
     steps = torch.round(value / scale) + (0 if point is None else tensor(point).to(torch.float64))
@@ -163,16 +163,19 @@ def requantized(value: Tensor, scale: Tensor, point: Value, like: Value) -> Tens
 
 
 def multiply_integers(call: Call, x: list[Value], a: Attributes) -> Value:
+    """MatMulInteger: (a - zero point) (b - zero point), exactly, in int32."""
     left, right = centred(x[0], at(x, 2), -2), centred(x[1], at(x, 3), -1)
     return torch.matmul(left, right).to(torch.int32)
 
 
 def convolve_integers(call: Call, x: list[Value], a: Attributes) -> Value:
+    """ConvInteger: the convolution of integers less their zero points, exactly, in int32."""
     left, weight = centred(x[0], at(x, 2)), centred(x[1], at(x, 3), 0)
     return convolved(call, left, weight, None, a).to(torch.int32)
 
 
 def convolve_quantized(call: Call, x: list[Value], a: Attributes) -> Value:
+    """QLinearConv: that convolution times both scales, plus the bias, rounded to the scale of the output."""
     inside, weights, outside = (tensor(x[i]).to(torch.float64) for i in (1, 4, 6))
     left, weight = centred(x[0], x[2]), centred(x[3], x[5], 0)
     bias = optional_tensor(x, 8)
@@ -182,6 +185,7 @@ def convolve_quantized(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def multiply_quantized(call: Call, x: list[Value], a: Attributes) -> Value:
+    """QLinearMatMul: that product times both scales, rounded to the scale of the output."""
     left, right = centred(x[0], x[2], -2), centred(x[3], x[5], -1)
     scale = tensor(x[1]).to(torch.float64) * tensor(x[4]).to(torch.float64)
     return requantized(torch.matmul(left, right) * scale, tensor(x[6]).to(torch.float64), at(x, 7), x[0])

@@ -56,6 +56,7 @@ class Cell:
     options: Attributes
 
     def bound(self, value: Tensor) -> Tensor:
+        """Return a gate's input (N, hidden) between -clip and clip, as it is without a clip."""
         clip = self.options.get("clip")
         return value.clamp(-clip, clip) if clip else value
 

@@ -29,12 +29,20 @@ class Reduce:
 
 
 def mean(value: Tensor, dims: list[int], keep: bool) -> Tensor:
+    """Return the mean over dimensions; of integers an integer.
+
+    The shape without `dims`, or with ones in their place.
+    """
     if value.is_floating_point():
         return value.mean(dims, keepdim=keep)
     return value.double().mean(dims, keepdim=keep).to(value.dtype)
 
 
 def product(value: Tensor, dims: list[int], keep: bool) -> Tensor:
+    """Return the product over dimensions, in the type of the input.
+
+    The shape without `dims`, or with ones in their place.
+    """
     for dim in sorted(dims, reverse=True):
         value = value.prod(dim, keepdim=keep, dtype=value.dtype)
     return value
@@ -72,14 +80,20 @@ def _floating(run: Callable[[Tensor], Tensor]) -> Each:
 
 
 def log_sum(value: Tensor, dims: list[int], keep: bool) -> Tensor:
+    """Return the logarithm of the sum over dimensions. The shape without `dims`, or with ones in their place."""
     return _floating(lambda v: v.sum(dims, keepdim=keep).log())(value)
 
 
 def log_sum_exp(value: Tensor, dims: list[int], keep: bool) -> Tensor:
+    """Return log(sum(e^v)) over dimensions. The shape without `dims`, or with ones in their place."""
     return _floating(lambda v: v.logsumexp(dims, keepdim=keep))(value)
 
 
 def euclidean(value: Tensor, dims: list[int], keep: bool) -> Tensor:
+    """Return the square root of the sum of squares over dimensions.
+
+    The shape without `dims`, or with ones in their place.
+    """
     return _floating(lambda v: v.square().sum(dims, keepdim=keep).sqrt())(value)
 
 
@@ -106,6 +120,7 @@ def axes_of(x: list[Value], a: Attributes, rank: int) -> list[int] | None:
 
 
 def reduce(call: Call, x: list[Value], a: Attributes) -> Value:
+    """One of `REDUCTIONS` over the stated axes, all by default; `keepdims` leaves sizes of one in their place."""
     row, keep = REDUCTIONS[call.op], bool(a.get("keepdims", 1))
     axes = axes_of(x, a, x[0].ndim)
     if is_host(x[0]) and x[0].dtype.kind in "iO" and x[0].size and row.on_host is not None and axes != []:

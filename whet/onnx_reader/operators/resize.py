@@ -34,6 +34,7 @@ class Axis:
 
 
 def resize(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Resize and Upsample: each axis to the stated scale or size."""
     value = tensor(x[0])
     if call.op == "Upsample" or call.opset < 11:
         scales, sizes, region = at(x, 1), None, None

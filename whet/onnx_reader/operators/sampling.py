@@ -19,6 +19,7 @@ PADDING = ("zeros", "border", "reflection")
 
 
 def grid_sample(call: Call, x: list[Value], a: Attributes) -> Value:
+    """GridSample: (N, C, H, W) read at places (N, H', W', 2), from -1 to 1 over the image, to (N, C, H', W')."""
     mode, padding = choice(a, "mode", *GRID_MODES), choice(a, "padding_mode", *PADDING)
     value, grid = tensor(x[0]), tensor(x[1])
     aligned = bool(a.get("align_corners", 0))
@@ -26,6 +27,7 @@ def grid_sample(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def affine_grid(call: Call, x: list[Value], a: Attributes) -> Value:
+    """AffineGrid: places (N, H, W, 2) of an image under matrices (N, 2, 3), or of a volume."""
     size = ints(x[1])
     claim([*size[:1], *size[2:], len(size) - 2])
     return F.affine_grid(tensor(x[0]), size, bool(a.get("align_corners", 0)))

@@ -13,6 +13,7 @@ from whet.onnx_reader.values import Value, at, host, ints, is_host, scalar, sett
 
 
 def items(value: Value) -> list[Value]:
+    """Return the items of a sequence. Raises: LiftError for what is none."""
     if not isinstance(value, list):
         raise LiftError("needs a sequence.")
     return value
@@ -27,23 +28,27 @@ def position(value: Value, count: int) -> int:
 
 
 def insert(call: Call, x: list[Value], a: Attributes) -> Value:
+    """SequenceInsert: an item put at a place, by default at the end."""
     listed = items(x[0])
     place = len(listed) if at(x, 2) is None else position(x[2], len(listed))
     return [*listed[:place], x[1], *listed[place:]]
 
 
 def erase(call: Call, x: list[Value], a: Attributes) -> Value:
+    """SequenceErase: the sequence without the item at a place, by default the last."""
     listed = items(x[0])
     place = len(listed) - 1 if at(x, 1) is None else position(x[1], len(listed))
     return [item for i, item in enumerate(listed) if i != place]
 
 
 def pick(call: Call, x: list[Value], a: Attributes) -> Value:
+    """SequenceAt: the item at a place."""
     listed = items(x[0])
     return listed[position(x[1], len(listed))]
 
 
 def concat(call: Call, x: list[Value], a: Attributes) -> Value:
+    """ConcatFromSequence: the items end to end along `axis`, or along a new axis."""
     listed, axis = items(x[0]), a["axis"]
     if all(map(is_host, listed)):
         return settled((np.stack if a.get("new_axis") else np.concatenate)(listed, axis))

@@ -15,14 +15,17 @@ from whet.onnx_reader.values import Value, at, claim, host, ints, is_host, settl
 
 
 def shape(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Shape: the sizes of dimensions `start` to before `end`, as a known value."""
     return host(list(x[0].shape)[slice(a.get("start", 0), a.get("end"))])
 
 
 def size(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Size: the number of elements, as a known value."""
     return host([math.prod(x[0].shape)], ())
 
 
 def reshape(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Reshape: 0 keeps a size unless `allowzero`, -1 takes what is left; a fixed batch becomes the real one."""
     wanted = ints(x[1]) if at(x, 1) is not None else list(a["shape"])
     old = list(x[0].shape)
     if not a.get("allowzero"):
@@ -54,6 +57,7 @@ def batched(wanted: list[Any], old: list[Any], batch: int) -> list[Any]:
 
 
 def flatten(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Flatten: two dimensions, those before `axis` and those from it on."""
     value, axis = tensor(x[0]), a.get("axis", 1)
     axis = axis + value.dim() if axis < 0 else axis
     if axis == 1 and value.dim() > 1:
@@ -62,11 +66,13 @@ def flatten(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def transpose(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Transpose: dimensions in the order `perm`, by default reversed."""
     order = a.get("perm") or list(reversed(range(x[0].ndim)))
     return x[0].transpose(order) if is_host(x[0]) else x[0].permute(order)
 
 
 def squeeze(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Squeeze: without the stated dimensions of one element, by default all of them."""
     value = x[0]
     given = ints(x[1]) if at(x, 1) is not None else a.get("axes")
     sizes = list(value.shape)
@@ -83,6 +89,7 @@ def squeeze(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def unsqueeze(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Unsqueeze: with new dimensions of one element at the stated places of the result."""
     value = x[0]
     given = ints(x[1]) if at(x, 1) is not None else a["axes"]
     rank = value.ndim + len(given)
@@ -92,6 +99,7 @@ def unsqueeze(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def concat(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Concat: the inputs end to end along `axis`."""
     axis = a.get("axis", 1)
     if all(map(is_host, x)):
         return settled(np.concatenate(x, axis))
@@ -110,6 +118,7 @@ def _same_batch(parts: list[Tensor]) -> list[Tensor]:
 
 
 def split(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Split: parts along `axis` of the stated sizes, or equal ones of which the last is the shortest."""
     axis, value = a.get("axis", 0), x[0]
     total = value.shape[axis]
     if at(x, 1) is not None:
@@ -126,6 +135,7 @@ def split(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def expand(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Expand: dimensions of one element stretched to the wanted sizes; others stay."""
     wanted = ints(x[1])
     claim(wanted)
     if is_host(x[0]) and x[0].dtype != object and all(isinstance(w, int) for w in wanted):
@@ -139,6 +149,7 @@ def expand(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def tile(call: Call, x: list[Value], a: Attributes) -> Value:
+    """Tile: the input repeated so often along each dimension."""
     repeats = ints(x[1])
     claim([*x[0].shape, *repeats])
     if is_host(x[0]) and all(isinstance(r, int) for r in repeats):

@@ -20,6 +20,7 @@ WINDOWS = {
 
 
 def window(call: Call, x: list[Value], a: Attributes) -> Value:
+    """A window of so many samples, (samples,), as `WINDOWS` has its cosines."""
     count = int(scalar(x[0]))
     claim([count])
     turn = np.arange(count) * 2 * np.pi / (count if a.get("periodic", 1) else count - 1)

@@ -14,11 +14,11 @@ class Surrogate(Protocol):
     """A regression of one number that knows how unsure it is."""
 
     def fit(self, features: Features, values: Vector) -> Any:
-        """Learn from rows of features and their values; return itself."""
+        """Learn from rows of features and their values; return itself. Shapes (n, features) and (n,)."""
         ...
 
     def predict(self, features: Features) -> tuple[Vector, Vector]:
-        """Return a mean and a standard deviation for each row."""
+        """Return a mean and a standard deviation for each row. Shape (n, features) to two of (n,)."""
         ...
 
 

@@ -69,10 +69,12 @@ class DeepKernel(nn.Module):
         return projected
 
     def covariance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the kernel (n, m) of projected rows a (n, features) and b (m, features)."""
         return self.log_scale.exp() * torch.exp(-0.5 * (a[:, None] - b[None]).square().mean(-1))
 
     @property
     def noise(self) -> Tensor:
+        """The variance of a measurement, a scalar, never below the floor."""
         return self.log_noise.exp() + NOISE_FLOOR
 
     def prior(self, projected: Tensor) -> Tensor:

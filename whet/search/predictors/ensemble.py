@@ -45,6 +45,7 @@ class Members(nn.Module):
         self.offset = nn.Parameter(torch.zeros(members, 1, 2, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and variances, (members, n) each, for rows (members, n, features)."""
         hidden = torch.baddbmm(self.bias, x, self.inner).relu()
         mean, raw = torch.baddbmm(self.offset, hidden, self.outer).unbind(-1)
         return mean, functional.softplus(raw) + LEAST_VARIANCE
@@ -82,6 +83,7 @@ class Mixture:
 
     @property
     def mean(self) -> Vector:
+        """The mean of the members' means, (n,)."""
         mean: Vector = self.means.mean(0)
         return mean
 

@@ -23,7 +23,7 @@ class GaussianProcess:
         self._model: Any = None
 
     def fit(self, features: Features, values: Vector) -> GaussianProcess:
-        """Learn from rows of features and their values."""
+        """Learn from rows of features and their values. Shapes (n, features) and (n,)."""
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
         from threadpoolctl import threadpool_limits
@@ -38,7 +38,7 @@ class GaussianProcess:
         return self
 
     def predict(self, features: Features) -> tuple[Vector, Vector]:
-        """Return the posterior mean and standard deviation of each row."""
+        """Return the posterior mean and standard deviation of each row. Shape (n, features) to two of (n,)."""
         if self._model is None:
             raise StudyError("the Gaussian process was asked before it had data.")
         mean, deviation = self._model.predict(features, return_std=True)

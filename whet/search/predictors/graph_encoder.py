@@ -202,7 +202,7 @@ class GraphEncoder:
         return shares
 
     def fit(self, nets: Sequence[Net], values: Vector) -> GraphEncoder:
-        """Learn from networks and their values."""
+        """Learn from networks and their values. Values have the shape (networks,)."""
         if len(nets) < 2 or len(nets) != len(values):
             raise StudyError(
                 f"the graph encoder learns from two networks or more with a value each; got {len(nets)} networks and "
@@ -229,7 +229,7 @@ class GraphEncoder:
         return self
 
     def predict(self, nets: Sequence[Net]) -> Vector:
-        """Return one forecast a network."""
+        """Return one forecast a network. Shape (networks,)."""
         heads = self._fitted()
         features, embeddings = self._read(nets)
         with torch.no_grad():

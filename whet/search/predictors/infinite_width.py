@@ -58,7 +58,7 @@ class InfiniteWidth:
         self._features: Features | None = None
 
     def fit(self, features: Features, values: Vector) -> InfiniteWidth:
-        """Learn from rows of features and their values."""
+        """Learn from rows of features and their values. Shapes (n, features) and (n,)."""
         self._features = self._centred(features)
         prior = kernel(self._features, self._features)
         self._unit = float(np.mean(np.diag(prior)))
@@ -70,7 +70,7 @@ class InfiniteWidth:
         return 2.0 * features - 1.0
 
     def predict(self, features: Features) -> tuple[Vector, Vector]:
-        """Return the posterior mean and standard deviation of each row."""
+        """Return the posterior mean and standard deviation of each row. Shape (n, features) to two of (n,)."""
         if self._features is None:
             raise StudyError("the infinite-width network was asked before it had data.")
         x = self._centred(features)

@@ -39,6 +39,7 @@ class PowerForecast:
 
     @property
     def mean(self) -> Vector:
+        """The posterior mean of the effects, (features,), on the power of the damage."""
         return self.linear.mean
 
     def draw(self, generator: np.random.Generator) -> Vector:

@@ -45,6 +45,7 @@ class Forecast(nn.Module):
         self.policy = nn.Parameter(torch.zeros(policy, HIDDEN, dtype=torch.float64))
 
     def forward(self, structure: Tensor, policy: Tensor) -> Tensor:
+        """Return forecasts (n,) for structures (n, features) and policies (n, choices)."""
         hidden = functional.silu(self.structure(structure) + policy @ self.policy)
         forecast: Tensor = self.outer(functional.silu(self.inner(hidden)))[:, 0]
         return forecast

@@ -84,6 +84,7 @@ class Bandits(Modelled):
         super().__init__(space, seed, directions, warm_up)
 
     def candidates(self) -> Iterator[Decision]:
+        """Yield what the agents pull next, after all pulls so far were replayed with their rewards."""
         rewards = self._standings()
         agents, generator = Agents(self.genes.lengths), np.random.default_rng
         known: dict[Decision, float | None] = {}

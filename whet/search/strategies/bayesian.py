@@ -40,6 +40,7 @@ class Bayesian(Modelled):
         self.model = model
 
     def candidates(self) -> Iterator[Decision]:
+        """Yield drawn and mutated decisions, the largest expected improvement first."""
         seen, generator = self.ledger.measured(), self.generator()
         rows, values = self.rows(seen), self.objectives(seen)
         parents = rows[best(self.penalised(seen), 10)]

@@ -44,6 +44,7 @@ class Divided(Modelled):
         return super().propose() if original in self.ledger.entries else original
 
     def candidates(self) -> Iterator[Decision]:
+        """Yield joint decisions every other turn, then children within one part after the other."""
         seen, generator = self.ledger.measured(), self.generator()
         turn = len(self.ledger.entries)
         rows, values = self.rows(seen), self.penalised(seen)

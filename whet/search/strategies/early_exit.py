@@ -46,6 +46,7 @@ class EarlyExitEvolution(Modelled):
         return super().propose()
 
     def candidates(self) -> Iterator[Decision]:
+        """Yield children of the best decisions so far."""
         seen, generator = self.ledger.measured(), self.generator()
         parents = self.rows(seen)[best(self.penalised(seen), PARENTS)]
         born = [self.genes.decision(row) for row in self.genes.children(parents, ATTEMPTS, generator)]

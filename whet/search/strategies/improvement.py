@@ -110,6 +110,7 @@ class Improvement(Sensitivity):
 
     @cached_property
     def genes(self) -> Genes:
+        """Decisions as rows of value indices, and back."""
         return Genes(self.space, self.operations)
 
     @cached_property

@@ -68,6 +68,7 @@ class OneShot(Modelled):
         self._tables = [torch.tensor(table, dtype=torch.float32) for table in self.genes.tables]
 
     def candidates(self) -> Iterator[Decision]:
+        """Yield the decisions at which descents of relaxed choices end, a new weighting of the objectives each time."""
         seen, generator = self.ledger.measured(), self.generator()
         values = self.penalised(seen)
         landscape = Landscape(self.genes.values(self.rows(seen)), values, self.ledger.seed)

@@ -106,13 +106,16 @@ class OptunaStrategy(LedgerStrategy):
             )
 
     def state(self) -> dict[str, Any]:
+        """Return the ledger and how often the sampler repeated itself, as plain JSON values."""
         return {**super().state(), "repeats": self.repeats}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
         super().restore(state)
         self.repeats = state["repeats"]
 
     def propose(self) -> Decision:
+        """Return the sampler's decision, or where it is known already a new one that differs in one choice."""
         ledger = self.ledger
         if not len(ledger.space):
             return Decision()

@@ -20,4 +20,5 @@ class RandomStrategy(LedgerStrategy):
     """
 
     def propose(self) -> Decision:
+        """Return a new decision, all equally likely."""
         return draw(self.space, self.ledger.rng(), self.ledger.entries)

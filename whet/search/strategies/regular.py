@@ -37,6 +37,7 @@ class Regular(Modelled):
         self._line = [i for i, c in enumerate(self.genes.choices) if ordered(c)]
 
     def candidates(self) -> Iterator[Decision]:
+        """Yield regular decisions with the probability that they are trusted with, and then any."""
         generator = self.generator()
         if generator.random() < self.trust():
             for _ in range(ATTEMPTS):

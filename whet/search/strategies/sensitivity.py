@@ -208,10 +208,12 @@ class Sensitivity(LedgerStrategy):
         return self.space.canonical(Decision({c.name: c.values[v] for c, v in zip(self.space, values, strict=True)}))
 
     def state(self) -> dict[str, Any]:
+        """Return the ledger and what the forecasts began with, as plain JSON values."""
         prior = [self.latency.prior.tolist(), self.damage.prior.tolist()]
         return {**super().state(), "prior": prior, "shape": [self.latency.distances, self.damage.linear.distances]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned, with the forecasts fitted again."""
         super().restore(state)
         self.shape(*state["shape"])
         self.latency.prior, self.damage.prior = (np.array(p) for p in state["prior"])

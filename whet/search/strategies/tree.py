@@ -49,6 +49,7 @@ class TreeSearch(Modelled):
         self.exploration, self.bisect = exploration, bisect
 
     def candidates(self) -> Iterator[Decision]:
+        """Yield decisions from walks down the tree."""
         seen, generator = self.ledger.measured(), self.generator()
         rows, rewards = self.rows(seen), self.rewards(seen)
         root = Node()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from whet.support.files import whole
+from whet.support.files import part_of, whole, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -24,3 +24,9 @@ def test_the_temporary_file_has_the_suffix_that_writers_go_by(tmp_path: Path) ->
     with whole(tmp_path / "model.onnx") as part:
         assert part.suffix == ".onnx" and part.parent == tmp_path
         part.touch()
+
+
+def test_text_is_written_whole_in_utf_8_beside_a_hidden_part(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "page.md", "über")
+    assert (tmp_path / "new" / "page.md").read_bytes() == "über".encode()
+    assert part_of(Path("a/b.c.txt")) == Path("a/.b.c.part.txt")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from whet.core.net import Net, Port
 from whet.core.target import Session
 from whet.support.structure import Rows
 from whet.verify.equivalence import OpenSession, agreement, evaluate
-from whet.verify.manifest import NAME, check_files, read_manifest, unit_of, write_manifest
+from whet.verify.manifest import unit_of
 
 
 def test_agreement_counts_rows_and_differences() -> None:
@@ -128,40 +127,3 @@ def test_evaluation_opens_a_file_anew_for_each_length_and_keeps_a_few() -> None:
     assert [shapes["x"][1] for _, shapes in opened] == [5, 7, 9, 11, 13, 5], "the oldest of five was let go"
     assert [len(row) for row in outputs["y"]] == [n for n in lengths for _ in range(2)]
     assert outputs["state"].shape == (14, 3)
-
-
-def delivered(folder: Path) -> Path:
-    (folder / "model.onnx").write_bytes(b"weights" * 10)
-    write_manifest(folder, network="n", decision={"a:bits": 8})
-    return folder
-
-
-def test_manifest_tells_every_file(tmp_path: Path) -> None:
-    manifest = check_files(delivered(tmp_path))
-    assert manifest["files"]["model.onnx"]["size_bytes"] == 70
-    assert manifest["decision"] == {"a:bits": 8}
-
-
-def test_damage_is_named(tmp_path: Path) -> None:
-    model = delivered(tmp_path) / "model.onnx"
-    model.write_bytes(b"weightz" * 10)
-    with pytest.raises(ArtifactError, match=r"model\.onnx' is not the file of its manifest"):
-        check_files(tmp_path)
-    model.write_bytes(b"weights")
-    with pytest.raises(ArtifactError, match=r"model\.onnx' has 7 bytes; its manifest says 70"):
-        check_files(tmp_path)
-    model.unlink()
-    with pytest.raises(ArtifactError, match=r"model\.onnx' is missing"):
-        check_files(tmp_path)
-    (tmp_path / NAME).write_text('{"files": ')
-    with pytest.raises(ArtifactError, match="is damaged"):
-        read_manifest(tmp_path)
-    (tmp_path / NAME).unlink()
-    with pytest.raises(ArtifactError, match="does not exist"):
-        read_manifest(tmp_path)
-
-
-def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_text('{"files": {"../secret": {"sha256": "", "size_bytes": 0}}}')
-    with pytest.raises(ArtifactError, match="outside its folder"):
-        check_files(tmp_path)

@@ -1,0 +1,44 @@
+"""Options of the command line: sizes and values of inputs, and where an unexpected error is logged."""
+
+from pathlib import Path
+
+import pytest
+
+from whet import cli_shared
+from whet.cli_shared import crash_log, network_of, out_folder, shapes_of, values_of
+from whet.core.errors import TargetError
+from whet.flow.folder import OWN
+
+
+def test_names_may_hold_signs_and_sizes_may_be_none() -> None:
+    assert shapes_of(["a=b:0=1X2", "rate="]) == {"a=b:0": (1, 2), "rate": ()}
+    assert values_of(["sr=-3", "gain=1e-3"]) == {"sr": -3, "gain": 0.001} and isinstance(values_of(["a=2"])["a"], int)
+    assert shapes_of(None) == {} == values_of(None)
+
+
+@pytest.mark.parametrize("word", ["x=1x0", "x=1xa", "x=1.5"])
+def test_sizes_that_are_no_whole_numbers_are_told(word: str) -> None:
+    with pytest.raises(TargetError, match=r"sizes are whole numbers above 0, e\.g\. x=1x3x224x224"):
+        shapes_of([word])
+
+
+def test_what_is_no_pair_and_no_number_is_told() -> None:
+    with pytest.raises(TargetError, match=r"--shape '1x2' is no NAME=VALUE, e\.g\. input=1x3x224x224"):
+        shapes_of(["1x2"])
+    with pytest.raises(TargetError, match=r"the value must be a number, e\.g\. sr=16000"):
+        values_of(["sr=fast"])
+
+
+def test_sizes_are_for_onnx_files_alone() -> None:
+    with pytest.raises(TargetError, match="are for the inputs of an ONNX file; got 'digits'"):
+        network_of("digits", None, None, None, {"x": (1,)})
+
+
+def test_a_crash_is_logged_in_the_study_once_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_shared, "out_folders", [])
+    assert out_folder(tmp_path / "run") == tmp_path / "run"
+    elsewhere = crash_log()
+    assert elsewhere.name.startswith("whet-crash-") and elsewhere.parent != tmp_path / "run"
+    elsewhere.unlink()
+    (tmp_path / "run" / OWN).mkdir(parents=True)
+    assert crash_log() == tmp_path / "run" / OWN / "crash.log"
