@@ -22,7 +22,7 @@ class AlignedTarget:
     name: str = "nowhere"
 
     def kernels(self) -> tuple[str, ...]:
-        return "int8", "int4"
+        return "int8", "int4", "dynamic int8"
 
 
 def classification(net: Net, batches: int = 4, batch: int = 8, seed: int = 0) -> Task:
