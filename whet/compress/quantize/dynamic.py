@@ -34,7 +34,8 @@ class DynamicQuantization:
     Choices: `network:dynamic` is `off`, `int8`, or `per-layer`, which gives each layer its own `SITE:dynamic`. Offered
     where every runtime of the target multiplies such integers (`Target.kernels`). ONNX Runtime does; OpenVINO reads the
     file and computes it in floats, and so does not count: it rounds what layers of compressed weights read itself
-    (`quantize.weight-only`). SPEEDS
+    (`quantize.weight-only`).
+    Not among the default passes.
     Paper: Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference (the grids; ranges are fixed there).
     """
@@ -58,10 +59,8 @@ class DynamicQuantization:
         small, layers = net.copy(), net.layers()
         if scope == OFF:
             return Result(small)
-        named = [
-            n.rpartition(":")[0] for n, v in decision.items() if n != NETWORK and n.endswith(":dynamic") and v == ALL
-        ]
-        sites = [n for n, layer in layers.items() if _weighted(layer)] if scope == ALL else named
+        chosen = [n.removesuffix(KIND) for n, v in decision.items() if n.endswith(KIND) and n != NETWORK and v == ALL]
+        sites = [n for n, layer in layers.items() if _weighted(layer)] if scope == ALL else chosen
         changed: dict[str, str] = {}
         skipped: dict[str, str] = {}
         for site in sites:

@@ -52,8 +52,8 @@ class StaticQuantization:
     layer's error (`correction`), each only where that lowers the outputs' error on calibration inputs held out.
 
     With `sums` residual sums behind convolutions, and averages at the end, compute with integers as well: every term is
-    on a grid (`streams`), and runtimes add within the convolution. ResNet-44 in OpenVINO, three races on an EPYC: x1.37,
-    1.36 and 1.35 over floats in place of x1.25, 1.24 and 1.23, and .8922 of 5,000 images right in place of .8926.
+    on a grid (`streams`), and runtimes add within the convolution. ResNet-44 in OpenVINO, three races on an EPYC:
+    x1.37, 1.36 and 1.35 in place of x1.25, 1.24 and 1.23, and .8922 of 5,000 images right in place of .8926.
 
     Choices: `network:int8` is `off`, `all`, `asymmetric` (all as well), or `per-layer`, which gives each layer its own
     `SITE:bits`.
