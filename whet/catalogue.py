@@ -84,6 +84,7 @@ METHODS = tuple(
         ("compress.error-rise", "whet.compress.importance:error_rise", "importance", "frantar2022obc"),
         ("compress.repair", "whet.compress.repair:Repair", "pass", "he2017channel"),
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
+        ("quantize.dynamic", "whet.compress.quantize.dynamic:DynamicQuantization", "pass", "jacob2018quantization"),
         ("quantize.weight-only", "whet.compress.quantize.weight_only:WeightOnly", "pass", "choukroun2019low"),
         ("quantize.smoothing", "whet.compress.quantize.smoothing:smoothed", "calibration", "xiao2023smoothquant"),
         ("quantize.correction", "whet.compress.quantize.correction:corrected", "calibration", "nagel2019data"),

@@ -12,8 +12,8 @@ from whet.graph.fake_quantize import (
     fake_quantize,
     quantize_embedding,
     quantize_weight,
-    weight_scale,
 )  # fmt: skip
+from whet.graph.grids import INT8
 
 
 @given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=20), st.floats(0.01, 2.0), st.integers(0, 255))
@@ -49,12 +49,12 @@ def test_quantized_layer_rounds_each_output_channel_and_still_trains(layer: nn.M
     x = torch.randn(shape)
     out = quantized.eval()(x)
     assert 0 < float((out - layer(x)).abs().max()) < 0.05
-    assert torch.equal(quantized.weight_scale, weight_scale(layer.weight))
+    assert torch.equal(quantized.weight_scale, INT8.scale(layer.weight))
     quantized.train()
     with torch.no_grad():
         quantized.weight.mul_(2)
     quantized(x).sum().backward()
-    assert torch.allclose(quantized.weight_scale, weight_scale(layer.weight)), "in training the scale follows"
+    assert torch.allclose(quantized.weight_scale, INT8.scale(layer.weight)), "in training the scale follows"
     assert quantized.weight.grad is not None and quantized.weight.grad.abs().sum() > 0
 
 

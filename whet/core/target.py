@@ -45,7 +45,7 @@ class Target(Protocol):
     channels that layers should be a multiple of. `save` writes the model file (slow: seconds), `open` loads it
     for a static batch (fast: tenths of a second); `shapes` gives sizes by the input's name, in the file's layout, where
     they are to be others than those of the example that the file was written with. `kernels` names the integers that
-    weights may be stored as (`int8`, `int4`): what all of its runtimes load.
+    weights may be stored as (`int8`, `int4`, `dynamic int8`): what all of its runtimes load.
     """
 
     @property

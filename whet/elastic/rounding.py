@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from whet.core.errors import SpecError
 from whet.core.net import Net
-from whet.graph.fake_quantize import QUANTIZED, fake_quantize, weight_scale
+from whet.graph.fake_quantize import QUANTIZED, asymmetric_grid, fake_quantize
+from whet.graph.grids import widest_scale
 
 FEWEST_BITS = 2
 MOMENTUM = 0.95
@@ -59,7 +60,7 @@ class Rounding(nn.Module):
         found = {}
         for name in (f"{layer}.weight" for layer in _treated(net)):
             weight = tensors[name]
-            scale = weight_scale(weight, most)
+            scale = widest_scale(weight.detach().float().flatten(1), most)
             found[name] = fake_quantize(weight, scale, torch.zeros(len(scale), dtype=torch.int64), 0, -most, most)
         return found
 
@@ -78,9 +79,8 @@ class Rounding(nn.Module):
         if not self.seen[index]:
             return args
         most = 2**self.bits - 1
-        scale = ((self.high[index] - self.low[index]) / most).clamp_min(1e-8)
-        zero = torch.round(-self.low[index] / scale).long()
-        return fake_quantize(x, scale, zero, -1, 0, most), *args[1:]
+        grid = asymmetric_grid(self.low[index], self.high[index], most)
+        return fake_quantize(x, *grid, -1, 0, most), *args[1:]
 
     def _widen(self, index: int, x: Tensor) -> None:
         """Move a layer's range towards what it reads now; zero is always in it."""

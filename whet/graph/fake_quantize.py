@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from whet.graph.grids import INT8, Grid
 
-WEIGHT_MAX = 127
+WEIGHT_MAX = INT8.most
 LARGE_TABLE = 2**16
 """Values from which an embedding is worth storing as integers: a smaller one saves less than 200 kB of a file."""
 ACTIVATION_MAX = 255
@@ -81,9 +81,17 @@ class ActivationQuantizer(nn.Module):
         return quantized
 
 
-def weight_scale(weight: Tensor, most: int = WEIGHT_MAX) -> Tensor:
-    """Return the symmetric scale of each output channel, `max |w| / most`, shape `(out,)`; by default that of int8."""
-    return weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-8) / most
+def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tuple[Tensor, Tensor]:
+    """Return scale and zero point of the unsigned grid over [low, high], widened to hold zero exactly.
+
+        s = (high - low) / most,    z = round(-low / s)
+
+    >>> [float(x) for x in asymmetric_grid(torch.tensor(-5.0), torch.tensor(250.0))]
+    [1.0, 5.0]
+    """
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    scale = ((high - low) / most).clamp_min(1e-8)
+    return scale, torch.round(-low / scale).clamp(0, most).long()
 
 
 class IntegerWeight:
@@ -115,6 +123,15 @@ class QuantizedLinear(IntegerWeight, nn.Linear):
         return functional.linear(input, self.integer_weight(self.weight), self.bias)
 
 
+class DynamicLinear(IntegerWeight, nn.Linear):
+    """`nn.Linear` with an integer weight, whose input is on a grid over the range that it has at the call."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        grid = asymmetric_grid(*input.detach().float().aminmax())
+        on_grid: Tensor = fake_quantize(input, *grid, -1, 0, ACTIVATION_MAX)
+        return functional.linear(on_grid, self.integer_weight(self.weight), self.bias)
+
+
 class QuantizedConv1d(IntegerWeight, nn.Conv1d):
     """`nn.Conv1d` with an integer weight."""
 
@@ -141,7 +158,7 @@ class QuantizedEmbedding(nn.Embedding):
         rows = functional.embedding(input, self.weight, self.padding_idx)
         flat = rows.flatten(0, -2)
         zeros = torch.zeros(len(flat), dtype=torch.int64, device=flat.device)
-        on_grid: Tensor = fake_quantize(flat, weight_scale(flat), zeros, 0, -WEIGHT_MAX, WEIGHT_MAX)
+        on_grid: Tensor = fake_quantize(flat, INT8.scale(flat), zeros, 0, -WEIGHT_MAX, WEIGHT_MAX)
         return on_grid.view_as(rows)
 
 
@@ -153,9 +170,12 @@ QUANTIZED: dict[type[nn.Module], type[nn.Module]] = {
 """The layers that can have integer weights, with what they become."""
 
 
-def quantize_weight(layer: nn.Module, grid: Grid = INT8) -> nn.Module:
-    """Return the layer with its weight on a grid, which takes over the tensors and attributes of `layer`."""
-    quantized = _of_kind(QUANTIZED[type(layer)], layer)
+def quantize_weight(layer: nn.Module, grid: Grid = INT8, kind: type[nn.Module] | None = None) -> nn.Module:
+    """Return the layer with its weight on a grid, which takes over the tensors and attributes of `layer`.
+
+    It becomes a `kind`, by default that of `QUANTIZED`.
+    """
+    quantized = _of_kind(kind or QUANTIZED[type(layer)], layer)
     weight = quantized._parameters["weight"]
     assert weight is not None
     scale = grid.scale(weight)

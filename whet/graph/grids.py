@@ -61,7 +61,7 @@ class Grid:
         scale of each kernel so.
         """
         rows = self.rows(weight.detach().float())
-        widest = rows.abs().amax(1).clamp_min(1e-8) / self.most
+        widest = widest_scale(rows, self.most)
         if self.bits >= EXACT_BITS:
             return widest
         best, least = widest, torch.full_like(widest, torch.inf)
@@ -78,9 +78,10 @@ class Grid:
     def _rounded(self, rows: Tensor, scale: Tensor) -> Tensor:
         return torch.clamp(torch.round(rows / scale[:, None]), -self.most, self.most)
 
-    def bytes_of(self, weight: Tensor) -> float:
-        """Return what a weight on this grid takes in a file: its integers, and four bytes a scale."""
-        return weight.numel() * self.bits / 8 + 4 * (weight.numel() // self.group_of(weight))
+
+INT8 = Grid(8)
 
 
-INT8, INT4 = Grid(8), Grid(4)
+def widest_scale(rows: Tensor, most: int) -> Tensor:
+    """Return the scale of each row with which its largest value becomes `most`: `max|w| / most`, shape `(rows,)`."""
+    return rows.abs().amax(1).clamp_min(1e-8) / most

@@ -40,7 +40,8 @@ class RuntimeRow:
     """Where a runtime's class is, and its precisions with the processor flags of which one is needed.
 
     The first precision that the processor has is the runtime's own default, the identity of the choice. `integers` are
-    those that it loads weights of.
+    those that it loads weights of; `dynamic int8` is among them where it multiplies those by integers that inputs are
+    rounded to in the call. OpenVINO 2026.4 computes `DynamicQuantizeLinear` and `MatMulInteger` in floats.
     """
 
     entry: str
@@ -60,7 +61,9 @@ class RuntimeRow:
 
 RUNTIMES = {
     "openvino": RuntimeRow("whet.hardware.openvino:OpenVINO", (("bf16", BF16_FLAGS), ("f32", ())), ("int8", "int4")),
-    "onnxruntime": RuntimeRow("whet.hardware.onnxruntime:OnnxRuntime", (("f32", ()),), ("int8", "int4")),
+    "onnxruntime": RuntimeRow(
+        "whet.hardware.onnxruntime:OnnxRuntime", (("f32", ()),), ("int8", "int4", "dynamic int8")
+    ),
     "inductor": RuntimeRow("whet.hardware.inductor:Inductor", (("f32", ()), ("bf16", BF16_FLAGS))),
 }
 TARGETS = {
@@ -98,7 +101,7 @@ class CpuTarget:
         return 16 if self.device.has_any(("avx512f",)) else 8
 
     def kernels(self) -> tuple[str, ...]:
-        """Return the integers that all of its runtimes load weights of."""
+        """Return the integers that all of its runtimes load weights of, `dynamic int8` where all multiply them."""
         first, *others = (RUNTIMES[name].integers for name in self.runtimes)
         return tuple(name for name in first if all(name in other for other in others))
 

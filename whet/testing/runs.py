@@ -22,8 +22,8 @@ class AlignedTarget:
     name: str = "nowhere"
 
     def kernels(self) -> tuple[str, ...]:
-        """Return the integers that weights may be stored as."""
-        return "int8", "int4"
+        """Return the integers that weights may be stored as, and computed with."""
+        return "int8", "int4", "dynamic int8"
 
 
 def classification(net: Net, batches: int = 4, batch: int = 8, seed: int = 0) -> Task:

@@ -79,8 +79,13 @@ def calibration_inputs(task: Task, samples: int) -> list[Inputs]:
     return found
 
 
-def observe(net: Net, sites: Collection[str], batches: Sequence[Inputs], seed: int) -> Observed:
-    """Run the net in eval mode on the batches; return what is seen of each tensor that a layer of `sites` reads."""
+def observe(
+    net: Net, sites: Collection[str], batches: Sequence[Inputs], seed: int, others: Collection[str] = ()
+) -> Observed:
+    """Run the net in eval mode on the batches; return what is seen of each tensor that a layer of `sites` reads.
+
+    `others` are nodes whose tensors are looked at besides.
+    """
     readers: dict[str, list[fx.Node]] = {}
     for node in net.graph.nodes:
         if node.op == "call_module" and str(node.target) in sites:
@@ -91,7 +96,7 @@ def observe(net: Net, sites: Collection[str], batches: Sequence[Inputs], seed: i
         if all(isinstance(layer, nn.Linear) for layer in layers):
             linear[name] = layers[0].weight.shape[1]  # type: ignore[index, assignment]
     rows = min(KEPT_ROWS, max(32, MEMORY_BYTES // max(1, 4 * sum(linear.values()))))
-    observer = _Observer(net.module, readers, linear, math.ceil(rows / len(batches)), seed)
+    observer = _Observer(net.module, {*readers, *others}, linear, math.ceil(rows / len(batches)), seed)
     with net.evaluating(), torch.no_grad():
         for inputs in batches:
             observer.run(*inputs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from whet.graph.fake_quantize import ACTIVATION_MAX, ACTIVATION_MIDDLE
+from whet.graph.fake_quantize import ACTIVATION_MAX, ACTIVATION_MIDDLE, asymmetric_grid
 
 Range = tuple[float, float]
 
@@ -53,9 +53,8 @@ def asymmetric(low: float, high: float) -> tuple[float, int]:
     >>> asymmetric(-5.0, 250.0)
     (1.0, 5)
     """
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = max((high - low) / ACTIVATION_MAX, 1e-8)
-    return scale, round(min(max(-low / scale, 0), ACTIVATION_MAX))
+    scale, zero = asymmetric_grid(*torch.tensor([low, high], dtype=torch.float64))
+    return float(scale), int(zero)
 
 
 Grid = Callable[[float, float], tuple[float, int]]

@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 from whet.compress.quantize.calibration import Rows
 from whet.compress.quantize.observers import Grid, Observer, min_max
 from whet.core.net import Net
-from whet.graph.fake_quantize import ACTIVATION_MAX, WEIGHT_MAX, weight_scale
+from whet.graph.fake_quantize import ACTIVATION_MAX
+from whet.graph.grids import INT8
 from whet.graph.uses import used_once
 
 STRENGTHS = (0.25, 0.5, 0.75, 0.95)
@@ -43,8 +44,8 @@ def predicted_error(rows: Rows, weight: Tensor, scale: float, zero: int) -> floa
     """
     x = rows.values
     rounded = (torch.clamp(torch.round(x / scale) + zero, 0, ACTIVATION_MAX) - zero) * scale
-    step = weight_scale(weight).unsqueeze(-1)
-    lost = torch.clamp(torch.round(weight / step), -WEIGHT_MAX, WEIGHT_MAX) * step - weight
+    step = INT8.scale(weight)
+    lost = INT8.integers(weight, step) * step.unsqueeze(-1) - weight
     of_inputs = (weight.square().sum(0) * (rounded - x).square().mean(0)).sum()
     return float(of_inputs + (lost.square().sum(0) * x.var(0, unbiased=False)).sum())
 

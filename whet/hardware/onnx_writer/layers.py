@@ -11,15 +11,15 @@ from torch import Tensor, fx, nn
 from whet.graph.fake_quantize import (
     ACTIVATION_MAX,
     ACTIVATION_MIDDLE,
-    WEIGHT_MAX,
     ActivationQuantizer,
+    DynamicLinear,
     IntegerWeight,
     QuantizedConv1d,
     QuantizedConv2d,
     QuantizedEmbedding,
     QuantizedLinear,
-    weight_scale,
 )
+from whet.graph.grids import INT8
 from whet.graph.layers import Args
 from whet.hardware.onnx_writer.elementwise import Rule
 from whet.hardware.onnx_writer.products import linear
@@ -101,6 +101,20 @@ def _weight(w: Writer, site: str, layer: Any, turned: bool = False) -> str:
     return w.emit("DequantizeLinear", [stored, w.constant(scale), *zeros], axis=int(turned))
 
 
+def _dynamic_linear(w: Writer, n: fx.Node, layer: DynamicLinear) -> Names:
+    """Write a product of integers whose inputs get their scale and zero point in the runtime.
+
+    ONNX Runtime makes one operation of these; layers that read the same tensor share its integers there.
+    """
+    parts = w.emit_several("DynamicQuantizeLinear", [w.name(n.args[0])], ["quantized", "scale", "zero_point"])
+    scale = layer.weight_scale.detach()
+    stored = w.constant(layer.grid.integers(layer.weight, scale).t(), f"{n.target}.weight.int8")
+    product = w.emit("MatMulInteger", [parts[0], stored, parts[2]])
+    factor = w.emit("Mul", [parts[1], w.constant(scale)])
+    y = w.emit("Mul", [w.cast(product, torch.int32, torch.float32), factor], n.name)
+    return y if layer.bias is None else w.emit("Add", [y, w.constant(layer.bias)], n.name)
+
+
 def _grouped(w: Writer, site: str, layer: Any, integers: Tensor, scale: Tensor, turned: bool) -> str:
     """Write a weight whose groups lie along its rows, `(out, all the rest)`: blocks are of one axis."""
     group, bits = layer.grid.group, layer.grid.bits
@@ -135,8 +149,9 @@ def _quantized_embedding(w: Writer, n: fx.Node, layer: Any) -> Names:
     """
     fixed, table = n.args[0] in w.trace.constants, layer.weight.detach()
     table = table[w.fixed(n.args[0])] if fixed else table
-    scale = weight_scale(table.flatten(0, -2)).view(*table.shape[:-1], 1)
-    integers = torch.round(table / scale).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
+    rows = table.flatten(0, -2)
+    scale = INT8.scale(rows)
+    integers, scale = INT8.integers(rows, scale).view_as(table), scale.view(*table.shape[:-1], 1)
     parts = [w.constant(integers, f"{n.target}.weight.int8"), w.constant(scale, f"{n.target}.weight_scale")]
     if not fixed:
         index = w.name(n.args[0], torch.int64)
@@ -226,6 +241,7 @@ LAYERS: dict[type[nn.Module], LayerRule] = {
     **{getattr(nn, f"Dropout{n}"): _same for n in ("", "1d", "2d", "3d")},
     nn.Linear: _linear,
     QuantizedLinear: _linear,
+    DynamicLinear: _dynamic_linear,
     nn.LayerNorm: _layer_normed,
     nn.RMSNorm: _rms_normed,
     nn.GroupNorm: _group_normed,
