@@ -59,11 +59,23 @@ def names_in(path: Path) -> Iterator[Name]:
                 yield Name(f"{where}: {node.name}.{member.name}", "method", text, f"{text} {own}", tensors)
 
 
+@cache
+def promised() -> frozenset[str]:
+    """Return the names of the methods that an interface of the package describes: who implements one need not again."""
+    found = set[str]()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Protocol" for base in node.bases):
+                found |= {member.name for member in node.body if isinstance(member, ast.FunctionDef)}
+    return frozenset(found)
+
+
 def without(kind: str) -> list[str]:
     """Return the names of a kind that lack what they should say; `tensors` are those without shapes."""
     if kind == "tensors":
         return [name.where for name in names() if name.tensors and not SHAPES.search(name.text)]
-    return [name.where for name in names() if name.kind == kind and not name.own]
+    told = promised() if kind == "method" else ()
+    return [n.where for n in names() if n.kind == kind and not n.own and n.where.rpartition(".")[2] not in told]
 
 
 MOST = {"top": 9, "method": 102, "tensors": 72}
