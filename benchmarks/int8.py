@@ -103,10 +103,28 @@ class SentenceEncoder(nn.Module):
 
 
 def minilm(encoder: Path, data: Path) -> Work:
+    tokens = sentences(encoder, data)
+    module = SentenceEncoder(folder_of(encoder)).eval()
+    given = {part: tokens(part, SENTENCES) for part in ("val", "test")}
+    with torch.no_grad():
+        wanted = {part: torch.cat([module(*b) for b in batches(x)]) for part, x in given.items()}
+
+    def score(run: Callable[..., Tensor], part: str) -> float:
+        return rank_correlation(torch.cat([run(*b) for b in batches(given[part])]), wanted[part])
+
+    calibration = list(batches(tokens("train", CALIBRATION), 32))
+    return Work("minilm", module, tuple(x[:2] for x in given["val"]), calibration, "rank correlation", score)
+
+
+def folder_of(encoder: Path) -> Path:
+    return next(encoder.rglob("tokenizer.json")).parent
+
+
+def sentences(encoder: Path, data: Path) -> Callable[[str, int], Inputs]:
+    """Return what gives so many sentences of a part of the plays (train, val, test) as token ids and their mask."""
     from tokenizers import Tokenizer
 
-    folder = next(encoder.rglob("tokenizer.json")).parent
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(folder_of(encoder) / "tokenizer.json"))
     tokenizer.enable_truncation(LENGTH)
     tokenizer.enable_padding(length=LENGTH)
     text = (data / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
@@ -120,17 +138,12 @@ def minilm(encoder: Path, data: Path) -> Work:
         encoded = tokenizer.encode_batch([found[i] for i in order])
         return torch.tensor([e.ids for e in encoded]), torch.tensor([e.attention_mask for e in encoded])
 
-    module = SentenceEncoder(folder).eval()
-    given = {part: tokens(part, SENTENCES) for part in ("val", "test")}
-    with torch.no_grad():
-        wanted = {part: torch.cat([module(*b) for b in batches(x)]) for part, x in given.items()}
+    return tokens
 
-    def score(run: Callable[..., Tensor], part: str) -> float:
-        found = torch.cat([run(*b) for b in batches(given[part])])
-        return float(spearmanr(similarities(found), similarities(wanted[part])).statistic)
 
-    calibration = list(batches(tokens("train", CALIBRATION), 32))
-    return Work("minilm", module, tuple(x[:2] for x in given["val"]), calibration, "rank correlation", score)
+def rank_correlation(found: Tensor, wanted: Tensor) -> float:
+    """Return Spearman's correlation of the similarities of all pairs of rows: one where their order is the same."""
+    return float(spearmanr(similarities(found), similarities(wanted)).statistic)
 
 
 def batches(inputs: Inputs, size: int = BATCH) -> Iterator[Inputs]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import whet
 from whet.compress.elimination import Elimination, order_of_removal
 from whet.compress.importance import error_rise, weight_norm
+from whet.compress.lockstep import Lockstep
 from whet.compress.moments import ROWS, Moments, Sums, enough, inputs_of, moments
 from whet.compress.reference import Reference
 from whet.compress.repair import output_error, repaired
@@ -221,12 +222,55 @@ def test_what_a_mask_hides_is_nothing_to_solve_on() -> None:
     assert output_error(reference, repaired(reference, smaller).net) < 0.5 * output_error(reference, smaller)
 
 
+class Counted(nn.Linear):
+    """A linear layer that counts the rows that it is given."""
+
+    rows = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counted.rows += x[..., 0].numel()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("kind", ["mean of the shown", "mean of all", "batch norm"])
+def test_padding_is_computed_only_where_an_output_or_a_norm_depends_on_it(kind: str) -> None:
+    torch.manual_seed(0)
+    x, mask = torch.randn(30, 8, 3), (torch.rand(30, 8) < 0.4).float()
+    mask[:, 0] = 1
+    module = Masked() if kind == "mean of the shown" else MeanOfAll()
+    if kind == "batch norm":
+        module = Masked()
+        module.add_module("norm", nn.BatchNorm1d(2))
+        module.register_forward_hook(lambda m, _, y: m.get_submodule("norm")(y))
+    net = whet.lift(module.eval(), (x[:2], mask[:2]))
+    counted = Counted(40, 2)
+    counted.load_state_dict(net.layer("read").state_dict())
+    net.module.add_submodule("read", counted)
+    expected = net(x, mask)
+    Lockstep(net, [(x, mask)], shown=True)
+    Counted.rows = 0
+    (found,) = Lockstep(net, [(x, mask)], shown=True).run()
+    assert Counted.rows == (int(mask.sum()) if kind == "mean of the shown" else 240)
+    assert torch.allclose(found, expected, atol=1e-6)
+    Counted.rows = 0
+    Lockstep(net, [(x, mask)]).run()
+    assert Counted.rows == 240
+
+
+class MeanOfAll(Masked):
+    """The same, with a mean that the mask leaves nothing out of."""
+
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+        y: Tensor = self.read(self.write(x).relu())
+        return y.mean(1) + attention_mask.mean(1, keepdim=True)
+
+
 def test_inputs_come_from_calibration_and_then_from_training() -> None:
     run = planning_run(whet.lift(nn.Linear(3, 2), torch.randn(2, 3)))
     first = next(iter(run.task.train))[0][0]  # type: ignore[arg-type]
     task = replace(run.task, calibration=[(torch.ones(5, 3), torch.zeros(5))])
     found = inputs_of(task, 5 + 4)
-    assert torch.equal(torch.cat([x for x, in found]), torch.cat([torch.ones(5, 3), first[:4]]))
+    assert torch.equal(torch.cat([x for (x,) in found]), torch.cat([torch.ones(5, 3), first[:4]]))
 
 
 @pytest.mark.parametrize("inputs", [8, 300])

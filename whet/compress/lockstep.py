@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from whet.core.net import Net
 from whet.support.structure import tensors
@@ -16,6 +17,9 @@ Inputs = tuple[Tensor, ...]
 Step = Callable[[fx.Node], None]
 HELD = ("placeholder", "get_attr")
 """Nodes that take no computing."""
+
+ROUNDED = 1e-4
+"""Of the norm of outputs: they differ by no more where they are computed in another order."""
 
 VIEWS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
 
@@ -33,7 +37,21 @@ class Checkpoint:
 
 
 class _Interpreter(fx.Interpreter):
-    """Runs views of what lies in memory otherwise than when the net was traced."""
+    """Runs views of what lies in memory otherwise than when the net was traced; linear layers at shown places alone.
+
+    Without a mask all places are shown.
+    """
+
+    mask: Tensor | None = None
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        layer = self.module.get_submodule(str(target))
+        if self.mask is None or not isinstance(layer, nn.Linear) or args[0].shape[:-1] != self.mask.shape:
+            return super().call_module(target, args, kwargs)
+        shown = self.mask.flatten().nonzero().squeeze(1)
+        rows = layer(args[0].flatten(0, -2).index_select(0, shown))
+        found = rows.new_zeros(self.mask.numel(), rows.shape[-1]).index_copy_(0, shown, rows)
+        return found.view(*self.mask.shape, -1)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         return super().call_function(VIEWS.get(target, target), args, kwargs)
@@ -44,18 +62,61 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
+def mask_of(net: Net, inputs: Inputs) -> Tensor | None:
+    """Return the input of zeros and ones that is called a mask: what it hides, padding, is nothing to solve on."""
+    for port, x in zip(net.inputs, inputs, strict=False):
+        if "mask" in port.name and x.dim() > 1 and ((x == 0) | (x == 1)).all() and (x == 1).any():
+            return x == 1
+    return None
+
+
+_hides: WeakKeyDictionary[fx.GraphModule, bool] = WeakKeyDictionary()
+
+
+def hides(net: Net, inputs: Inputs) -> bool:
+    """Say whether outputs stay the same when linear layers are left out at what a mask hides.
+
+    That is tried once for each net, on the sample with the most hidden. Nets without a mask hide nothing, nor do those
+    with batch norms, which may be estimated from all places.
+    """
+    mask = mask_of(net, inputs)
+    norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.module.modules())
+    if mask is None or mask.all() or norms:
+        return False
+    if net.module not in _hides:
+        most = int(mask.flatten(1).sum(1).argmin())
+        sample = tuple(x[most : most + 1] for x in inputs)
+        run = _Interpreter(net.module)
+        with net.evaluating(), torch.no_grad():
+            whole = tensors(run.run(*sample))
+            run.mask = mask_of(net, sample)
+            parts = tensors(run.run(*sample))
+        _hides[net.module] = all(_alike(a, b) for a, b in zip(whole, parts, strict=True))
+    return _hides[net.module]
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Say whether values differ by rounding alone."""
+    one, other = one.double(), other.double()
+    return bool((one - other).norm() <= ROUNDED * one.norm())
+
+
 class Lockstep:
     """A net run on several batches node by node, so that a layer can be changed before anything behind it runs.
 
     `values[i]` holds what the nodes gave on batch i, as long as a later node reads it. With a checkpoint, whose values
-    are those of the same batches, only the nodes behind it run.
+    are those of the same batches, only the nodes behind it run. With `shown`, linear layers are computed at what a mask
+    shows alone, and give zero elsewhere, if no output depends on what it hides: padding.
     """
 
-    def __init__(self, net: Net, batches: Collection[Inputs], start: Checkpoint | None = None) -> None:
+    def __init__(
+        self, net: Net, batches: Collection[Inputs], start: Checkpoint | None = None, shown: bool = False
+    ) -> None:
         self.net = net
         self.runs = [_Interpreter(net.module) for _ in batches]
         for run, inputs in zip(self.runs, batches, strict=True):
             run.env, run.args_iter = {}, iter(map(channels_last, inputs))
+            run.mask = mask_of(net, inputs) if shown and hides(net, inputs) else None
         self.values: list[dict[fx.Node, Any]] = [run.env for run in self.runs]
         nodes = list(net.graph.nodes)
         first = next((i + 1 for i, n in enumerate(nodes) if start is not None and n.name == start.node), 0)

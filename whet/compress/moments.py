@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from whet.compress.lockstep import Inputs, Lockstep, limited, pieces, survey
+from whet.compress.lockstep import Inputs, Lockstep, limited, mask_of, pieces, survey
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.task import Task, first_inputs
@@ -202,14 +202,6 @@ def enough(net: Net, least: int) -> int:
     return max(least, min(math.ceil(wanted), MOST_SAMPLES, int(MOST_WORK / work)))
 
 
-def mask_of(net: Net, inputs: Inputs) -> Tensor | None:
-    """Return the input of zeros and ones that is called a mask: what it hides, padding, is nothing to solve on."""
-    for port, x in zip(net.inputs, inputs, strict=False):
-        if "mask" in port.name and x.dim() > 1 and ((x == 0) | (x == 1)).all() and (x == 1).any():
-            return x == 1
-    return None
-
-
 def chosen_rows(batch: int, positions: Sequence[int], wanted: int, mask: Tensor | None = None) -> Tensor:
     """Return `wanted` positions of a batch, all if there are fewer, drawn and the same every time.
 
@@ -243,7 +235,7 @@ def moments(
     for some in _passes(net, layers, memory):
         sums = {reader.node: Sums() for reader in some}
         for i, inputs in enumerate(batches):
-            steps = Lockstep(net, [inputs])
+            steps = Lockstep(net, [inputs], shown=True)
             draw = partial(chosen_rows, i, mask=mask_of(net, inputs))
             steps.run(after=partial(_add, steps, {r.node: r for r in some}, sums, i, len(batches), rows, draw))
         found |= {reader.site: sums[reader.node].moments() for reader in some}

@@ -17,11 +17,12 @@ from whet.compress.lockstep import (
     Survey,
     alive_behind,
     limited,
+    mask_of,
     pieces,
     same_prefix,
     survey,
 )
-from whet.compress.moments import MEMORY_BYTES, ROWS, chosen_rows, mask_of, quota, read
+from whet.compress.moments import MEMORY_BYTES, ROWS, chosen_rows, quota, read
 from whet.core.net import Net
 from whet.graph.blocks import ADDS
 from whet.graph.readers import Reader, find_readers
@@ -115,7 +116,7 @@ class Reference:
 
         Return what is alive behind the nodes to keep.
         """
-        steps, behind = Lockstep(self.net, [inputs]), dict[str, dict[str, Any]]()
+        steps, behind = Lockstep(self.net, [inputs], shown=True), dict[str, dict[str, Any]]()
         mask = mask_of(self.net, inputs)
         readers_of: dict[str, list[Reader]] = {}
         for name, reader in self.readers.items() if batch >= 0 else ():

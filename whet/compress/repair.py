@@ -152,7 +152,7 @@ def answers(net: Net, batches: Sequence[Inputs], start: Checkpoint | None = None
     """Return what a net gives for each batch, a tensor an output."""
     found = []
     for i, inputs in enumerate(batches):
-        found.append(tensors(Lockstep(net, [inputs], start and start.part(slice(i, i + 1))).run()[0]))
+        found.append(tensors(Lockstep(net, [inputs], start and start.part(slice(i, i + 1)), shown=True).run()[0]))
     return found
 
 

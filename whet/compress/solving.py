@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from whet.compress.lockstep import Lockstep
-from whet.compress.moments import LARGEST, Moments, Sums, chosen_rows, grouped, least_squares, mask_of, read
+from whet.compress.lockstep import Lockstep, mask_of
+from whet.compress.moments import LARGEST, Moments, Sums, chosen_rows, grouped, least_squares, read
 from whet.compress.prune.support import DAMPING, solved_on_support
 from whet.compress.reference import NORMS, Reference, Writer, norm_behind, written_sum
 from whet.core.net import Net
@@ -59,7 +59,7 @@ class Solving:
         self.held, self.sparser = held_weights(net.module), sparser(net.module, reference.net.module)
         self.stands_for = stand_ins(net, self.original)
         self.start = reference.start(net, self._in_front())
-        self.steps = Lockstep(net, reference.batches, self.start[0] if self.start else None)
+        self.steps = Lockstep(net, reference.batches, self.start[0] if self.start else None, shown=True)
         self.touched: set[str] = set()
         self.dropped = False
         self.changed: dict[str, str] = {}
