@@ -122,6 +122,13 @@ def test_zeros_come_as_the_schedule_says_and_never_go(group: int) -> None:
     assert len(shown[-1]) == 144 and (group or len(shown[3]) < 144)
 
 
+def test_layers_of_their_own_have_the_share_each() -> None:
+    module = network()
+    module[0].get_parameter("weight").data.mul_(100.0)
+    fit(module, task(), recipe=F32, samples=640, techniques=(GradualPruning(0.5, each=True, every=2, least=64),))
+    assert [int((module[i].get_parameter("weight") == 0).sum()) for i in (0, 2)] == [96, 48]
+
+
 def test_pruning_goes_on_exactly_after_an_interruption(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

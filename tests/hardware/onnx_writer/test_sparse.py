@@ -87,6 +87,17 @@ def test_runtimes_decode_when_they_open_the_file(tmp_path: Path) -> None:
     assert not left & {"Gather", "Split", "ReduceMax", "Less", "Sign"}, left
 
 
+def test_a_stream_that_does_not_pay_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Floats are tried first, and taken back; the integers' stream then needs the same constants."""
+    weigh = sparse.saved_bytes
+    monkeypatch.setattr(sparse, "saved_bytes", lambda t: 1.0 if t.data_type == 1 and len(t.dims) == 1 else weigh(t))
+    path = export_onnx(stored(pruned(0.8), "int8"), tmp_path / "mask.onnx")
+    made = onnx.load(path).graph
+    names = {t.name for t in made.initializer} | {o for n in made.node for o in n.output} | {made.input[0].name}
+    assert not {i for n in made.node for i in n.input} - names - {""}
+    assert "mask" in " ".join(names) and not any("f32" in name for name in names)
+
+
 def test_few_zeros_leave_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = stored(pruned(0.1), "int8")
     paths = [dense_file(net, tmp_path / "dense.onnx", monkeypatch), export_onnx(net, tmp_path / "mask.onnx")]

@@ -94,7 +94,7 @@ class Magnitude:
 
     def _left(self, weights: dict[str, Tensor], z: float) -> dict[str, Tensor]:
         """Return which weights are left where a share `z` goes, by layer."""
-        return chosen(weights, z, self.group, self.tie == "layer")
+        return chosen(weights, z, self.group)
 
     def _lost(self, weights: dict[str, Tensor], z: float) -> float:
         left = self._left(weights, z)

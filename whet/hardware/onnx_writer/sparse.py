@@ -47,12 +47,12 @@ def pack_zeros(w: Writer) -> None:
     """
     for kind in KINDS:
         names = [n for n, t in w.initializers.items() if t.data_type == kind and saved_bytes(t) > 0]
-        before = dict(w.initializers), list(w.nodes)
+        before = w.snapshot()
         whole = _size(w)
         if names:
             _pack(w, kind, names)
         if _size(w) > whole:
-            w.initializers, w.nodes = before
+            w.restore(before)
 
 
 def saved_bytes(tensor: Any) -> float:

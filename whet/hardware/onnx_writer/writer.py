@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -63,6 +64,14 @@ class Writer:
         """Whether there are integers of four bits, or scales of groups."""
         packed = any(t.data_type == onnx.TensorProto.INT4 for t in self.initializers.values())
         return packed or any(a.name == "block_size" for n in self.nodes for a in n.attribute)
+
+    def snapshot(self) -> tuple[dict[str, Any], list[Any], dict[Any, str]]:
+        """Return what `restore` goes back to."""
+        return dict(self.initializers), copy.deepcopy(self.nodes), dict(self._kept)
+
+    def restore(self, before: tuple[dict[str, Any], list[Any], dict[Any, str]]) -> None:
+        """Take back what was written since; constants that came with it are written again when they are asked for."""
+        self.initializers, self.nodes, self._kept = before
 
     # -- what is known of a node ---------------------------------------------------------------------------------
 
