@@ -101,8 +101,8 @@ def scaled(
 def realised(logs: Iterable[tuple[float, float]], bounds: tuple[float, float]) -> float:
     """Return the share of log gains foretold that was measured, from pairs of both: the median, within bounds.
 
-    >>> realised([(-0.2, -0.4), (-0.3, -0.4), (-4.0, -0.4)], (0.0, 1.0))
-    0.75
+    >>> realised([(-0.1, -0.4), (-0.2, -0.4), (-4.0, -0.4)], (0.0, 1.0))
+    0.5
     """
     return min(max(median(found / told for found, told in logs), bounds[0]), bounds[1])
 
