@@ -36,7 +36,7 @@ from whet.core.space import Decision
 from whet.core.target import Artifact
 from whet.core.task import Task
 from whet.data.bind import bind
-from whet.flow.limits import parse, resolved
+from whet.flow.quantities import parse, resolved
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.onnx_export import export_onnx

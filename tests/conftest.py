@@ -10,12 +10,12 @@ import pytest
 
 import whet
 from whet import tasks
-from whet.flow import deliver, workbench
+from whet.flow import baseline, deliver, files
 
 # Graphs are many small objects that live long: looking through them every 700 new ones is a twelfth of the run.
 gc.set_threshold(100_000, 50, 100)
 
-FIRST, LATER, BEFORE = "flow/test_optimize.py", "flow/test_elastic.py", "onnx_reader"
+FIRST, LATER, BEFORE = "flow/test_optimize.py", "flow/test_supernets.py", "onnx_reader"
 """Both files search, and searches measure, one at a time on a machine: at once they would wait for each other."""
 
 
@@ -42,9 +42,9 @@ def digits() -> tuple[whet.Net, Any]:
 def brief(request: pytest.FixtureRequest) -> Iterator[None]:
     """Time files briefly in tests of searches: they are about what is done, not about how fast the files are."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.parent.name in ("flow", "bench"):
+        if request.path.parent.name in ("flow", "schedule", "bench"):
             patch.setattr(deliver, "SECONDS_EACH", 0.2)
-            patch.setattr(workbench, "BASELINE_SECONDS", 1.5)
-            patch.setattr(workbench, "CANDIDATE_SECONDS", 0.3)
-            patch.setattr(workbench, "FINISHED_SECONDS", 0.4)
+            patch.setattr(baseline, "BASELINE_SECONDS", 1.5)
+            patch.setattr(files, "CANDIDATE_SECONDS", 0.3)
+            patch.setattr(files, "FINISHED_SECONDS", 0.4)
         yield

@@ -73,14 +73,14 @@ def optimize(
     as_json: Json = False,
 ) -> None:
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
-    from whet.flow.limits import size_bytes
     from whet.flow.optimize import check_words
     from whet.flow.optimize import optimize as run
+    from whet.flow.quantities import size_bytes
     from whet.report.console import LiveProgress, front_table
 
     wanted = wanted_of(objectives)
-    named = catalogue.default_passes(wanted) if passes is None else tuple(catalogue.split(passes))
-    check_words(target, max_drop, budget, strategy, named, trials, epochs, seed)
+    named = None if passes is None else tuple(catalogue.split(passes))
+    check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed)
     Objectives(wanted, min_speedup, size_bytes(max_size))
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:

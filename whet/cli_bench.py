@@ -70,7 +70,7 @@ def latency(
     """Measure how well the latency of sub-networks can be forecast."""
     from whet.bench import latency as suite
     from whet.bench.results import write_result
-    from whet.flow.limits import seconds
+    from whet.flow.quantities import seconds
     from whet.report.console import LiveProgress
 
     with LiveProgress(quiet=as_json) as progress:
@@ -95,7 +95,7 @@ def peers(
     as_json: Json = False,
 ) -> None:
     """Compare whet with other tools, each in an environment of its own, on the same work."""
-    from whet.flow.limits import parse, seconds
+    from whet.flow.quantities import parse, seconds
     from whet.peers import bench as suite
     from whet.peers import table as tables
     from whet.report.console import LiveProgress

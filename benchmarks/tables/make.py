@@ -32,7 +32,7 @@ from whet.core.target import Artifact
 from whet.data.memory import TeacherMemory
 from whet.decisions.enumerate import point, size
 from whet.elastic.supernet import Supernet
-from whet.flow.elastic import frozen
+from whet.flow.supernets import frozen
 from whet.flow.timing import cost_signature
 from whet.graph.lift import lift
 from whet.hardware import targets

@@ -15,8 +15,8 @@ import torch
 import whet
 from whet import tasks
 from whet.flow import deliver
+from whet.flow.files import Files
 from whet.flow.optimize import optimize
-from whet.flow.workbench import Workbench
 from whet.hardware import targets
 from whet.hardware.measure import Latency
 
@@ -28,19 +28,19 @@ def main(out: Path) -> None:
     net = whet.lift(module, example, name="digits_cnn")
     size = net.parameter_count
 
-    def counted(self: Workbench, net: whet.Net, finishing: Any) -> dict[str, Any]:
+    def counted(self: Files, net: whet.Net, finishers: Any) -> dict[str, Any]:
         ratio = size / net.parameter_count
         latency = Latency("counted", 1.0, ratio, ratio, ratio, 1, "parameters", "")
         return {"latency": latency, "settings": self.timing.settings[0], "size_bytes": net.parameter_count}
 
-    def by_size(self: Workbench, path: Path, seconds: float = 0.0) -> tuple[Latency, dict[str, Any]]:
+    def by_size(self: Files, path: Path, brief: bool = False) -> tuple[Latency, dict[str, Any]]:
         ratio = 1e6 / path.stat().st_size
         return Latency("counted", 1.0, ratio, ratio, ratio, 1, "bytes", ""), self.timing.settings[0]
 
     def first(sessions: dict[str, Any], baseline: str, **options: Any) -> dict[str, Latency]:
         return {n: Latency(n, 1.0 + i, 1.0 / (1 + i), 1.0, 1.0, 1, "none", "") for i, n in enumerate(sessions)}
 
-    Workbench.time_net, Workbench.time_file = counted, by_size  # type: ignore[method-assign]
+    Files.time_net, Files.time_file = counted, by_size  # type: ignore[method-assign]
     targets.measure = first  # type: ignore[assignment]
     deliver.SECONDS_EACH = 0.05
     print("begun", flush=True)

@@ -17,9 +17,9 @@ from torch.nn import functional
 
 import whet
 from whet.flow import deliver
-from whet.flow.front import DeliveredFront
+from whet.flow.delivered import DeliveredFront
+from whet.flow.files import Files
 from whet.flow.optimize import optimize
-from whet.flow.workbench import Workbench
 from whet.hardware import onnxruntime, openvino, targets
 from whet.hardware.guard import Guarded
 from whet.hardware.measure import Latency
@@ -55,7 +55,7 @@ def untimed(speedup: float = 1.5, raced: Mapping[int, float] | None = None) -> I
     def each(sessions: dict[str, Any], baseline: str, **options: Any) -> dict[str, Latency]:
         return {n: latency(n, 1 / (1 + i)) for i, n in enumerate(sessions)}
 
-    def timed(self: Workbench, net: Any, finishing: Any = None) -> dict[str, Any]:
+    def timed(self: Files, net: Any, finishers: Any = None) -> dict[str, Any]:
         return {"latency": latency("x", speedup), "settings": self.timing.settings[0], "size_bytes": 1}
 
     def race(
@@ -68,8 +68,8 @@ def untimed(speedup: float = 1.5, raced: Mapping[int, float] | None = None) -> I
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(targets, "measure", each)
-        patch.setattr(Workbench, "time_net", timed)
-        patch.setattr(Workbench, "time_file", lambda self, path, seconds=0.0: tuple(timed(self, None).values())[:2])
+        patch.setattr(Files, "time_net", timed)
+        patch.setattr(Files, "time_file", lambda self, path, brief=False: tuple(timed(self, None).values())[:2])
         patch.setattr(deliver, "race", race)
         patch.setattr(Guarded, "_crash", lambda self, order: None)
         for runtime in (onnxruntime, openvino):

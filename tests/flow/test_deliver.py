@@ -40,7 +40,7 @@ def test_what_loses_against_the_uncompressed_network_is_not_on_the_front(
 
 
 def delivery(objectives: Objectives) -> Delivery:
-    return Delivery(SimpleNamespace(job=SimpleNamespace(objectives=objectives)))  # type: ignore[arg-type]
+    return Delivery(SimpleNamespace(request=SimpleNamespace(objectives=objectives)))  # type: ignore[arg-type]
 
 
 def original(drop: float) -> Any:

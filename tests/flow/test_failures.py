@@ -11,8 +11,11 @@ from quick import latency, search, untimed
 
 from whet.core.errors import StudyError, TargetError, TrainingError
 from whet.core.study import Trial
-from whet.flow.failures import IN_A_ROW, Attempt, reason
-from whet.flow.workbench import Workbench
+from whet.flow.builder import Builder
+from whet.flow.evaluator import Evaluator
+from whet.flow.failures import Attempt, reason
+from whet.flow.files import Files
+from whet.schedule.history import IN_A_ROW
 from whet.train.fit import FitReport
 
 OPTIONS: dict[str, Any] = {"trials": 3, "epochs": 2.0, "passes": ("width", "quantize")}
@@ -30,30 +33,30 @@ def trials(out: Path) -> list[Trial]:
 
 
 @pytest.mark.parametrize(
-    ("place", "error", "attempted"),
+    ("owner", "place", "error", "attempted"),
     [
-        ("structure", IndexError("index 3 is out of bounds"), {"probe", "short", "full"}),
-        ("finish", RuntimeError("no kernel"), {"full"}),
-        ("save", TargetError("cannot be written as ONNX"), {"full"}),
-        ("time_net", MemoryError(), {"probe", "short", "full"}),
-        ("time_file", TargetError("the runtime crashed (signal SIGSEGV)"), {"full"}),
-        ("train", TrainingError("the loss was nan at step 1"), {"short", "full"}),
-        ("quick", ZeroDivisionError("of the metric"), {"probe", "short", "full"}),
-        ("recalibrated", ValueError("of the loader"), {"probe", "short", "full"}),
+        (Builder, "structure", IndexError("index 3 is out of bounds"), {"probe", "short", "full"}),
+        (Builder, "finish", RuntimeError("no kernel"), {"full"}),
+        (Files, "save", TargetError("cannot be written as ONNX"), {"full"}),
+        (Files, "time_net", MemoryError(), {"probe", "short", "full"}),
+        (Files, "time_file", TargetError("the runtime crashed (signal SIGSEGV)"), {"full"}),
+        (Evaluator, "train", TrainingError("the loss was nan at step 1"), {"short", "full"}),
+        (Evaluator, "quick", ZeroDivisionError("of the metric"), {"probe", "short", "full"}),
+        (Builder, "recalibrated", ValueError("of the loader"), {"probe", "short", "full"}),
     ],
 )
 def test_a_candidate_that_fails_anywhere_is_a_failed_trial(
-    tmp_path: Path, place: str, error: Exception, attempted: set[str]
+    tmp_path: Path, owner: type, place: str, error: Exception, attempted: set[str]
 ) -> None:
     def fail(*args: Any, **options: Any) -> Any:
         raise error
 
-    def slower(self: Workbench, path: Path, seconds: float = 0.0) -> Any:
+    def slower(self: Files, path: Path, brief: bool = False) -> Any:
         return latency("x", 1.2), self.timing.settings[0]
 
     with untimed() as patch:
-        patch.setattr(Workbench, "time_file", slower)  # than the candidates, so that one of them is trained
-        patch.setattr(Workbench, place, fail)
+        patch.setattr(Files, "time_file", slower)  # than the candidates, so that one of them is trained
+        patch.setattr(owner, place, fail)
         front = search(tmp_path / "r", **OPTIONS)
     found = trials(tmp_path / "r")
     failed = [t for t in found if t.stage == "failed"]
@@ -67,7 +70,7 @@ def test_a_candidate_that_fails_anywhere_is_a_failed_trial(
 
 def test_one_failure_of_many_leaves_the_others_and_a_resumed_search_does_not_repeat_it(tmp_path: Path) -> None:
     calls: list[int] = []
-    train = Workbench.train
+    train = Evaluator.train
 
     def first(*args: Any, **options: Any) -> FitReport:
         calls.append(1)
@@ -76,7 +79,7 @@ def test_one_failure_of_many_leaves_the_others_and_a_resumed_search_does_not_rep
         return train(*args, **options)
 
     with untimed() as patch:
-        patch.setattr(Workbench, "train", first)
+        patch.setattr(Evaluator, "train", first)
         front = search(tmp_path / "r", **OPTIONS)
         kinds = [t.stage for t in trials(tmp_path / "r")]
         assert kinds.count("failed") == 1 and kinds.count("short") >= 1 and "full" in kinds
@@ -90,7 +93,7 @@ def test_a_search_in_which_everything_fails_ends(tmp_path: Path) -> None:
         raise RuntimeError("every time")
 
     with untimed() as patch:
-        patch.setattr(Workbench, "structure", fail)
+        patch.setattr(Builder, "structure", fail)
         front = search(tmp_path / "r", **{**OPTIONS, "trials": 50, "passes": ("width",)})
     assert len(trials(tmp_path / "r")) <= IN_A_ROW + 1
     assert front.conclusion.startswith("No candidate was finished")

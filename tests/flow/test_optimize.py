@@ -1,4 +1,4 @@
-"""The main job on the digits network, end to end, and what happens to it when it is killed."""
+"""The main request on the digits network, end to end, and what happens to it when it is killed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,19 @@ from whet.core.errors import ArtifactError, StudyError, TaskError, UnknownNameEr
 from whet.core.study import Study
 from whet.core.target import Artifact
 from whet.flow.deliver import Delivery
-from whet.flow.explore import Explore
-from whet.flow.finals import Finals
-from whet.flow.front import DeliveredFront
+from whet.flow.delivered import DeliveredFront
 from whet.flow.optimize import optimize
+from whet.schedule.actions import Actions
+from whet.schedule.exploring import Exploring
+from whet.schedule.hopes import Hopes
+from whet.schedule.rounds import Rounds
+from whet.schedule.untouched import finish_untouched
 from whet.verify.manifest import check_files, read_manifest
+
+
+def nothing(self: Rounds) -> Actions[None]:
+    yield from ()
+
 
 KILLS = int(os.environ.get("WHET_KILLS", "3"))
 
@@ -85,7 +93,7 @@ def test_same_call_resumes_and_touches_the_test_data_no_more(
         return 0.0
 
     monkeypatch.setattr(Delivery, "test", test)
-    monkeypatch.setattr(Finals, "run", lambda self: None)
+    monkeypatch.setattr(Rounds, "run", nothing)
     again = optimize(net, bundle.task, max_drop="3%", budget="30s", trials=3, out=run.folder, recipe=bundle.recipe)
     before = {m.number: m.test for m in run.members if m.number >= 0}
     assert all(before.get(m.number, m.test) == m.test for m in again.members)  # another race, perhaps another front
@@ -102,10 +110,10 @@ def test_ctrl_c_delivers_the_front_so_far(
 ) -> None:
     net, bundle = digits
 
-    def interrupt(self: Explore) -> None:
+    def interrupt(self: Hopes) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Explore, "try_obvious", interrupt)
+    monkeypatch.setattr(Hopes, "run", interrupt)
     front = optimize(net, bundle.task, max_drop="3%", budget="60s", out=tmp_path / "r", recipe=bundle.recipe)
     assert all(m.decision in ({"network:int8": "all"}, {}) for m in front.members)
     assert [json.loads(t[2]) for t in trials_of(tmp_path / "r")] == [{"network:int8": "all"}]
@@ -116,8 +124,8 @@ def test_a_limit_that_nobody_meets_shows_the_nearest(
     digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, bundle = digits
-    monkeypatch.setattr(Explore, "run", Explore.finish_identity)
-    monkeypatch.setattr(Finals, "run", lambda self: None)
+    monkeypatch.setattr(Exploring, "run", lambda self: finish_untouched(self.situation))
+    monkeypatch.setattr(Rounds, "run", nothing)
     worse = whet.Task(**{**vars(bundle.task), "metric": _Falling()})
     front = optimize(net, worse, max_drop="1%", budget="30s", out=tmp_path / "r", recipe=bundle.recipe)
     assert not front.met and [m.number for m in front.members] == [-1]

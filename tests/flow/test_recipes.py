@@ -15,13 +15,13 @@ from whet.compress.width import Width
 from whet.core.run import Budget, Run
 from whet.core.space import Decision, Space
 from whet.core.study import Study
+from whet.flow.evaluator import Evaluator
 from whet.flow.folder import Folder
-from whet.flow.job import Job
 from whet.flow.optimize import _opened
 from whet.flow.recipes import Trainer, find_recipe
-from whet.flow.stage import Plan
-from whet.flow.workbench import Workbench
+from whet.flow.request import Request
 from whet.hardware import targets
+from whet.schedule.plan import Plan
 from whet.train.fit import fit
 from whet.train.recipe import Recipe
 from whet.train.speed import LEAST_STEPS
@@ -96,41 +96,41 @@ def test_the_speed_of_one_network_tells_that_of_another(tmp_path: Path) -> None:
 # -- finding the recipe ----------------------------------------------------------------------------------------------
 
 
-def opened(out: Path, budget_seconds: float = 400.0, **options: Any) -> Workbench:
+def opened(out: Path, budget_seconds: float = 400.0, **options: Any) -> Evaluator:
     net, task = spoken()
-    job = Job(
+    request = Request(
         net=net, task=task, target=targets.get("onnxruntime-cpu"), passes=(Width(),), finishers=(),
         budget_seconds=budget_seconds, out=out, **{"finds_recipe": True, "recipe": Recipe(precision="f32"), **options},
     )  # fmt: skip
-    return _opened(job, Folder(out), Plan(), lambda event: None)[0]
+    return _opened(request, Folder(out), Plan(), lambda event: None)[0]
 
 
 def test_a_recipe_is_found_that_improves_cuts_which_the_one_at_hand_makes_worse(tmp_path: Path) -> None:
     """A network of convolutions and a GRU, trained with AdamW, cut to a quarter and repaired."""
     at_hand = Recipe(learning_rate=0.5, precision="f32")
-    bench = opened(tmp_path / "r", math.inf, epochs=36.0, recipe=at_hand)
-    find_recipe(bench)
-    assert bench.job.recipe != at_hand and "found best of" in bench.notes[0]
-    cut = bench.structure(Decision({c.name: 0.25 for c in bench.job.space()})).net
-    held, samples = bench.trainer.held_out, 20 * 32
+    evaluator = opened(tmp_path / "r", math.inf, epochs=36.0, recipe=at_hand)
+    find_recipe(evaluator)
+    assert evaluator.request.recipe != at_hand and "found best of" in evaluator.recorder.notes[0]
+    cut = evaluator.builder.structure(Decision({c.name: 0.25 for c in evaluator.request.space()})).net
+    held, samples = evaluator.trainer.held_out, 20 * 32
     before, found = (
-        bench.run.fit(cut.copy(), recipe=recipe, samples=samples, held_out=held)
-        for recipe in (at_hand, bench.job.recipe)
+        evaluator.run.fit(cut.copy(), recipe=recipe, samples=samples, held_out=held)
+        for recipe in (at_hand, evaluator.request.recipe)
     )
     assert before.kept == "before" and found.kept == "after" and found.held_after < 0.85 * found.held_before
-    bench.folder.close()
+    evaluator.folder.close()
     again = opened(tmp_path / "r", math.inf, epochs=36.0, recipe=at_hand)
     again.run.trainer = lambda *a, **k: pytest.fail("a resumed study trains again")
     find_recipe(again)
-    assert again.job.recipe == bench.job.recipe and again.notes == bench.notes
+    assert again.request.recipe == evaluator.request.recipe and again.recorder.notes == evaluator.recorder.notes
 
 
 def test_a_recipe_that_was_given_or_cannot_be_found_in_time_stays(tmp_path: Path) -> None:
     given = opened(tmp_path / "r", finds_recipe=False)
     given.run.trainer = lambda *a, **k: pytest.fail("it trains")
     find_recipe(given)
-    assert given.job.recipe == Recipe(precision="f32") and not given.notes
+    assert given.request.recipe == Recipe(precision="f32") and not given.recorder.notes
     short = opened(tmp_path / "s", budget_seconds=0.01)
     find_recipe(short)
-    assert short.job.recipe == Recipe(precision="f32") and "no time to try others" in short.notes[0]
-    assert short.trainer.samples_per_second(short.job.net) < float("inf"), "the speed of training is known by then"
+    assert short.request.recipe == Recipe(precision="f32") and "no time to try others" in short.recorder.notes[0]
+    assert short.trainer.samples_per_second(short.request.net) < float("inf"), "the speed of training is known by then"

@@ -31,8 +31,8 @@ def made(seed: int = 0) -> tuple[whet.Net, whet.Task]:
 
 @pytest.fixture(autouse=True)
 def unsearched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "_search", lambda bench, plan: None)
-    monkeypatch.setattr(MODULE, "deliver", lambda bench: bench)
+    monkeypatch.setattr(MODULE, "_search", lambda evaluator, plan: None)
+    monkeypatch.setattr(MODULE, "deliver", lambda evaluator: evaluator)
 
 
 def begun(out: Path, net: whet.Net | None = None, task: whet.Task | None = None, **options: Any) -> Any:
@@ -64,10 +64,10 @@ def test_another_network_data_or_code_is_refused_by_name(tmp_path: Path, monkeyp
 
 
 def test_restart_begins_anew_and_takes_away_only_what_whet_wrote(tmp_path: Path) -> None:
-    bench = begun(tmp_path)
-    bench.study.remember("here", 1)
+    evaluator = begun(tmp_path)
+    evaluator.study.remember("here", 1)
     for name in ("trials/0/model.onnx", "front/0/manifest.json"):
-        bench.folder.claim(name)
+        evaluator.folder.claim(name)
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("whet's")
     mine = [tmp_path / name for name in ("main.py", "front/mine.txt", "trials/0/labels.csv", "trials/7/model.onnx")]
@@ -92,7 +92,7 @@ def test_the_study_of_another_program_is_left_as_it_is(tmp_path: Path, restart: 
 
 
 def test_a_second_process_is_refused_and_a_failed_one_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def inside(bench: Any, plan: Any) -> None:
+    def inside(evaluator: Any, plan: Any) -> None:
         with pytest.raises(StudyError, match="in use by process"):
             begun(tmp_path)
         raise ZeroDivisionError
@@ -100,5 +100,5 @@ def test_a_second_process_is_refused_and_a_failed_one_lets_go(tmp_path: Path, mo
     monkeypatch.setattr(MODULE, "_search", inside)
     with pytest.raises(ZeroDivisionError):
         begun(tmp_path)
-    monkeypatch.setattr(MODULE, "_search", lambda bench, plan: None)
+    monkeypatch.setattr(MODULE, "_search", lambda evaluator, plan: None)
     begun(tmp_path)

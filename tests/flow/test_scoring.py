@@ -25,8 +25,8 @@ def clock(what: str) -> AbstractContextManager[None]:
 
 def scores(**changes: Any) -> tuple[Scores, whet.Net]:
     net, task = made()
-    job: Any = SimpleNamespace(net=net, task=replace(task, **changes), recipe=Recipe(precision="f32"), target=None)
-    return Scores(job, Path("uncompressed"), clock), net
+    request: Any = SimpleNamespace(net=net, task=replace(task, **changes), recipe=Recipe(precision="f32"), target=None)
+    return Scores(request, Path("uncompressed"), clock), net
 
 
 def broken(net: whet.Net) -> whet.Net:
@@ -72,9 +72,9 @@ def test_a_file_runs_over_the_validation_data_once_and_the_original_is_kept(monk
     found, _ = scores()
     settings = {"runtime": "onnxruntime", "precision": "f32", "threads": 1}
     target = SimpleNamespace(open=lambda artifact: None, all_settings=lambda: [settings])
-    found.job.target = target  # type: ignore[misc]
+    found.request.target = target  # type: ignore[misc]
     for name in ("uncompressed", "a", "a", "uncompressed", "b", "uncompressed", "a"):
-        found.file(Artifact(Path(name), settings), found.job.task.val)
+        found.file(Artifact(Path(name), settings), found.request.task.val)
     assert ran == ["uncompressed", "a", "b", "a"]
-    found.file(Artifact(Path("a"), settings), [*found.job.task.val])  # other data are not taken for the same
+    found.file(Artifact(Path("a"), settings), [*found.request.task.val])  # other data are not taken for the same
     assert ran[-1] == "a" and len(ran) == 5

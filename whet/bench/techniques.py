@@ -12,9 +12,9 @@ from whet.bench.results import commit, made_by, write_result
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.decisions.pareto import hypervolume
-from whet.flow.front import DeliveredFront
-from whet.flow.limits import fraction, seconds
+from whet.flow.delivered import DeliveredFront
 from whet.flow.optimize import optimize
+from whet.flow.quantities import fraction, seconds
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.race import alike, race, uncompressed

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx, nn
 
-from whet.compress.lockstep import Inputs, Lockstep, limited, pieces, survey
+from whet.compress.lockstep import Inputs, Lockstep, limited, mask_of, pieces, survey
 from whet.compress.moments import (
     LARGEST,
     MEMORY_BYTES,
@@ -19,7 +19,6 @@ from whet.compress.moments import (
     enough,
     inputs_of,
     least_squares,
-    mask_of,
 )
 from whet.compress.repair import DAMPINGS
 from whet.compress.solving import IN_PLACE

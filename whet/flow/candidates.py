@@ -1,129 +1,146 @@
-"""`Candidates`: one candidate looked at: told from its error, verified as it was repaired, or trained briefly."""
+"""What is done with candidates that are only looked at: told from errors, verified as repaired, trained briefly."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import cached_property
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 from whet.core.passes import Result
 from whet.core.space import Decision
-from whet.core.study import Trial
-from whet.flow.forecast import Recovery
+from whet.core.study import Stage, Trial
 from whet.flow.inheritance import inherit
-from whet.flow.probing import Probing
-from whet.flow.stage import SCORED_NOTE
-from whet.flow.workbench import CANDIDATE_SECONDS
+from whet.flow.supernets import extracted
+from whet.schedule.actions import FinishUntouched, Foretell, Hope, Predict, Probe, Try, Verify
+from whet.schedule.plan import limit
 
-FINALS_SHARE, SLOW = 0.4, 3.0
-"""The share of the budget that the finals have; training is slow where a final's samples are fewer than so many times a
-repair's worth."""
-TRAINING_COST = 5.0
-"""How many times as long as scoring a sample training on it takes, where that was not measured: 4.5 on ResNet-44."""
+if TYPE_CHECKING:
+    from whet.flow.evaluator import Evaluator
+
 FORESEEN_NOTE = "gain forecast, drop told from the error of the outputs"
+COUNTED_NOTE = "speed-up predicted from multiply-accumulates, not measured"
+TOLD_NOTE = "drop told from the error of the outputs"
 
 
-class Candidates(Probing):
-    """Looks at candidates, and says what training can mend of them."""
+def finish_untouched(evaluator: Evaluator, action: FinishUntouched) -> Trial:
+    """Verify the untouched network with finishers."""
+    result = evaluator.builder.finish(evaluator.request.net, action.way)
+    return evaluator.verify(result, action.way, 0, None)
 
-    # -- what training can mend --------------------------------------------------------------------------------------
 
-    def mendable(self, limit: float) -> float:
-        """Return the drop of a repaired candidate that one of the finals is expected to mend."""
-        more = self.trainable()
-        return math.inf if math.isinf(more) else Recovery(limit).mendable(self.head_start, more)
+def foretell(evaluator: Evaluator, action: Foretell) -> Hope:
+    """Return what is known of a repaired candidate before it is timed."""
+    builder = evaluator.builder
+    result = builder.structure(action.decision)
+    error = builder.output_error(result.net)
+    return Hope(error, skipped=result.skipped, **builder.forecast(result.net))
 
-    def trainable(self) -> float:
-        """Return the samples that one of the finals is trained on, by the original's speed; infinite if unknown."""
-        if self.job.task.train is None:
-            return 0.0
-        if not self.timed:
-            return math.inf
-        seconds = FINALS_SHARE * self.job.budget_seconds / self.plan.rounds(self.finals_seconds())
-        measured = self.bench.trainer.speed("full").samples(self._original_operations, 1.0)
-        return seconds * (measured if math.isfinite(measured) else self.bench.scores.original_speed / TRAINING_COST)
 
-    def finals_seconds(self) -> float:
-        """Return the budget that full trainings are planned for."""
-        return self.job.budget_seconds
+def predict(evaluator: Evaluator, action: Predict) -> Trial:
+    """Write down what is told of a candidate that is not looked at further."""
+    return _predicted(evaluator, action, evaluator.told.quality(action.rate, action.error))
 
-    @cached_property
-    def _original_operations(self) -> float:
-        return self.bench.trainer.operations(self.job.net)
 
-    @property
-    def slow(self) -> bool:
-        """Whether training is so slow that candidates are looked for which need none.
+def _predicted(evaluator: Evaluator, action: Predict, quality: float) -> Trial:
+    only_speed = evaluator.request.objectives.wanted == ("speed",)
+    speedup = {"speedup": action.gain} if only_speed else {}
+    return evaluator.recorder.record(
+        "predicted", action.decision, quality, reference=evaluator.told.reference(), gain=action.gain, **speedup,
+        skipped=dict(action.skipped), note=FORESEEN_NOTE,
+    )  # fmt: skip
 
-        Of few data some epochs are soon gone through, and mend much.
-        """
-        enough = min(SLOW * self.head_start, self.bench.epoch_samples or math.inf)
-        return self.bench.repairs and self.trainable() < enough
 
-    # -- one candidate -----------------------------------------------------------------------------------------------
+def probe(evaluator: Evaluator, action: Probe) -> Trial | None:
+    """Time and score a single cut without training; one that changed nothing is not logged."""
+    builder = evaluator.builder
+    result = builder.structure(action.decision)
+    if not result.changed:
+        return None
+    figures: dict[str, Any] = {}
+    if action.timed:
+        figures |= evaluator.files.time_net(result.net, None)
+    else:
+        figures |= {**builder.forecast(result.net), "note": COUNTED_NOTE}
+    reference = evaluator.told.reference()
+    if action.rate is not None:
+        quality = evaluator.told.quality(action.rate, builder.output_error(result.net))
+        figures["note"] = "; ".join(filter(None, [figures.get("note"), TOLD_NOTE]))
+    else:
+        quality = evaluator.quick(result.net if builder.repairs else builder.recalibrated(result.net))[0]
+    stage: Stage = "probe" if action.timed else "predicted"
+    return evaluator.recorder.record(
+        stage, action.decision, quality, reference=reference, skipped=result.skipped, **figures
+    )
 
-    def predicted(self, decision: Decision, skipped: Mapping[str, str], quality: float, gain: float) -> Trial:
-        """Write down what is told of a candidate that is not looked at further."""
-        speedup = {"speedup": gain} if self.job.objectives.wanted == ("speed",) else {}
-        return self.bench.record(
-            "predicted", decision, quality, reference=self.reference(), gain=gain, **speedup,
-            skipped=dict(skipped), note=FORESEEN_NOTE,
-        )  # fmt: skip
 
-    def told(self) -> list[Trial]:
-        """Return the obvious candidates that were not looked at, with the drops that their errors tell by now."""
-        hopes = {Decision.from_json(key): hope["error"] for key, hope in (self.study.recall("hopes") or {}).items()}
-        others = self.of_stage("short", "full") + self.failures("short") + self.failures("full")
-        known = {self.structural(t.decision) for t in others} | self.untrained.keys()
-        waiting = [t for t in self.of_stage("predicted") if t.decision in hopes and t.decision not in known]
-        return [replace(t, drop=self.drop_told(hopes[t.decision])) for t in waiting]
+def look(evaluator: Evaluator, action: Try) -> Trial:
+    """Return what is found of a candidate, which is built once."""
+    with evaluator.stopwatch("repaired") if action.counted else nullcontext():
+        if action.extracted is not None:
+            return extracted(evaluator, action)
+        result = evaluator.builder.structure(action.decision)
+        found = _foreseen(evaluator, action, result)
+        if found is None and action.verified:
+            gain = action.foresight.gain if action.foresight is not None else None
+            return _verified(evaluator, result, action.decision, action.finishers.applied, gain)
+        return found or _trained(evaluator, action, result)
 
-    def missed(self) -> list[Trial]:
-        """Return the candidates that were found beyond the limit when they were verified as repaired."""
-        known = {self.structural(t.decision) for t in self.of_stage("short", "full")}
-        scored = [t for t in self.of_stage("predicted") if t.note == SCORED_NOTE]
-        return [replace(t, decision=d) for t in scored if (d := self.structural(t.decision)) not in known]
 
-    def at_once(self, decision: Decision, result: Result, gain: float | None = None) -> Trial:
-        """Verify a candidate as it was repaired, with the finishers where they pay: it is not to be trained.
+def verify(evaluator: Evaluator, action: Verify) -> Trial:
+    """Verify a candidate as it was repaired, with finishers; one that was told of only where it keeps the limit."""
+    chosen = action.candidate
+    result = evaluator.builder.structure(chosen.decision)
+    if action.told:
+        return _verified(evaluator, result, chosen.decision, action.finishing, chosen.gain)
+    return evaluator.verify(*_finished(evaluator, result, chosen.decision, action.finishing), 0, chosen.number)
 
-        With the `gain` that is expected of it, it is timed only where it is within the limit.
-        """
-        pays = bool(self.finishers) and self.bench.finishing_pays
-        finishing = self.finisher_decision() if pays else Decision()
-        done = self.finished(result, finishing) if pays else result
-        trial = self.verify(done, decision.merge(finishing), 0, None, CANDIDATE_SECONDS, gain)
-        self.remember(decision, self.bench.output_error(result.net), trial.drop)
-        return trial
 
-    @property
-    def base_gain(self) -> float:
-        """The gain of the untouched structure with the finishers: what structural choices multiply."""
-        taken = self.finished_untouched()
-        return 1.0 if taken is None else max(1.0, taken.gain)
+def _foreseen(evaluator: Evaluator, action: Try, result: Result) -> Trial | None:
+    """Return what is told of a candidate from its outputs' error alone, if that is enough to leave it at that."""
+    foresight, told = action.foresight, evaluator.told
+    if foresight is None:
+        return None
+    quality = told.quality(foresight.rate, evaluator.builder.output_error(result.net))
+    if told.drop_of(quality) <= foresight.most_drop and foresight.gain > foresight.best:
+        return None
+    prediction = Predict(action.decision, 0.0, foresight.rate, foresight.gain, result.skipped)
+    return _predicted(evaluator, prediction, quality)
 
-    def short(self, decision: Decision, duration: float | None, result: Result | None = None) -> Trial:
-        """Time a candidate, fine-tune it briefly unless `duration` is None, score it on part of the validation data.
 
-        `result` is its structure, where that was built already.
-        """
-        result = result or self.bench.structure(decision)
-        timed = self.bench.time_net(result.net, self.finisher_decision())
-        net, parent = inherit(self.bench, decision, result.net)
-        samples = self.samples_of(parent)
-        if parent is None and not self.bench.repairs:
-            self.bench.recalibrated(net)
-        if duration is not None:
-            limit = self.plan.limit(duration, self.plan.short_samples)
-            goes_on = parent is not None and self.study.trials[parent].stage == "full"
-            samples += self.bench.train(net, self.job.recipe, "short", goes_on, **limit).samples
-        quality, reference = self.bench.quick(net, self.job.max_drop)
-        trial = self.bench.record(
-            "short", decision, quality, reference=reference,
-            samples=samples, parent=parent, changed=result.changed, skipped=result.skipped,
-            net=net if samples else None, **timed,
-        )  # fmt: skip
-        if not samples and self.bench.repairs:
-            self.remember(trial.decision, self.bench.output_error(net), trial.drop)
-        return trial
+def _verified(
+    evaluator: Evaluator, result: Result, decision: Decision, finishing: Decision, gain: float | None
+) -> Trial:
+    """Verify a candidate that is not to be trained; its error and drop tell of others from now on.
+
+    With the `gain` that is expected of it, it is timed only where it is within the limit.
+    """
+    trial = evaluator.verify(*_finished(evaluator, result, decision, finishing), 0, None, brief=True, gain=gain)
+    evaluator.told.remember(decision, evaluator.builder.output_error(result.net), trial.drop)
+    return trial
+
+
+def _finished(evaluator: Evaluator, result: Result, decision: Decision, finishing: Decision) -> tuple[Result, Decision]:
+    done = evaluator.builder.finished(result, finishing) if finishing else result
+    return done, decision.merge(finishing)
+
+
+def _trained(evaluator: Evaluator, action: Try, result: Result) -> Trial:
+    """Time a candidate, fine-tune it briefly, if at all, and score it on part of the validation data."""
+    request, builder = evaluator.request, evaluator.builder
+    timed = evaluator.files.time_net(result.net, action.finishers)
+    net, parent = inherit(builder, evaluator.study.trials, action.decision, result.net)
+    samples = 0 if parent is None else parent.samples
+    if parent is None and not builder.repairs:
+        builder.recalibrated(net)
+    if action.seconds is not None:
+        limits = limit(action.seconds, action.samples)
+        goes_on = parent is not None and parent.stage == "full"
+        samples += evaluator.train(net, request.recipe, "short", goes_on, **limits).samples
+    quality, reference = evaluator.quick(net, request.max_drop)
+    trial = evaluator.recorder.record(
+        "short", action.decision, quality, reference=reference,
+        samples=samples, parent=None if parent is None else parent.number, changed=result.changed,
+        skipped=result.skipped, net=net if samples else None, **timed,
+    )  # fmt: skip
+    if not samples and builder.repairs:
+        evaluator.told.remember(trial.decision, builder.output_error(net), trial.drop)
+    return trial

@@ -6,68 +6,70 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from whet.flow.front import Member
-from whet.flow.job import Job
-from whet.flow.limits import explained, scale_of
+from whet.flow.delivered import Member
 from whet.flow.original import ORIGINAL
+from whet.flow.quantities import explained, scale_of
+from whet.flow.request import Request
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
 from whet.report.texts import drop_text, size_text
 
 if TYPE_CHECKING:
-    from whet.flow.workbench import Workbench
+    from whet.flow.evaluator import Evaluator
 
 ELSEWHERE = 1.02
 """How many times faster a setting outside of the target has to be to be named."""
 
 
 def conclusion(
-    bench: Workbench, members: Sequence[Member], nearest: Member | None, latencies: Mapping[str, Latency]
+    evaluator: Evaluator, members: Sequence[Member], nearest: Member | None, latencies: Mapping[str, Latency]
 ) -> str:
     """State the promise's outcome first, then whatever else the reader has to know."""
-    elsewhere = _elsewhere(bench, latencies)
-    of = f"of target {bench.job.target.name}" if elsewhere else "of any runtime"
-    return " ".join([_outcome(bench, members, nearest, of), *elsewhere, *_failures(bench), *bench.notes])
+    elsewhere = _elsewhere(evaluator, latencies)
+    of = f"of target {evaluator.request.target.name}" if elsewhere else "of any runtime"
+    return " ".join(
+        [_outcome(evaluator, members, nearest, of), *elsewhere, *_failures(evaluator), *evaluator.recorder.notes]
+    )
 
 
-def _outcome(bench: Workbench, members: Sequence[Member], nearest: Member | None, of: str) -> str:
-    task = bench.job.task
-    kept = f"the uncompressed network in its fastest setting ({bench.bar})"
+def _outcome(evaluator: Evaluator, members: Sequence[Member], nearest: Member | None, of: str) -> str:
+    task = evaluator.request.task
+    kept = f"the uncompressed network in its fastest setting ({evaluator.baseline.bar})"
     found = [m for m in members if m.number != ORIGINAL]
     if nearest is not None:
         return (
-            f"No candidate stayed within {_limits(bench)}; the nearest, trial {nearest.number}, drops "
-            f"{drop_text(nearest.drop, bench.job.drop_unit).lstrip('+')} at x{nearest.speedup:.2f} and "
+            f"No candidate stayed within {_limits(evaluator)}; the nearest, trial {nearest.number}, drops "
+            f"{drop_text(nearest.drop, evaluator.request.drop_unit).lstrip('+')} at x{nearest.speedup:.2f} and "
             f"{size_text(nearest.size_bytes)}. Nothing helps: {kept} is delivered as it is."
         )
-    if not any(t.stage == "full" for t in bench.study.trials):
+    if not any(t.stage == "full" for t in evaluator.study.trials):
         return f"No candidate was finished within the budget: {kept} is delivered as it is."
     best = max(found, key=lambda m: m.gain, default=None)
-    if best is None or not is_better(best, bench):
+    if best is None or not is_better(best, evaluator):
         better = "" if best is None else f" A file that loses less runs at x{best.speedup:.2f} of it."
         return f"Nothing helps: nothing within the limit beat {kept}, which is delivered as it is.{better}"
     faster = "faster than" if best.speedup >= 1 else "the speed of"
     gains = {
-        "speed": f"x{best.speedup:.2f} {faster} the best uncompressed setting {of} ({bench.bar})",
-        "size": f"x{bench.original_bytes / best.size_bytes:.2f} smaller than the uncompressed file: "
-        f"{size_text(best.size_bytes)} against {size_text(bench.original_bytes)}",
+        "speed": f"x{best.speedup:.2f} {faster} the best uncompressed setting {of} ({evaluator.baseline.bar})",
+        "size": f"x{evaluator.baseline.size_bytes / best.size_bytes:.2f} smaller than the uncompressed file: "
+        f"{size_text(best.size_bytes)} against {size_text(evaluator.baseline.size_bytes)}",
     }
-    quality = f"with {task.metric_name} {best.val:.4f} against {bench.reference:.4f} on validation data"
-    wanted = bench.job.objectives.wanted
-    beside = "" if "speed" in wanted else f", at x{best.speedup:.2f} of its speed in {bench.bar}"
+    quality = f"with {task.metric_name} {best.val:.4f} against {evaluator.baseline.reference:.4f} on validation data"
+    wanted = evaluator.request.objectives.wanted
+    beside = "" if "speed" in wanted else f", at x{best.speedup:.2f} of its speed in {evaluator.baseline.bar}"
     return f"{' and '.join(gains[name] for name in wanted)}{beside}, {quality}."
 
 
-def is_better(member: Member, bench: Workbench) -> bool:
+def is_better(member: Member, evaluator: Evaluator) -> bool:
     """Say whether a file is measurably faster than the uncompressed network, or smaller, whichever is wanted."""
-    return bench.job.objectives.is_better(member.speedup_low, bench.original_bytes / member.size_bytes)
+    return evaluator.request.objectives.is_better(member.speedup_low, evaluator.baseline.size_bytes / member.size_bytes)
 
 
-def meant(job: Job, reference: float) -> list[str]:
+def meant(request: Request, reference: float) -> list[str]:
     """Say on which scale the limit was read, what stands for labels, and what the distillation compares."""
-    task, recipe, found = job.task, job.recipe, list[str]()
-    if job.limit is not None and (scale_of(reference, task) != 1 or task.drop == "relative"):
-        found.append(f"the limit is {explained(job.limit, reference, task)}")
+    task, recipe, found = request.task, request.recipe, list[str]()
+    if request.limit is not None and (scale_of(reference, task) != 1 or task.drop == "relative"):
+        found.append(f"the limit is {explained(request.limit, reference, task)}")
     if task.quality_note:
         found.append(task.quality_note)
     how = recipe.comparison(recipe.kinds(task.kinds)) if recipe.distillation > 0 and task.train is not None else ""
@@ -76,11 +78,11 @@ def meant(job: Job, reference: float) -> list[str]:
     return found
 
 
-def _limits(bench: Workbench) -> str:
+def _limits(evaluator: Evaluator) -> str:
     """Return all limits in words."""
-    objectives, given = bench.job.objectives, []
-    if bench.job.limit is not None:
-        given.append(f"a drop of {bench.job.limit} in {bench.job.task.metric_name}")
+    objectives, given = evaluator.request.objectives, []
+    if evaluator.request.limit is not None:
+        given.append(f"a drop of {evaluator.request.limit} in {evaluator.request.task.metric_name}")
     if not math.isinf(objectives.most_bytes):
         given.append(f"{size_text(objectives.most_bytes)}")
     if objectives.least_speedup:
@@ -88,20 +90,20 @@ def _limits(bench: Workbench) -> str:
     return " and ".join(given)
 
 
-def _elsewhere(bench: Workbench, latencies: Mapping[str, Latency]) -> list[str]:
+def _elsewhere(evaluator: Evaluator, latencies: Mapping[str, Latency]) -> list[str]:
     """Say where the uncompressed network is faster than in the bar: in a runtime that was not asked for, or too bad."""
-    own = {setting_name(s) for s in bench.bars}
-    others = {n: x for n, x in latencies.items() if n in bench.original.latency_ms and n not in own}
+    own = {setting_name(s) for s in evaluator.baseline.bars}
+    others = {n: x for n, x in latencies.items() if n in evaluator.baseline.original.latency_ms and n not in own}
     name = max(others, key=lambda n: others[n].ratio, default="")
     if not name or others[name].ratio <= ELSEWHERE:
         return []
-    legal = {setting_name(s) for s in bench.job.target.all_settings()}
-    why = "where it breaks the limit" if name in legal else f"which target {bench.job.target.name} leaves out"
+    legal = {setting_name(s) for s in evaluator.request.target.all_settings()}
+    why = "where it breaks the limit" if name in legal else f"which target {evaluator.request.target.name} leaves out"
     return [f"The uncompressed network is x{others[name].ratio:.2f} faster than that in {name}, {why}."]
 
 
-def _failures(bench: Workbench) -> list[str]:
-    failed = [t for t in bench.study.trials if t.stage == "failed"]
+def _failures(evaluator: Evaluator) -> list[str]:
+    failed = [t for t in evaluator.study.trials if t.stage == "failed"]
     if not failed:
         return []
     many = f"{len(failed)} candidates failed" if len(failed) > 1 else "A candidate failed"

@@ -14,11 +14,11 @@ from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.decisions.pareto import non_dominated
 from whet.flow.conclude import conclusion, is_better
+from whet.flow.delivered import DeliveredFront, Member
+from whet.flow.evaluator import Evaluator
 from whet.flow.failures import ends_the_run, reason
-from whet.flow.front import DeliveredFront, Member
 from whet.flow.original import ORIGINAL, kind, settings_by_name
 from whet.flow.reporting import manifest, report
-from whet.flow.workbench import Workbench
 from whet.hardware.measure import Latency
 from whet.hardware.race import alike, race
 from whet.hardware.targets import Settings, inputs_of, setting_name
@@ -34,23 +34,23 @@ RACE_SHARE = 0.05
 """How long a file is timed in each setting in the last race, and how much of a short budget a setting of each takes."""
 
 
-def deliver(bench: Workbench) -> DeliveredFront:
+def deliver(evaluator: Evaluator) -> DeliveredFront:
     """Verify, time and write the front of all that the study holds; write the report.
 
     Ctrl-C ends the measuring: the front and the report are then of the figures that there are. A second one stops at
     once.
     """
-    delivery = Delivery(bench)
+    delivery = Delivery(evaluator)
     try:
         return delivery.run()
     except KeyboardInterrupt:
         delivery.brief = True
-        bench.note("the delivery was interrupted: what had not been measured by then is missing")
+        evaluator.recorder.note("the delivery was interrupted: what had not been measured by then is missing")
         return delivery.run()
 
 
 @dataclass
-class Timed:
+class LastRace:
     """Latencies of the last race by `str(trial.number)` and by the uncompressed network's settings; settings alike."""
 
     bar: str
@@ -62,64 +62,68 @@ class Timed:
 class Delivery:
     """One delivery; with `brief` it measures nothing more and takes what is known."""
 
-    bench: Workbench
+    evaluator: Evaluator
     brief: bool = False
-    timed: Timed | None = None
+    timed: LastRace | None = None
 
     def run(self) -> DeliveredFront:
-        bench, began = self.bench, self.bench.run.budget.spent_seconds
+        evaluator, began = self.evaluator, self.evaluator.run.budget.spent_seconds
         self.say("delivering: the last race")
-        verified = [t for t in bench.study.trials if t.stage == "full" and not t.simulated]
-        feasible = [t for t in verified if bench.feasible(t)]
-        outside = min(verified, key=lambda t: (excess(bench, t), t.drop), default=None) if not feasible else None
+        verified = [t for t in evaluator.study.trials if t.stage == "full" and not t.simulated]
+        feasible = [t for t in verified if evaluator.request.goal.feasible(t)]
+        outside = min(verified, key=lambda t: (excess(evaluator, t), t.drop), default=None) if not feasible else None
         timed = self.race(_runners(feasible) or ([outside] if outside else []))
-        bench.bar = timed.bar
+        evaluator.baseline.bar = timed.bar
         self.say("delivering: the files of the front")
         original = self.original(timed)
         raced = [t for t in _runners(feasible) if str(t.number) in timed.latencies]
         chosen = [m for t in self.on_the_front(raced, timed.latencies, original) if (m := self.member(t, timed))]
         members = sorted([*chosen, *self.kept(original, chosen)], key=lambda m: -m.gain)
-        members = [replace(m, delivered=str(bench.job.out / "front" / str(i))) for i, m in enumerate(members)]
+        members = [replace(m, delivered=str(evaluator.request.out / "front" / str(i))) for i, m in enumerate(members)]
         nearest = self.member(outside, timed) if outside and str(outside.number) in timed.latencies else None
         self.write(members)
         self.over_budget(began)
         front = DeliveredFront(
-            folder=bench.job.out,
+            folder=evaluator.request.out,
             members=tuple(members),
             nearest=nearest,
             bar=timed.bar,
-            bar_artifact=bench.bar_artifact,
-            metric=bench.job.task.metric_name,
-            reference=bench.reference,
-            reference_test=self.once("test:reference", lambda: self.test(bench.reference_artifact)),
-            conclusion=conclusion(bench, members, nearest, timed.latencies),
-            report=bench.job.out / "report.html",
-            drop_unit=bench.job.drop_unit,
-            objectives=bench.job.objectives.wanted,
-            device=bench.device.to_dict(),
-            met=any(m.number != ORIGINAL and is_better(m, bench) for m in members),
+            bar_artifact=evaluator.baseline.artifact,
+            metric=evaluator.request.task.metric_name,
+            reference=evaluator.baseline.reference,
+            reference_test=self.once("test:reference", lambda: self.test(evaluator.baseline.reference_artifact)),
+            conclusion=conclusion(evaluator, members, nearest, timed.latencies),
+            report=evaluator.request.out / "report.html",
+            drop_unit=evaluator.request.drop_unit,
+            objectives=evaluator.request.objectives.wanted,
+            device=evaluator.recorder.device.to_dict(),
+            met=any(m.number != ORIGINAL and is_better(m, evaluator) for m in members),
         )
-        report(bench, front, timed.latencies)
+        report(evaluator, front, timed.latencies)
         return front
 
     def over_budget(self, began: float) -> None:
         """Remember what a delivery costs; keep for the conclusion why the search took longer than it was to take."""
-        budget, spent, study = self.bench.job.budget_seconds, self.bench.run.budget.spent_seconds, self.bench.study
+        budget, spent, study = (
+            self.evaluator.request.budget_seconds,
+            self.evaluator.run.budget.spent_seconds,
+            self.evaluator.study,
+        )
         if not self.brief:
             study.remember("delivery_seconds", spent - began)
             study.remember("delivered_budget", None if math.isinf(budget) else budget)
         if spent > OVER * budget and study.spent_seconds < budget:
-            self.bench.note(
+            self.evaluator.recorder.note(
                 f"it took {spent:.0f} s in place of {budget:.0f}: writing, timing and scoring the uncompressed network "
-                f"took {self.bench.prepared_seconds:.0f} s of that, the delivery {spent - began:.0f} s"
+                f"took {self.evaluator.baseline.seconds:.0f} s of that, the delivery {spent - began:.0f} s"
             )
 
     def say(self, stage: str) -> None:
-        self.bench.run.progress({"stage": stage, "seconds_left": self.bench.run.budget.left_seconds})
+        self.evaluator.run.progress({"stage": stage, "seconds_left": self.evaluator.run.budget.left_seconds})
 
     # -- times -----------------------------------------------------------------------------------------------------
 
-    def race(self, trials: list[Trial]) -> Timed:
+    def race(self, trials: list[Trial]) -> LastRace:
         """Time all trials with the uncompressed network in each of its settings; the fastest of these is the bar."""
         if self.timed is None:
             try:
@@ -127,70 +131,81 @@ class Delivery:
             except Exception as error:
                 if ends_the_run(error):
                     raise
-                self.bench.note(f"the last race failed, speed-ups are those of the search: {reason(error)}")
+                self.evaluator.recorder.note(
+                    f"the last race failed, speed-ups are those of the search: {reason(error)}"
+                )
                 self.timed = self._searched(trials)
         return self.timed
 
-    def _raced(self, trials: list[Trial]) -> Timed:
-        bench, target = self.bench, self.bench.job.target
-        bars = {setting_name(s) for s in bench.bars}
-        every = {n: s for n, s in settings_by_name().items() if n in bench.original.latency_ms}
-        files = {name: (bench.original.path, [settings]) for name, settings in every.items()}
-        files |= {str(t.number): (bench.job.out / str(t.artifact), alike(target, t.settings)) for t in trials}
-        with bench.clock("last race"):
-            seconds = min(SECONDS_EACH, RACE_SHARE * bench.job.budget_seconds / len(files))
-            raced = race(target, inputs_of(bench.job.net, bench.job.batch), files, bars, seconds, bench.job.batch)
+    def _raced(self, trials: list[Trial]) -> LastRace:
+        evaluator, target = self.evaluator, self.evaluator.request.target
+        bars = {setting_name(s) for s in evaluator.baseline.bars}
+        every = {n: s for n, s in settings_by_name().items() if n in evaluator.baseline.original.latency_ms}
+        files = {name: (evaluator.baseline.original.path, [settings]) for name, settings in every.items()}
+        files |= {str(t.number): (evaluator.request.out / str(t.artifact), alike(target, t.settings)) for t in trials}
+        with evaluator.stopwatch("last race"):
+            seconds = min(SECONDS_EACH, RACE_SHARE * evaluator.request.budget_seconds / len(files))
+            raced = race(
+                target,
+                inputs_of(evaluator.request.net, evaluator.request.batch),
+                files,
+                bars,
+                seconds,
+                evaluator.request.batch,
+            )
         for name in files.keys() - raced.latencies.keys():
-            bench.note(f"{name} was not timed in the last race: {raced.errors.get(name, 'it does not open')}")
-        return Timed(raced.bar, raced.latencies, raced.settings)
+            evaluator.recorder.note(
+                f"{name} was not timed in the last race: {raced.errors.get(name, 'it does not open')}"
+            )
+        return LastRace(raced.bar, raced.latencies, raced.settings)
 
-    def _searched(self, trials: list[Trial]) -> Timed:
+    def _searched(self, trials: list[Trial]) -> LastRace:
         """Return what the search measured, each candidate when it was tried."""
-        bench = self.bench
-        device, protocol = bench.device.id, "while the search went on, each file when it was tried"
-        base = bench.original.latency_ms[bench.bar]
+        evaluator = self.evaluator
+        device, protocol = evaluator.recorder.device.id, "while the search went on, each file when it was tried"
+        base = evaluator.baseline.original.latency_ms[evaluator.baseline.bar]
         latencies = {
             name: Latency(name, ms, base / ms, base / ms, base / ms, 0, protocol, device)
-            for name, ms in bench.original.latency_ms.items()
+            for name, ms in evaluator.baseline.original.latency_ms.items()
         }
         for t in trials:
             figures = t.latency_ms, t.speedup, t.speedup_low, t.speedup_high, 0, t.protocol, t.device
             latencies[str(t.number)] = Latency(str(t.number), *figures)
-        return Timed(bench.bar, latencies, {str(t.number): t.settings for t in trials})
+        return LastRace(evaluator.baseline.bar, latencies, {str(t.number): t.settings for t in trials})
 
     # -- members ---------------------------------------------------------------------------------------------------
 
-    def original(self, timed: Timed) -> Member:
+    def original(self, timed: LastRace) -> Member:
         """Return the uncompressed network in its fastest setting, a candidate like any other."""
         settings = settings_by_name()[timed.bar]
-        quality = self.bench.original.qualities[kind(settings)]
+        quality = self.evaluator.baseline.original.qualities[kind(settings)]
         trial = Trial(
-            ORIGINAL, "full", Decision(), quality, self.bench.drop(quality), 1.0,
-            simulated=False, settings=settings, device=self.bench.device.id,
-            artifact=self.bench.original.path.relative_to(self.bench.job.out).as_posix(),
+            ORIGINAL, "full", Decision(), quality, self.evaluator.drop(quality), 1.0,
+            simulated=False, settings=settings, device=self.evaluator.recorder.device.id,
+            artifact=self.evaluator.baseline.original.path.relative_to(self.evaluator.request.out).as_posix(),
         )  # fmt: skip
         return self._measured(trial, timed.latencies[timed.bar], settings)
 
-    def member(self, trial: Trial, timed: Timed) -> Member | None:
+    def member(self, trial: Trial, timed: LastRace) -> Member | None:
         """Return a trial with all that is said of a file, or None where it cannot be scored."""
         try:
             return self._measured(trial, timed.latencies[str(trial.number)], timed.settings[str(trial.number)])
         except Exception as error:
             if ends_the_run(error):
                 raise
-            self.bench.note(f"trial {trial.number} was not delivered: {reason(error)}")
+            self.evaluator.recorder.note(f"trial {trial.number} was not delivered: {reason(error)}")
             return None
 
     def _measured(self, trial: Trial, latency: Latency, settings: Settings) -> Member:
-        bench = self.bench
-        artifact = Artifact(bench.job.out / str(trial.artifact), settings)
+        evaluator = self.evaluator
+        artifact = Artifact(evaluator.request.out / str(trial.artifact), settings)
         key = f"test:{trial.number}" if trial.number != ORIGINAL else f"test:{kind(settings)}"
         test = self.once(key, lambda: self.test(artifact))
         same = None
         if not self.brief:
-            names = [port.name for port in bench.job.net.outputs]
-            reference = self.validated(bench.reference_artifact)
-            same = agreement(self.validated(artifact), reference, bench.job.task.kinds, names)
+            names = [port.name for port in evaluator.request.net.outputs]
+            reference = self.validated(evaluator.baseline.reference_artifact)
+            same = agreement(self.validated(artifact), reference, evaluator.request.task.kinds, names)
         return Member(
             number=trial.number,
             path=str(trial.artifact),
@@ -206,23 +221,27 @@ class Delivery:
             max_abs_difference=same.max_abs_difference if same else None,
             relative_difference=same.relative_difference if same else None,
             samples=trial.samples,
-            gain=bench.job.objectives.gain(latency.ratio, bench.original_bytes / artifact.size_bytes),
+            gain=evaluator.request.objectives.gain(latency.ratio, evaluator.baseline.size_bytes / artifact.size_bytes),
         )
 
     def validated(self, artifact: Artifact) -> Tree:
         """Return a file's outputs on the validation data."""
-        return self.bench.scores.outputs(artifact, self.bench.job.task.val)[0]
+        return self.evaluator.scores.outputs(artifact, self.evaluator.request.task.val)[0]
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return a remembered value: the test data are touched once per file, however often a study is resumed."""
-        value = self.bench.study.recall(key)
+        value = self.evaluator.study.recall(key)
         if value is None and not self.brief:
             value = compute()
-            self.bench.study.remember(key, value)
+            self.evaluator.study.remember(key, value)
         return value
 
     def test(self, artifact: Artifact) -> float | None:
-        return None if self.bench.job.task.test is None else self.bench.score_file(artifact, self.bench.job.task.test)
+        return (
+            None
+            if self.evaluator.request.task.test is None
+            else self.evaluator.scores.file(artifact, self.evaluator.request.task.test)
+        )
 
     # -- the front -------------------------------------------------------------------------------------------------
 
@@ -231,7 +250,7 @@ class Delivery:
 
         What is no better than it in any objective, by the lower quartile of the ratios of latencies, has to lose less.
         """
-        objectives, whole = self.bench.job.objectives, original.size_bytes
+        objectives, whole = self.evaluator.request.objectives, original.size_bytes
         timed = [(t, latencies[str(t.number)]) for t in trials]
         better = {t.number: objectives.is_better(x.ratio_low, whole / t.size_bytes) for t, x in timed}
         rivals = [(t, x) for t, x in timed if better[t.number] or t.drop < original.drop]
@@ -246,7 +265,7 @@ class Delivery:
 
         Where none is chosen it is there in any case.
         """
-        objectives, whole = self.bench.job.objectives, original.size_bytes
+        objectives, whole = self.evaluator.request.objectives, original.size_bytes
         as_good = [m for m in chosen if objectives.is_no_worse(m.speedup, whole / m.size_bytes)]
         beaten = any(m.drop <= original.drop for m in as_good)
         broken = not objectives.met(1.0, whole)
@@ -256,33 +275,33 @@ class Delivery:
 
     def write(self, members: list[Member]) -> None:
         """Write `front/N/{model.onnx, manifest.json}`, fastest first, in place of an older front's files."""
-        bench = self.bench
-        folder = bench.folder.scratch / "front"
+        evaluator = self.evaluator
+        folder = evaluator.folder.scratch / "front"
         shutil.rmtree(folder, ignore_errors=True)
         for rank, member in enumerate(members):
             place = folder / str(rank)
             place.mkdir(parents=True)
-            source = bench.job.out / member.path
+            source = evaluator.request.out / member.path
             for side in source.parent.iterdir():
                 if side.name.startswith(source.stem):
                     shutil.copy2(side, place / side.name)
-            write_manifest(place, **manifest(bench, member))
+            write_manifest(place, **manifest(evaluator, member))
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         names = [f"front/{file.relative_to(folder).as_posix()}" for file in files]
-        bench.folder.claim(*names)
-        bench.folder.remove("front/")
+        evaluator.folder.claim(*names)
+        evaluator.folder.remove("front/")
         for file, name in zip(files, names, strict=True):
-            target = bench.job.out / name
+            target = evaluator.request.out / name
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, target)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def excess(bench: Workbench, trial: Trial) -> float:
+def excess(evaluator: Evaluator, trial: Trial) -> float:
     """Return by how much a trial breaks the limits, in shares of each."""
-    limit = bench.job.max_drop
+    limit = evaluator.request.max_drop
     over = 0.0 if limit is None else max(0.0, trial.drop - limit) / max(limit, 1e-9)
-    return over + bench.job.objectives.violation(trial.speedup, trial.size_bytes)
+    return over + evaluator.request.objectives.violation(trial.speedup, trial.size_bytes)
 
 
 def _runners(feasible: list[Trial]) -> list[Trial]:

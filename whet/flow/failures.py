@@ -12,8 +12,6 @@ from whet.core.errors import StudyError, WhetError
 
 LONGEST = 300
 """How many characters of a reason are kept."""
-IN_A_ROW = 6
-"""After so many failures one after the other nothing more of the kind is tried."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,36 +11,33 @@ from torch import Tensor
 from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.space import Decision
-
-if TYPE_CHECKING:
-    from whet.flow.workbench import Workbench
+from whet.core.study import Trial
+from whet.flow.builder import Builder
 
 PARENTS = 3
+"""How many trials are tried as the one that a candidate extends."""
 
 
-def inherit(bench: Workbench, decision: Decision, net: Net) -> tuple[Net, int | None]:
+def inherit(builder: Builder, trials: Iterable[Trial], decision: Decision, net: Net) -> tuple[Net, Trial | None]:
     """Start `net` from the longest trained trial whose structure `decision` only extends.
 
     The remaining choices are applied to that trial's net. The result is taken only if its graph is the same
-    as that of `net`: then it is the same candidate with better weights. Returns the net and the trial's number.
+    as that of `net`: then it is the same candidate with better weights. Returns the net and the trial.
     """
-    names = set(bench.job.space().choices)
+    names = set(builder.space.choices)
     own = {n: v for n, v in decision.items() if n in names}
-    parents = [
-        t
-        for t in bench.study.trials
-        if t.state is not None and set(t.decision) <= names and all(own.get(n) == v for n, v in t.decision.items())
-    ]
+    trained = (t for t in trials if t.state is not None and set(t.decision) <= names)
+    parents = [t for t in trained if all(own.get(n) == v for n, v in t.decision.items())]
     parents.sort(key=lambda t: -t.samples)
     same = [t for t in parents[PARENTS:] if len(t.decision) == len(own)]
     for parent in parents[:PARENTS] + same[:1]:
         rest = Decision({n: v for n, v in own.items() if n not in parent.decision})
         if not rest:
-            return bench.rebuild(parent), parent.number
-        whole = bench.rebuild(parent)
-        child = Chain(bench.job.passes).apply(whole, rest, bench.run)
+            return builder.rebuild(parent), parent
+        whole = builder.rebuild(parent)
+        child = Chain(builder.request.passes).apply(whole, rest, builder.run)
         if same_graph(child.net, net):
-            return bench.repaired(child, whole).net, parent.number
+            return builder.repaired(child, whole).net, parent
     return net, None
 
 

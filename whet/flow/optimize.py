@@ -1,4 +1,4 @@
-"""`optimize`: the main job, from a trained network to a measured Pareto front."""
+"""`optimize`: the main work, from a trained network to a measured Pareto front."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ from whet.core.passes import Pass, Untrained
 from whet.core.run import Budget, Progress, Run
 from whet.core.space import Decision
 from whet.core.study import DATABASE, Study
+from whet.core.target import Target
 from whet.core.task import Task, rows_of, split
 from whet.data.bind import bind
 from whet.flow.deliver import deliver
-from whet.flow.elastic import ElasticExplore, checkpoints, frozen
-from whet.flow.explore import Explore
+from whet.flow.delivered import DeliveredFront
+from whet.flow.evaluator import Evaluator
+from whet.flow.facts import situation
 from whet.flow.failures import is_disk_full
-from whet.flow.finals import Finals
 from whet.flow.folder import Folder
-from whet.flow.front import DeliveredFront
 from whet.flow.identity import identity
-from whet.flow.job import Job, describe
-from whet.flow.limits import parse, positive, resolved, seconds, size_bytes, whole
-from whet.flow.settling import Settling
-from whet.flow.stage import Plan
-from whet.flow.workbench import Workbench
+from whet.flow.quantities import parse, positive, resolved, seconds, size_bytes, whole
+from whet.flow.request import Request, describe
+from whet.flow.supernets import frozen
+from whet.schedule.actions import Scheduled, Scheduler
+from whet.schedule.plan import Plan
+from whet.schedule.search import stages
+from whet.schedule.together import checkpoints
 from whet.search import strategies
+from whet.train.recipe import usual
 from whet.train.restore_norms import restore_batch_norms
 
 EPOCH_TRIALS = 24
@@ -46,31 +49,13 @@ ELASTIC_UNTIL = 0.4
 
 
 def optimize(
-    net: Net,
-    task: Task,
-    *,
-    target: str = "cpu",
-    max_drop: str | float | None = None,
-    max_size: str | float | None = None,
-    min_speedup: float = 0.0,
-    objectives: str | Sequence[str] = "speed",
-    threads: int | None = None,
-    batch: int = 1,
-    budget: str | float = "15min",
-    epochs: float | None = None,
-    out: str | Path = "runs/whet",
-    passes: Sequence[str | Pass] | None = None,
-    trials: int | None = None,
-    strategy: str = "improvement",
-    seed: int = 0,
-    recipe: Any = None,
-    elastic: bool = False,
-    training: bool = True,
-    restart: bool = False,
-    plan: Plan | None = None,
-    progress: Progress = lambda event: None,
-    command: str = "",
-) -> DeliveredFront:
+    net: Net, task: Task, *, target: str = "cpu", max_drop: str | float | None = None,
+    max_size: str | float | None = None, min_speedup: float = 0.0, objectives: str | Sequence[str] = "speed",
+    threads: int | None = None, batch: int = 1, budget: str | float = "15min", epochs: float | None = None,
+    out: str | Path = "runs/whet", passes: Sequence[str | Pass] | None = None, trials: int | None = None,
+    strategy: str = "improvement", seed: int = 0, recipe: Any = None, elastic: bool = False, training: bool = True,
+    restart: bool = False, plan: Plan | None = None, progress: Progress = lambda event: None, command: str = "",
+) -> DeliveredFront:  # fmt: skip
     """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
 
     `max_drop` is a share of the metric's scale (`"1%"`), points (`"1pt"`) or a number in the metric's own unit.
@@ -86,43 +71,22 @@ def optimize(
     for this network, in at most 5 % of the budget, beginning with what is usual for its kind (`train.recipe.usual`).
     Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
     """
-    from whet.hardware import targets
-    from whet.hardware.guard import Guarded
-    from whet.train.recipe import usual
-
     passes = catalogue.default_passes(wanted_of(objectives)) if passes is None else passes
     check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
     wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size))
     clock = Budget(seconds(budget) if epochs is None else math.inf)
-    if not training:
-        task = untrained(task)
-    given, task = task, bind(task, net)
-    resolved(parse(max_drop), task.glance, task)
-    if task.train is None and (elastic or epochs is not None):
-        raise TaskError(f"task '{task.name}' has no training data, and elastic and epochs train: give train=...")
-    trials = trials or (EPOCH_TRIALS if epochs is not None else None)
-    plan = plan or (Plan() if epochs is None else Plan.of_epochs(epochs, _length(task), trials or EPOCH_TRIALS))
-    searched, finishers = by_phase(passes, trained=task.train is not None)
-    if elastic and (others := [describe(p)["name"] for p in searched if not p.traits.nests]):
-        raise MethodError(f"elastic trains all candidates in one supernet, where {', '.join(others)} cannot be.")
-    with (
-        _full_disk_is_said(Path(out)),
-        closing(Folder(Path(out))) as folder,
-        closing(Guarded(targets.get(target, threads))) as guarded,
-    ):
-        job = Job(
-            net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=Path(out), trials=trials,
-            budget_seconds=clock.seconds, limit=parse(max_drop), strategy=strategy, seed=seed, epochs=epochs,
-            recipe=recipe or usual(net.module), finds_recipe=recipe is None, command=command or " ".join(sys.argv),
-            elastic=elastic, identity=identity(net, given), objectives=wanted,
-            threads=threads, batch=whole("batch", batch),
+    given = task if training else untrained(task)
+    task = _bound(given, net, max_drop, trains=elastic or epochs is not None)
+    searched, finishers = by_phase(passes, trained=task.train is not None, nested=elastic)
+    with _folder(Path(out), restart) as folder, _target(target, threads) as guarded:
+        request = Request(
+            net=net, task=task, target=guarded, passes=searched, finishers=finishers, budget_seconds=clock.seconds,
+            out=folder.path, limit=parse(max_drop), trials=trials or (EPOCH_TRIALS if epochs is not None else None),
+            strategy=strategy, seed=seed, recipe=recipe or usual(net.module), finds_recipe=recipe is None,
+            command=command or " ".join(sys.argv), epochs=epochs, elastic=elastic, identity=identity(net, given),
+            objectives=wanted, threads=threads, batch=whole("batch", batch),
         )  # fmt: skip
-        if restart:
-            folder.clear()
-        bench, plan = _opened(job, folder, plan, progress, clock)
-        _search(bench, plan)
-        with bench.stopwatch.stage("delivery"):
-            return deliver(bench)
+        return _optimized(request, folder, plan or _plan_of(request), progress, clock)
 
 
 def untrained(task: Task) -> Task:
@@ -130,15 +94,20 @@ def untrained(task: Task) -> Task:
     return replace(task, train=None, calibration=task.train if task.calibration is None else task.calibration)
 
 
-def by_phase(passes: Sequence[str | Pass], trained: bool = True) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+def by_phase(
+    passes: Sequence[str | Pass], trained: bool = True, nested: bool = False
+) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
     """Return the passes that act before training, and those that act on a finished structure.
 
     Where nothing is `trained`, passes that say how they are then best searched are set so.
+    Raises: MethodError where the first are to be `nested` in one supernet and cannot.
     """
     made = [load(p) for p in passes]
     if not trained:
         made = [p.untrained() if isinstance(p, Untrained) else p for p in made]
     early, late = ([p for p in made if (p.traits.phase == "structure") == first] for first in (True, False))
+    if nested and (others := [describe(p)["name"] for p in early if not p.traits.nests]):
+        raise MethodError(f"elastic trains all candidates in one supernet, where {', '.join(others)} cannot be.")
     return tuple(early), tuple(late)
 
 
@@ -171,60 +140,111 @@ def _length(task: Task) -> int:
     return sum(rows_of(split(batch)[0]) for batch in task.training)
 
 
+def _bound(task: Task, net: Net, max_drop: str | float | None, trains: bool) -> Task:
+    """Return the task bound to the network; raise the errors of a limit or of data that cannot be meant."""
+    task = bind(task, net)
+    resolved(parse(max_drop), task.glance, task)
+    if task.train is None and trains:
+        raise TaskError(f"task '{task.name}' has no training data, and elastic and epochs train: give train=...")
+    return task
+
+
+def _plan_of(request: Request) -> Plan:
+    """Return how the budget is cut up by default."""
+    if request.epochs is None:
+        return Plan()
+    samples = sum(rows_of(split(batch)[0]) for batch in request.task.training)
+    return Plan.of_epochs(request.epochs, samples, request.trials or EPOCH_TRIALS)
+
+
+@contextmanager
+def _folder(out: Path, restart: bool) -> Iterator[Folder]:
+    """Hold the folder of a study, emptied of what whet wrote to begin anew."""
+    with _full_disk_is_said(out), closing(Folder(out)) as folder:
+        if restart:
+            folder.clear()
+        yield folder
+
+
+@contextmanager
+def _target(name: str, threads: int | None) -> Iterator[Target]:
+    """Hold a target that survives crashes of its runtimes."""
+    from whet.hardware import targets
+    from whet.hardware.guard import Guarded
+
+    with closing(Guarded(targets.get(name, threads))) as guarded:
+        yield guarded
+
+
+def _optimized(request: Request, folder: Folder, plan: Plan, progress: Progress, clock: Budget) -> DeliveredFront:
+    """Search, and deliver."""
+    evaluator, plan = _opened(request, folder, plan, progress, clock)
+    _search(evaluator, plan)
+    with evaluator.stopwatch.stage("delivery"):
+        return deliver(evaluator)
+
+
 def _opened(
-    job: Job, folder: Folder, plan: Plan, progress: Progress, clock: Budget | None = None
-) -> tuple[Workbench, Plan]:
-    """Return the workbench of a new or resumed study; an elastic one's passes cut by importances drawn up once."""
+    request: Request, folder: Folder, plan: Plan, progress: Progress, clock: Budget | None = None
+) -> tuple[Evaluator, Plan]:
+    """Return the evaluator of a new or resumed study; an elastic one's passes cut by importances drawn up once."""
     from whet.data.memory import TeacherMemory
     from whet.train.fit import fit
 
-    clock = clock or Budget(job.budget_seconds)
-    job = _with_norms(job, progress)
-    space = job.space()
-    for item in job.finishers:
-        space = space + item.space(job.net, job.target)
+    clock = clock or Budget(request.budget_seconds)
+    request = _with_norms(request, progress)
+    space = request.space()
+    for item in request.finishers:
+        space = space + item.space(request.net, request.target)
     folder.claim(DATABASE, *(DATABASE + side for side in SQLITE_SIDES))
-    study = Study.in_folder(job.out, job.config(), space + job.target.space(), job.objectives)
+    study = Study.in_folder(request.out, request.config(), space + request.target.space(), request.objectives)
     clock.spent_before = study.spent_seconds
-    train = partial(fit, memory=TeacherMemory(job.net))
-    run = Run(job.task, job.target, job.net, job.seed, clock, job.out, train, progress)
-    if job.elastic:
+    train = partial(fit, memory=TeacherMemory(request.net))
+    run = Run(request.task, request.target, request.net, request.seed, clock, request.out, train, progress)
+    if request.elastic:
         folder.claim(*checkpoints())
         plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)
-        job = replace(job, passes=frozen(job.passes, job.net, run))
-    return Workbench(job, study, run, folder), plan
+        request = replace(request, passes=frozen(request.passes, request.net, run))
+    return Evaluator(request, study, run, folder), plan
 
 
-def _with_norms(job: Job, progress: Progress) -> Job:
+def _with_norms(request: Request, progress: Progress) -> Request:
     """Put back the batch norms that an exporter folded into the network's convolutions."""
-    net, left = restore_batch_norms(job.net, job.task.train) if job.task.train is not None else (job.net, {})
-    added = len(net.layers()) - len(job.net.layers())
+    if request.task.train is None:
+        return request
+    net, left = restore_batch_norms(request.net, request.task.train)
+    added = len(net.layers()) - len(request.net.layers())
     if not added:
-        return job
-    progress({"stage": f"batch norms put back behind {added} convolutions", "seconds_left": job.budget_seconds})
-    return replace(job, net=net, skipped=left)
+        return request
+    progress({"stage": f"batch norms put back behind {added} convolutions", "seconds_left": request.budget_seconds})
+    return replace(request, net=net, skipped=left)
 
 
-def _search(bench: Workbench, plan: Plan) -> None:
-    """Run the stages; Ctrl-C ends them, once there is something to deliver."""
-    left = bench.run.budget.left_seconds
+def _search(evaluator: Evaluator, plan: Plan) -> None:
+    """Do what the schedulers say; Ctrl-C ends that, once there is something to deliver."""
+    recorder, budget = evaluator.recorder, evaluator.run.budget
     try:
-        bench.run.progress({"stage": "uncompressed network in every setting", "seconds_left": left})
-        bench.stopwatch.charge("beginning", bench.run.budget.spent_seconds - bench.run.budget.spent_before)
-        with bench.stopwatch.stage("uncompressed"):
-            bench.prepare()
-        explorer = (ElasticExplore if bench.job.elastic else Explore)(bench, plan)
-        stages = [explorer.run, Finals(bench, plan, explorer).run, Settling(bench, plan).run]
-        if bench.job.task.train is None:
-            bench.note("without training data only what needs no training was tried")
-        for stage in stages:
-            with bench.attempt("search", Decision()):  # whatever fails, what was verified until then is delivered
-                stage()
+        recorder.say("uncompressed network in every setting")
+        evaluator.stopwatch.charge("beginning", budget.spent_seconds - budget.spent_before)
+        with evaluator.stopwatch.stage("uncompressed"):
+            evaluator.prepare()
+        turns = stages(situation(evaluator, plan), evaluator.request.elastic)
+        if evaluator.request.task.train is None:
+            recorder.note("without training data only what needs no training was tried")
+        for actions in turns:
+            with recorder.attempt("search", Decision()):  # whatever fails, what was verified until then is delivered
+                _do_all(Scheduled(actions), evaluator)
     except KeyboardInterrupt:
-        best = bench.best_line()
-        bench.run.progress({"stage": "interrupted", "best": best, "seconds_left": bench.run.budget.left_seconds})
-        if not bench.bar:
+        recorder.say("interrupted", best=recorder.best_line())
+        if not evaluator.is_prepared:
             raise
+
+
+def _do_all(scheduler: Scheduler, evaluator: Evaluator) -> None:
+    """Do one action after the other until the scheduler has no more."""
+    outcome = None
+    while (action := scheduler.next(outcome)) is not None:
+        outcome = evaluator.do(action)
 
 
 @contextmanager

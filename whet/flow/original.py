@@ -76,11 +76,7 @@ def scored(
 
     Raises: what the first of them raised, if none can be scored; TargetError if none runs.
     """
-    ran = [s for s in target.all_settings() if setting_name(s) in latency_ms]
-    own = {kind(s): dict(s) for s in sorted(ran, key=lambda s: -latency_ms[setting_name(s)])}
-    if not own:
-        reasons = "; ".join(sorted({unfit.get(setting_name(s), "") for s in target.all_settings()} - {""}))
-        raise TargetError(f"target '{target.name}' cannot run the network: {reasons}")
+    own = _fastest_of_each_kind(target, latency_ms, unfit)
     qualities: dict[str, float] = {}
     errors: dict[str, Exception] = {}
 
@@ -92,7 +88,8 @@ def scored(
                 raise
             errors[name] = error
 
-    for name in sorted(map(kind, ran), key=lambda name: not name.endswith("/f32")):
+    ran = [kind(s) for s in target.all_settings() if setting_name(s) in latency_ms]
+    for name in sorted(ran, key=lambda name: not name.endswith("/f32")):
         if not qualities and name not in errors:
             try_to_score(name)
     if not qualities:
@@ -109,6 +106,17 @@ def scored(
             enough = min(enough, fastest[name])
     lost = {name: reason(error) for name, error in errors.items()}
     return Original(path, latency_ms, qualities, reference, {**unfit, **lost})
+
+
+def _fastest_of_each_kind(
+    target: Target, latency_ms: Mapping[str, float], unfit: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return the fastest setting of each kind; raise TargetError where none runs."""
+    ran = [s for s in target.all_settings() if setting_name(s) in latency_ms]
+    if not ran:
+        reasons = "; ".join(sorted({unfit.get(setting_name(s), "") for s in target.all_settings()} - {""}))
+        raise TargetError(f"target '{target.name}' cannot run the network: {reasons}")
+    return {kind(s): dict(s) for s in sorted(ran, key=lambda s: -latency_ms[setting_name(s)])}
 
 
 def settings_by_name() -> dict[str, Settings]:

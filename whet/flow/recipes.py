@@ -24,7 +24,7 @@ from whet.train.recipe import Recipe
 from whet.train.speed import LATEST, LEAST_STEPS, TrainingSpeed
 
 if TYPE_CHECKING:
-    from whet.flow.workbench import Workbench
+    from whet.flow.evaluator import Evaluator
 
 TEST_SHARE, TEST_SECONDS = 0.05, 60.0
 """The share of the budget that finding a recipe may take, and at most how long."""
@@ -167,50 +167,54 @@ class Trainer:
 # -- finding the recipe --------------------------------------------------------------------------------------------
 
 
-def find_recipe(bench: Workbench) -> None:
-    """Find the recipe for the job's network on cuts of it, unless one was given; a resumed study remembers it.
+def find_recipe(evaluator: Evaluator) -> None:
+    """Find the recipe for the request's network on cuts of it, unless one was given; a resumed study remembers it.
 
     It takes at most `TEST_SHARE` of the budget, sees training data alone, and says in the conclusion what it took.
     """
-    if not bench.job.finds_recipe or bench.job.task.train is None:
+    if not evaluator.request.finds_recipe or evaluator.request.task.train is None:
         return
-    memo = bench.study.recall("recipe")
+    memo = evaluator.study.recall("recipe")
     if memo is None:
-        found = _found(bench)
-        memo = {"recipe": asdict(found.recipe), "short": found.short, "said": _said(found, bench.job.recipe)}
-        bench.study.remember("recipe", memo)
+        found = _found(evaluator)
+        fields = {name: value for name, value in asdict(found.recipe).items() if name != "techniques"}
+        memo = {"recipe": fields, "short": found.short, "said": _said(found, evaluator.request.recipe)}
+        evaluator.study.remember("recipe", memo)
         for kind in ("short", "short" + AGAIN):
-            bench.trainer.scale_rate(kind, found.short)
-    recipe = memo["recipe"]
-    hints = recipe["hints"] if isinstance(recipe["hints"], str) else tuple(recipe["hints"])
-    bench.job = replace(bench.job, recipe=Recipe(**{**recipe, "hints": hints}))
-    bench.note(memo["said"])
+            evaluator.trainer.scale_rate(kind, found.short)
+    plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in memo["recipe"].items()}
+    evaluator.request = replace(evaluator.request, recipe=replace(evaluator.request.recipe, **plain))
+    evaluator.recorder.note(memo["said"])
 
 
-def _found(bench: Workbench) -> Found:
-    trainer, job = bench.trainer, bench.job
+def _found(evaluator: Evaluator) -> Found:
+    trainer, request = evaluator.trainer, evaluator.request
     batch = rows_of(split(trainer.held_out.batches[0])[0])
-    bench.run.progress({"stage": "finding the recipe", "seconds_left": bench.run.budget.left_seconds})
+    evaluator.run.progress({"stage": "finding the recipe", "seconds_left": evaluator.run.budget.left_seconds})
 
     def train(net: Net, recipe: Recipe, samples: int) -> FitReport:
-        with bench.clock("train"):
-            report: FitReport = bench.run.fit(net, recipe=recipe, samples=samples, held_out=trainer.held_out)
+        with evaluator.stopwatch("train"):
+            report: FitReport = evaluator.run.fit(net, recipe=recipe, samples=samples, held_out=trainer.held_out)
         trainer.learn("trial", trainer.operations(net), report)
         return report
 
     def loss(net: Net) -> float:
-        return held_out_loss(net, job.task, trainer.held_out, teacher=job.net, recipe=job.recipe)
+        return held_out_loss(net, request.task, trainer.held_out, teacher=request.net, recipe=request.recipe)
 
-    with bench.stopwatch.stage("recipe"):
-        samples, until = TEST_SHARE * (job.epochs or 0.0) * bench.epoch_samples, math.inf
-        if math.isfinite(job.budget_seconds):
-            until = bench.run.budget.spent_seconds + min(TEST_SHARE * job.budget_seconds, TEST_SECONDS)
-            speed = [train(job.net.copy(), job.recipe, n * batch).samples_per_second for n in WARM_STEPS][-1]
-            samples = speed * (until - bench.run.budget.spent_seconds)
-        test = RangeTest(train, loss, job.net, (), batch, samples, lambda: bench.run.budget.spent_seconds > until)
+    with evaluator.stopwatch.stage("recipe"):
+        samples, until = TEST_SHARE * (request.epochs or 0.0) * evaluator.request.epoch_samples, math.inf
+        if math.isfinite(request.budget_seconds):
+            until = evaluator.run.budget.spent_seconds + min(TEST_SHARE * request.budget_seconds, TEST_SECONDS)
+            speed = [train(request.net.copy(), request.recipe, n * batch).samples_per_second for n in WARM_STEPS][-1]
+            samples = speed * (until - evaluator.run.budget.spent_seconds)
+        test = RangeTest(
+            train, loss, request.net, (), batch, samples, lambda: evaluator.run.budget.spent_seconds > until
+        )
         if test.worth_it:
-            test.cuts = [cut for cut in (_cut(bench, d) for d in trial_decisions(job.space())[:MOST_CUTS]) if cut]
-        return test.run(job.recipe)
+            test.cuts = [
+                cut for cut in (_cut(evaluator, d) for d in trial_decisions(request.space())[:MOST_CUTS]) if cut
+            ]
+        return test.run(request.recipe)
 
 
 def trial_decisions(space: Space) -> list[Decision]:
@@ -239,15 +243,15 @@ def _by_distance(choice: Choice) -> list[Any]:
     return sorted(choice.values, key=lambda value: distance(choice, value))
 
 
-def _cut(bench: Workbench, decision: Decision) -> Net | None:
+def _cut(evaluator: Evaluator, decision: Decision) -> Net | None:
     """Return the repaired cut of a decision; one that cannot be made says so and is left out."""
     try:
-        net = bench.structure(decision).net
+        net = evaluator.builder.structure(decision).net
     except (RuntimeError, ValueError, IndexError, KeyError) as error:
-        left = bench.run.budget.left_seconds
-        bench.run.progress({"stage": f"a cut to find the recipe by failed: {error}", "seconds_left": left})
+        left = evaluator.run.budget.left_seconds
+        evaluator.run.progress({"stage": f"a cut to find the recipe by failed: {error}", "seconds_left": left})
         return None
-    return net if bench.repairs else bench.recalibrated(net)
+    return net if evaluator.builder.repairs else evaluator.builder.recalibrated(net)
 
 
 def _said(found: Found, given: Recipe) -> str:

@@ -15,8 +15,8 @@ import torch
 from whet.core.net import Net
 from whet.core.target import Artifact
 from whet.core.task import floats, rows_of, split
-from whet.flow.job import Job
 from whet.flow.original import kind
+from whet.flow.request import Request
 from whet.support import structure
 from whet.support.structure import Tree, tensors
 from whet.train.fit import channels_last
@@ -34,13 +34,13 @@ Scored = tuple[Tree, Tree]
 
 
 class Scores:
-    """Scores nets and files of one job; `clock` times each step by its kind.
+    """Scores nets and files of one request; `clock` times each step by its kind.
 
     `original_speed` is how many samples a second the original was scored at, infinite until it was.
     """
 
-    def __init__(self, job: Job, kept: Path, clock: Callable[[str], AbstractContextManager[None]]) -> None:
-        self.job, self.kept, self.clock = job, kept, clock
+    def __init__(self, request: Request, kept: Path, clock: Callable[[str], AbstractContextManager[None]]) -> None:
+        self.request, self.kept, self.clock = request, kept, clock
         self.original_speed = math.inf
         self._files: dict[tuple[Path, str], Scored] = {}
 
@@ -60,7 +60,7 @@ class Scores:
                 if left and seen >= left[0][0]:
                     _, far = left.pop(0)
                     quality, reference = self._score(parts), self._score(self.original[: len(parts)])
-                    if self.job.task.loss_of_quality(quality, reference) > far * (limit or math.inf):
+                    if self.request.task.loss_of_quality(quality, reference) > far * (limit or math.inf):
                         return quality, reference
         return self._score(parts), self._score(self.original[: len(parts)])
 
@@ -68,7 +68,7 @@ class Scores:
     def original(self) -> list[Scored]:
         """The original's outputs and targets, batch by batch."""
         began = time.monotonic()
-        found = list(self._run(self.job.net))
+        found = list(self._run(self.request.net))
         self.original_speed = sum(rows for _, rows in found) / max(time.monotonic() - began, 1e-9)
         return [part for part, _ in found]
 
@@ -79,14 +79,14 @@ class Scores:
 
     def _score(self, parts: list[Scored]) -> float:
         outputs, targets = zip(*parts, strict=True)
-        return self.job.task.score(structure.joined(outputs), structure.joined(targets))
+        return self.request.task.score(structure.joined(outputs), structure.joined(targets))
 
     def _run(self, net: Net) -> Iterator[tuple[Scored, int]]:
         channels_last(net.eval().module)
         seen = 0
-        for batch in self.job.task.val:
+        for batch in self.request.task.val:
             inputs, targets = split(batch)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.job.recipe.bf16()):
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.request.recipe.bf16()):
                 outputs = floats(net(*inputs))
             seen += rows_of(inputs)
             yield (outputs, targets), rows_of(inputs)
@@ -102,13 +102,13 @@ class Scores:
         whatever the setting says: outputs depend on runtime and precision.
         """
         key = artifact.path, kind(artifact.settings)
-        if batches is self.job.task.val and key in self._files:
+        if batches is self.request.task.val and key in self._files:
             return self._files[key]
         with self.clock("evaluate"):
-            fastest = {**artifact.settings, "threads": max(s["threads"] for s in self.job.target.all_settings())}
-            opened = partial(self.job.target.open, Artifact(artifact.path, fastest))
-            found = evaluate(opened, batches, EVALUATION_BATCH, self.job.net)
-        if batches is self.job.task.val and sum(t.nbytes for t in tensors(found)) <= KEPT_BYTES / KEPT_OUTPUTS:
+            fastest = {**artifact.settings, "threads": max(s["threads"] for s in self.request.target.all_settings())}
+            opened = partial(self.request.target.open, Artifact(artifact.path, fastest))
+            found = evaluate(opened, batches, EVALUATION_BATCH, self.request.net)
+        if batches is self.request.task.val and sum(t.nbytes for t in tensors(found)) <= KEPT_BYTES / KEPT_OUTPUTS:
             self._files[key] = found
             if len(self._files) > KEPT_OUTPUTS:
                 del self._files[next(k for k in self._files if k[0] != self.kept)]
@@ -116,4 +116,4 @@ class Scores:
 
     def file(self, artifact: Artifact, batches: Any) -> float:
         """Return a file's quality in its runtime."""
-        return self.job.task.score(*self.outputs(artifact, batches))
+        return self.request.task.score(*self.outputs(artifact, batches))

@@ -12,6 +12,8 @@ from rich.table import Table
 OTHER = "other"
 """The activity of a stage outside of all that are timed."""
 SEARCH, BEGINNING = "search", "beginning"
+LATEST = 5
+"""How many of the last steps of a kind tell what the next one costs."""
 
 
 @dataclass
@@ -60,6 +62,15 @@ class Stopwatch:
         self._add(self._frames[-1].stage if self._frames else SEARCH, activity, seconds)
         if self._frames:
             self._frames[-1].inner += seconds
+
+    def cost(self, what: str, otherwise: float) -> float:
+        """Return the mean seconds of the last steps of a kind."""
+        seen = self.lasted.get(what, [])[-LATEST:]
+        return sum(seen) / len(seen) if seen else otherwise
+
+    def longest(self, what: str, otherwise: float) -> float:
+        """Return the seconds of the longest step of a kind."""
+        return max(self.lasted.get(what, [otherwise]))
 
     def so_far(self) -> dict[str, float]:
         """Return `own` with what is going on charged until now."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from whet.core.errors import unknown
 from whet.core.run import Progress
-from whet.flow.limits import fraction, seconds
+from whet.flow.quantities import fraction, seconds
 from whet.hardware.device import fingerprint
 from whet.peers import table as tables
 from whet.peers.harness import efforts, found

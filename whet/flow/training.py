@@ -1,0 +1,71 @@
+"""What is done with candidates that are trained in earnest: trained, finished, verified."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from whet.core.net import Net
+from whet.core.passes import Result
+from whet.core.study import Trial
+from whet.flow.inheritance import inherit
+from whet.schedule.actions import Confirm, Finish, Train
+from whet.schedule.plan import limit
+from whet.train.average import averaged
+from whet.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from whet.flow.evaluator import Evaluator
+
+
+def train(evaluator: Evaluator, action: Train) -> Trial:
+    """Train one candidate's structure and verify it as it is."""
+    candidate = action.candidate
+    result = evaluator.builder.structure(candidate.decision)
+    net, parent = inherit(evaluator.builder, evaluator.study.trials, candidate.decision, result.net)
+    begun = net.copy() if action.settled else None
+    recipe, limits = _recipe(evaluator, action.rate), limit(action.seconds, action.samples)
+    trained = evaluator.train(net, recipe, "full", action.settled, **limits).samples
+    if begun is not None:
+        net = _better(evaluator, net, averaged((begun, net)))
+    samples = trained + (0 if parent is None else parent.samples)
+    return evaluator.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
+
+
+def _better(evaluator: Evaluator, net: Net, mean: Net) -> Net:
+    """Return the better of a net that was trained on and the mean of its weights with those it began with."""
+    qualities = [evaluator.quick(n)[0] for n in (evaluator.builder.recalibrated(mean), net)]
+    return mean if evaluator.request.task.loss_of_quality(*qualities) < 0 else net
+
+
+def _recipe(evaluator: Evaluator, rate: float) -> Recipe:
+    """Return how to train in earnest, at a share of the recipe's learning rate.
+
+    Without hints: they help the first epoch and no longer the third, and without them the teacher is remembered.
+    """
+    recipe = evaluator.request.recipe
+    return replace(recipe, learning_rate=recipe.learning_rate * rate, hints=())
+
+
+def finish(evaluator: Evaluator, action: Finish) -> Trial:
+    """Apply the finishers to a trained structure, train it on if there are seconds for it, verify it."""
+    trained, builder = action.trained, evaluator.builder
+    decision, made_of = trained.decision.merge(action.finishing), (trained.number, action.finishing)
+    if evaluator.kept is not None and evaluator.kept[0] == made_of:
+        result = evaluator.kept[1]
+    else:
+        whole = Result(builder.rebuild(trained), trained.changed, trained.skipped)
+        result = builder.finished(whole, decision)
+    evaluator.kept = (made_of, result) if action.seconds is None else None
+    samples = trained.samples
+    if action.seconds is not None:
+        recipe, limits = _recipe(evaluator, action.rate), limit(action.seconds, action.samples)
+        samples += evaluator.train(result.net, recipe, "finish", **limits).samples
+    return evaluator.verify(result, decision, samples, trained.number)
+
+
+def confirm(evaluator: Evaluator, action: Confirm) -> Trial:
+    """Verify a candidate with the weights that it has."""
+    trial, builder = action.candidate, evaluator.builder
+    result = replace(builder.cut(trial.decision), net=builder.rebuild(trial))
+    return evaluator.verify(result, trial.decision, trial.samples, trial.number)

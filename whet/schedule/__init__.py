@@ -1,0 +1,1 @@
+"""What to spend time on next: schedulers, which say it, and what they go by."""

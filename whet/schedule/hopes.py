@@ -1,0 +1,148 @@
+"""The candidates that anyone would try: told from their outputs' error first, then tried where that gives hope."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from whet.core.space import Decision
+from whet.core.study import Trial
+from whet.schedule.actions import Actions, Foretell, Hope, Predict, Try
+from whet.schedule.foretold import realised
+from whet.schedule.history import SCORED_NOTE
+from whet.schedule.mending import Mending
+from whet.schedule.obvious import in_words, untried
+from whet.schedule.situation import Situation
+from whet.schedule.told import DIGITS
+from whet.schedule.untouched import FASTER
+
+OBVIOUS_SHARE, OBVIOUS_SECONDS, OBVIOUS_MOST = 0.35, 8.0, 0.6
+"""The share of the budget that is left in which obvious candidates are tried; of a short one so long, up to a share."""
+HOPING = 0.5
+"""The share of that time in which their errors are looked at, before any is timed."""
+BEYOND = (5.0, 1.0, 20.0)
+"""Nothing that cuts more than a candidate of such a drop is among the obvious: in shares of the limit at least, of what
+the rounds can mend, and of the limit at most."""
+
+
+class Hopes:
+    """Repairs the candidates that anyone would try; times and scores those that their outputs' error makes hope for.
+
+    So no search ends behind them, and none goes step by step where an error tells the end at once. None is trained
+    here; the rounds train what promises most.
+    """
+
+    def __init__(self, situation: Situation, mending: Mending) -> None:
+        self.situation, self.mending = situation, mending
+
+    def run(self) -> Actions[None]:
+        s = self.situation
+        if not s.facts.repairs:
+            return
+        left = s.clock.left_seconds
+        until = s.clock.spent_seconds + max(OBVIOUS_SHARE * left, min(OBVIOUS_SECONDS, OBVIOUS_MOST * left))
+        hopes = yield from self._known_hopes(s.clock.spent_seconds + HOPING * (until - s.clock.spent_seconds))
+        while not s.history.hopeless() and s.clock.spent_seconds + s.clock.costs.cost("race", 1.0) <= until:
+            decision = self._most_hopeful(hopes)
+            if decision is None:
+                break
+            s.say(f"trying {in_words(decision)}")
+            verified = self.mending.slow and s.goal.max_drop is not None
+            yield Try(decision, s.finishing.of_candidates, verified=verified, counted=False)
+        power = self.power(hopes)
+        for decision, hope in self._waiting(hopes).items():
+            gain = s.finishing.base_gain * hope.gain**power
+            yield Predict(decision, hope.error, s.rate(), gain, hope.skipped)
+
+    def _known_hopes(self, until: float) -> Actions[dict[Decision, Hope]]:
+        """Return the hopes of the study; a resumed one goes on with those that it had."""
+        known = self.situation.study.recall("hopes")
+        if known is not None:
+            return {Decision.from_json(key): Hope(**hope) for key, hope in known.items()}
+        found = yield from self._hopes(until)
+        self.situation.study.remember("hopes", {d.to_json(): asdict(hope) for d, hope in found.items()})
+        return found
+
+    def _hopes(self, until: float) -> Actions[dict[Decision, Hope]]:
+        """Return what the error of the outputs tells of the obvious candidates, as far as there is time for.
+
+        The one in the middle of what is left comes next: what extends one whose drop is beyond what the rounds can mend
+        is left out, so a short time tells about where they end. They are returned the mildest first.
+        """
+        s, hopes = self.situation, dict[Decision, Hope]()
+        most = math.inf if s.goal.trials is None else s.goal.trials / 2
+        wanted = s.facts.obvious()
+        while not s.history.hopeless():
+            seen = s.history.explored() + s.history.of_stage("predicted")
+            tried = [s.history.structural(t.decision) for t in seen + s.history.failures("short")]
+            broken = [s.history.structural(t.decision) for t in seen if t.drop > self.beyond()]
+            broken += [d for d, hope in hopes.items() if s.drop_told(hope.error) > self.beyond()]
+            left = untried(s.space, wanted, [*tried, *hopes], broken)
+            step = s.clock.costs.cost("repair", 1.0) * bool(hopes)
+            if not left or len(tried) + len(hopes) >= most or s.clock.spent_seconds + step > until:
+                break
+            middle = left[len(left) // 2]
+            hope = yield Foretell(middle)
+            if hope is not None:
+                hopes[middle] = replace(hope, error=round(hope.error, DIGITS))
+        return {decision: hopes[decision] for decision in wanted if decision in hopes}
+
+    def power(self, hopes: Mapping[Decision, Hope]) -> float:
+        """Return the power of a gain by operations that was measured, by the candidates that were timed."""
+        s = self.situation
+        known = ((t.gain / s.finishing.base_gain, self._hope_of(t, hopes)) for t in s.history.explored())
+        tried = [(gain, hope.gain) for gain, hope in known if hope is not None and hope.gain > FASTER]
+        logs = [(math.log(max(gain, 1e-6)), math.log(told)) for gain, told in tried]
+        return realised(logs, (0.0, 1.0)) if logs else 1.0
+
+    def _hope_of(self, trial: Trial, hopes: Mapping[Decision, Hope]) -> Hope | None:
+        return hopes.get(self.situation.history.structural(trial.decision))
+
+    def _waiting(self, hopes: Mapping[Decision, Hope]) -> dict[Decision, Hope]:
+        """Return the hopes that were not tried yet."""
+        history = self.situation.history
+        seen = history.explored() + history.of_stage("predicted") + history.failures("short")
+        tried = {history.structural(t.decision) for t in seen}
+        return {d: hope for d, hope in hopes.items() if d not in tried}
+
+    def _most_hopeful(self, hopes: Mapping[Decision, Hope]) -> Decision | None:
+        """Return the fastest of the candidates that are told to be within the limit, or within what the rounds mend.
+
+        None where the fastest of either were scored already; without a limit the mildest that was not.
+        """
+        s, waiting = self.situation, self._waiting(hopes)
+        limit = s.goal.max_drop
+        if limit is None:
+            return next(iter(waiting), None)
+        known = ((t.drop, self._hope_of(t, hopes)) for t in s.history.explored())
+        scored = [(drop, hope.gain) for drop, hope in known if hope is not None]
+        for reach in (limit, limit if self.mending.slow else self.mending.mendable(limit)):
+            best = max((gain for drop, gain in scored if drop <= reach), default=1.0)
+            faster = [d for d, hope in waiting.items() if s.drop_told(hope.error) <= reach and hope.gain > best]
+            if faster:
+                return max(faster, key=lambda d: hopes[d].gain)
+        return None
+
+    def beyond(self) -> float:
+        """Return the drop of a candidate beyond which what cuts more is not among the obvious."""
+        limit = self.situation.goal.max_drop
+        if not limit:
+            return math.inf
+        least, mended, most = BEYOND
+        return min(max(least * limit, mended * self.mending.mendable(limit)), most * limit)
+
+
+def told(s: Situation) -> list[Trial]:
+    """Return the obvious candidates that were not looked at, with the drops that their errors tell by now."""
+    hopes = {Decision.from_json(key): hope["error"] for key, hope in (s.study.recall("hopes") or {}).items()}
+    known = s.structures_of("short") | s.structures_of("full") | s.told.untrained.keys()
+    waiting = [t for t in s.history.of_stage("predicted") if t.decision in hopes and t.decision not in known]
+    return [replace(t, drop=s.drop_told(hopes[t.decision])) for t in waiting]
+
+
+def missed(s: Situation) -> list[Trial]:
+    """Return the candidates that were found beyond the limit when they were verified as repaired."""
+    known = {s.history.structural(t.decision) for t in s.history.of_stage("short", "full")}
+    scored = [t for t in s.history.of_stage("predicted") if t.note == SCORED_NOTE]
+    return [replace(t, decision=d) for t in scored if (d := s.history.structural(t.decision)) not in known]
