@@ -18,7 +18,7 @@ from whet.core.study import Study
 from whet.flow.evaluator import Evaluator
 from whet.flow.folder import Folder
 from whet.flow.optimize import _opened
-from whet.flow.recipes import Trainer, find_recipe
+from whet.flow.recipes import Trainer, find_recipe, judged
 from whet.flow.request import Request
 from whet.hardware import targets
 from whet.schedule.plan import Plan
@@ -61,12 +61,15 @@ def test_what_is_too_fast_for_a_trained_network_is_not_held_against_fresh_cuts(t
     assert train._rates() == {"full again": 0.5}
 
 
-def test_a_training_is_judged_on_as_many_samples_as_a_fiftieth_of_its_time_scores(tmp_path: Path) -> None:
-    train, net = trainer(tmp_path, []), made()[0].copy()
+def test_a_training_is_judged_on_as_many_samples_as_a_fiftieth_of_its_time_scores() -> None:
     asked: list[int] = []
-    train.quality = lambda net, bf16, samples=0: asked.append(samples) or 0.0  # type: ignore[method-assign, func-returns-value]
-    assert train.judged(net, False, 0.0) == (0.0, 2000)
-    assert train.judged(net, False, 60.0) == (0.0, 16_000)
+
+    def score(samples: int) -> float:
+        asked.append(samples)
+        return 0.5
+
+    assert judged(score, 0.0) == (0.5, 2000)
+    assert judged(score, 60.0) == (0.5, 16_000)
     assert asked == [2000, 2000, 4000, 8000, 16_000]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -80,9 +81,10 @@ class Trainer:
             return FitReport(failure=wanting)
         rate = recipe.learning_rate * self._rates().get(kind, 1.0)
         state = {name: value.clone() for name, value in net.module.state_dict().items()}
-        before, judged = self.judged(net, recipe.bf16(), JUDGED_SHARE * limit.get("seconds", 0.0))
+        score = partial(self.quality, net, recipe.bf16())
+        before, samples = judged(score, JUDGED_SHARE * limit.get("seconds", 0.0))
         report: FitReport = self.run.fit(net, recipe=replace(recipe, learning_rate=rate), **limit)
-        after = self.quality(net, recipe.bf16(), judged)
+        after = score(samples)
         self.learn(what, operations, report)
         report.held_before, report.held_after, report.kept = before, after, "after"
         if not self.run.task.loss_of_quality(after, before) <= self.tolerance:
@@ -90,18 +92,6 @@ class Trainer:
             report.kept = "before"
             self.harmed(kind, report)
         return report
-
-    def judged(self, net: Net, bf16: bool, seconds: float) -> tuple[float, int]:
-        """Return the quality on as many of the first validation samples as can be scored in about so many seconds.
-
-        Beside it how many they are, `JUDGED` to `MOST_JUDGED`.
-        """
-        samples, began = JUDGED, time.monotonic()
-        found = self.quality(net, bf16, samples)
-        while samples < MOST_JUDGED and 2 * (time.monotonic() - began) < seconds:
-            samples, began = 2 * samples, time.monotonic()
-            found = self.quality(net, bf16, samples)
-        return found, samples
 
     def quality(self, net: Net, bf16: bool, samples: int = JUDGED) -> float:
         """Return the quality on the first so many validation samples."""
@@ -162,6 +152,22 @@ class Trainer:
 
     def _say(self, text: str) -> None:
         self.run.progress({"stage": text, "seconds_left": self.run.budget.left_seconds})
+
+
+def judged(score: Callable[[int], float], seconds: float) -> tuple[float, int]:
+    """Return the score of as many samples as are scored in about so many seconds, and how many they are.
+
+    They are `JUDGED` to `MOST_JUDGED`.
+
+    >>> judged(lambda samples: samples / 2, seconds=0.0)
+    (1000.0, 2000)
+    """
+    samples, began = JUDGED, time.monotonic()
+    found = score(samples)
+    while samples < MOST_JUDGED and 2 * (time.monotonic() - began) < seconds:
+        samples, began = 2 * samples, time.monotonic()
+        found = score(samples)
+    return found, samples
 
 
 # -- finding the recipe --------------------------------------------------------------------------------------------
