@@ -166,6 +166,7 @@ SHORT: dict[str, tuple[str, dict[str, Any]]] = {
 DEFAULT_PASSES = {
     "speed": ("depth", "width", "quantize"),
     "size": ("depth", "width", "quantize", "weight-only"),
+    "memory": ("depth", "width", "quantize", "weight-only"),
 }
 """What is searched for each objective where no passes are given."""
 WORDS = re.compile(r"\s*([\w.-]+)\s*(\(.*\))?\s*", re.DOTALL)

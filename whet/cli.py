@@ -54,8 +54,9 @@ def optimize(
     target: Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")] = "cpu",
     max_drop: Annotated[str, typer.Option(help="The quality that may be lost, e.g. 1%.")] = "1%",
     max_size: Annotated[str | None, typer.Option(help="What a file may take on disk, e.g. 500kB.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="What a process that serves a file may hold.")] = None,
     min_speedup: Annotated[float, typer.Option(help="Ratio to the fastest uncompressed setting.")] = 0.0,
-    objectives: Annotated[str, typer.Option("--optimize", help="speed, size, or both: speed,size.")] = "speed",
+    objectives: Annotated[str, typer.Option("--optimize", help="speed, size, memory or several: a,b.")] = "speed",
     threads: Threads = None,
     batch: Batch = 1,
     budget: Annotated[str, typer.Option(help="Wall-clock time, e.g. 90s, 15min.")] = "15min",
@@ -81,7 +82,7 @@ def optimize(
     wanted = wanted_of(objectives)
     named = None if passes is None else tuple(catalogue.split(passes))
     check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed)
-    Objectives(wanted, min_speedup, size_bytes(max_size))
+    Objectives(wanted, min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
@@ -89,7 +90,8 @@ def optimize(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=named, seed=seed, restart=restart,
             elastic=elastic, training=training, progress=progress, recipe=bundle.recipe,
-            max_size=max_size, min_speedup=min_speedup, threads=threads, batch=batch, objectives=wanted,
+            max_size=max_size, max_memory=max_memory, min_speedup=min_speedup, objectives=wanted,
+            threads=threads, batch=batch,
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))

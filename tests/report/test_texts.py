@@ -2,6 +2,7 @@
 
 import pytest
 
+from whet.core.objectives import Figures
 from whet.report.texts import drop_text, gain_text, size_text
 
 
@@ -13,8 +14,9 @@ def test_sizes_have_three_digits(size_bytes: int, text: str) -> None:
 
 
 def test_gains_come_in_the_order_of_what_was_wanted() -> None:
-    assert gain_text(2.0, 1500, ("speed", "size")) == "x2.00, 1.5 kB"
-    assert gain_text(2.0, 1500, ()) == ""
+    assert gain_text(Figures(2.0, 1500), ("speed", "size")) == "x2.00, 1.5 kB"
+    assert gain_text(Figures(2.0, 1500, 8_000_000), ("memory",)) == "8 MB of memory"
+    assert gain_text(Figures(2.0, 1500), ()) == ""
 
 
 def test_a_drop_has_its_sign_and_the_unit_of_the_limit() -> None:

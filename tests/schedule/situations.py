@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from whet.core.objectives import Figures
 from whet.core.run import Budget
 from whet.core.space import Decision, Space
 from whet.core.strategy import Strategy
@@ -74,7 +75,7 @@ def situation(
     task: Any = SimpleNamespace(
         loss_of_quality=lambda quality, reference: reference - quality, drop="absolute", direction="max"
     )
-    history = History(study, space, goal, known.repairs, original_bytes=1)
+    history = History(study, space, goal, known.repairs, Figures(1.0, 1))
     plan = plan or Plan()
     return Situation(
         study, space, goal, plan, history, Clock(Budget(goal.budget_seconds), costs, history, plan, finishers),

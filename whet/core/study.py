@@ -17,16 +17,13 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from whet.core.errors import StudyError
-from whet.core.objectives import Objectives
+from whet.core.objectives import METRICS, Objectives
 from whet.core.passes import Change
 from whet.core.space import Decision, Space
 
 Stage = Literal["probe", "predicted", "short", "full", "failed"]
 STUDY_NAME = "whet"
 DATABASE = "study.db"
-DIRECTIONS = {"speed": "maximize", "size": "minimize"}
-METRICS = {"speed": "speedup", "size": "size_bytes"}
-"""Of objectives: what a dashboard shows."""
 STATES = {"failed": TrialState.FAIL, "predicted": TrialState.PRUNED}
 """The stages that are no measurements, and what they are to Optuna: its Pareto front takes none of these."""
 
@@ -38,6 +35,7 @@ class Trial:
     `quality` is the task's metric on validation data, `drop` the loss against the reference in the unit of the
     limit, `speedup` the measured ratio to the best uncompressed setting (`speedup_low`, `speedup_high` its
     quartiles), `gain` what the search makes large (`Objectives.gain`), the speed-up where nothing else is wanted.
+    `memory_bytes` is the peak of a process that serves it, 0 where that was not measured.
     `simulated` says that the quality was computed in torch and not in the runtime. `state` names the file with the
     trained weights, relative to the study's folder; `parent` the trial it continues. A trial of the stage `predicted`
     has a forecast for its gain, and NaN for a speed-up that was not forecast; one of the stage `failed` has no figures,
@@ -54,6 +52,7 @@ class Trial:
     speedup_high: float = 0.0
     latency_ms: float = 0.0
     size_bytes: int = 0
+    memory_bytes: int = 0
     gain: float = math.nan
     simulated: bool = True
     samples: int = 0
@@ -102,7 +101,7 @@ class Study:
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
                 storage=RDBStorage(storage),
-                directions=[*(DIRECTIONS[name] for name in wanted), "minimize"],
+                directions=[*("maximize" if name == "speed" else "minimize" for name in wanted), "minimize"],
                 load_if_exists=True,
             )
             self._agree("config", config)

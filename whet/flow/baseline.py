@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from whet.core.objectives import Figures
 from whet.core.study import Study
 from whet.core.target import Artifact
 from whet.flow.original import Original, kind, scored, settings_by_name
@@ -25,7 +26,8 @@ again in every setting."""
 class Baseline:
     """`bars` are the settings of the uncompressed network that candidates have to beat, `bar` names the fastest.
 
-    `unfit` says why settings are left out, `seconds` what it took to write, time and score the network.
+    `unfit` says why settings are left out, `seconds` what it took to write, time and score the network, `memory_bytes`
+    the peak of a process that serves it in the fastest setting, 0 where nobody asked for that.
     """
 
     original: Original
@@ -33,6 +35,7 @@ class Baseline:
     seconds: float = 0.0
     bar: str = ""
     unfit: dict[str, str] = field(default_factory=dict)
+    memory_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.unfit = dict(self.original.unfit)
@@ -62,6 +65,11 @@ class Baseline:
     def size_bytes(self) -> int:
         """What the uncompressed network takes on disk."""
         return Artifact(self.original.path, {}).size_bytes
+
+    @property
+    def figures(self) -> Figures:
+        """What candidates are compared with."""
+        return Figures(1.0, self.size_bytes, self.memory_bytes)
 
 
 def uncompressed(request: Request) -> Path:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from whet.compress.repair import Repair, output_error, reference_of
 from whet.core.net import Net
+from whet.core.objectives import Figures
 from whet.core.passes import Chain, Result, changes
 from whet.core.run import Run
 from whet.core.space import Decision, Space
@@ -99,8 +100,9 @@ class Builder:
     def forecast(self, net: Net) -> dict[str, float]:
         """Return `speedup` and `gain` by multiply-accumulates and parameters: where there is no time to measure."""
         speedup = self._original_operations / max(total_operations(net), 1)
-        shrinkage = numbers_stored(self.request.net.module) / max(numbers_stored(net.module), 1)
-        return {"speedup": speedup, "gain": self.request.objectives.gain(speedup, shrinkage)}
+        sizes = (numbers_stored(module) for module in (net.module, self.request.net.module))
+        served, whole = (Figures(x, max(int(size), 1)) for x, size in zip((speedup, 1.0), sizes, strict=True))
+        return {"speedup": speedup, "gain": self.request.objectives.gain(served, whole)}
 
     @cached_property
     def _original_operations(self) -> int:

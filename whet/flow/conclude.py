@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from whet.core.objectives import Figures
 from whet.flow.delivered import Member
 from whet.flow.original import ORIGINAL
 from whet.flow.quantities import explained, scale_of
@@ -53,6 +54,7 @@ def _outcome(evaluator: Evaluator, members: Sequence[Member], nearest: Member | 
         "speed": f"x{best.speedup:.2f} {faster} the best uncompressed setting {of} ({evaluator.baseline.bar})",
         "size": f"x{evaluator.baseline.size_bytes / best.size_bytes:.2f} smaller than the uncompressed file: "
         f"{size_text(best.size_bytes)} against {size_text(evaluator.baseline.size_bytes)}",
+        "memory": f"{size_text(best.memory_bytes)} of memory against {size_text(evaluator.baseline.memory_bytes)}",
     }
     quality = f"with {task.metric_name} {best.val:.4f} against {evaluator.baseline.reference:.4f} on validation data"
     wanted = evaluator.request.objectives.wanted
@@ -62,7 +64,8 @@ def _outcome(evaluator: Evaluator, members: Sequence[Member], nearest: Member | 
 
 def is_better(member: Member, evaluator: Evaluator) -> bool:
     """Say whether a file is measurably faster than the uncompressed network, or smaller, whichever is wanted."""
-    return evaluator.request.objectives.is_better(member.speedup_low, evaluator.baseline.size_bytes / member.size_bytes)
+    surely = Figures(member.speedup_low, member.size_bytes, member.memory_bytes)
+    return any(ratio > 1 for ratio in evaluator.request.objectives.ratios(surely, evaluator.baseline.figures))
 
 
 def meant(request: Request, reference: float) -> list[str]:
@@ -85,6 +88,8 @@ def _limits(evaluator: Evaluator) -> str:
         given.append(f"a drop of {evaluator.request.limit} in {evaluator.request.task.metric_name}")
     if not math.isinf(objectives.most_bytes):
         given.append(f"{size_text(objectives.most_bytes)}")
+    if not math.isinf(objectives.most_memory_bytes):
+        given.append(f"{size_text(objectives.most_memory_bytes)} of memory")
     if objectives.least_speedup:
         given.append(f"x{objectives.least_speedup:g} of the speed")
     return " and ".join(given)

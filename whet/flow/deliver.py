@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from whet.core.objectives import Figures
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.core.target import Artifact
@@ -183,6 +184,7 @@ class Delivery:
             ORIGINAL, "full", Decision(), quality, self.evaluator.drop(quality), 1.0,
             simulated=False, settings=settings, device=self.evaluator.recorder.device.id,
             artifact=self.evaluator.baseline.original.path.relative_to(self.evaluator.request.out).as_posix(),
+            memory_bytes=self.evaluator.baseline.memory_bytes,
         )  # fmt: skip
         return self._measured(trial, timed.latencies[timed.bar], settings)
 
@@ -206,6 +208,7 @@ class Delivery:
             names = [port.name for port in evaluator.request.net.outputs]
             reference = self.validated(evaluator.baseline.reference_artifact)
             same = agreement(self.validated(artifact), reference, evaluator.request.task.kinds, names)
+        served = Figures(latency.ratio, artifact.size_bytes, trial.memory_bytes)
         return Member(
             number=trial.number,
             path=str(trial.artifact),
@@ -221,7 +224,8 @@ class Delivery:
             max_abs_difference=same.max_abs_difference if same else None,
             relative_difference=same.relative_difference if same else None,
             samples=trial.samples,
-            gain=evaluator.request.objectives.gain(latency.ratio, evaluator.baseline.size_bytes / artifact.size_bytes),
+            memory_bytes=trial.memory_bytes,
+            gain=evaluator.request.objectives.gain(served, evaluator.baseline.figures),
         )
 
     def validated(self, artifact: Artifact) -> Tree:
@@ -250,13 +254,14 @@ class Delivery:
 
         What is no better than it in any objective, by the lower quartile of the ratios of latencies, has to lose less.
         """
-        objectives, whole = self.evaluator.request.objectives, original.size_bytes
+        objectives, whole = self.evaluator.request.objectives, self.evaluator.baseline.figures
         timed = [(t, latencies[str(t.number)]) for t in trials]
-        better = {t.number: objectives.is_better(x.ratio_low, whole / t.size_bytes) for t, x in timed}
+        surely = {t.number: Figures(x.ratio_low, t.size_bytes, t.memory_bytes) for t, x in timed}
+        better = {n: any(ratio > 1 for ratio in objectives.ratios(served, whole)) for n, served in surely.items()}
         rivals = [(t, x) for t, x in timed if better[t.number] or t.drop < original.drop]
-        points = [(*objectives.costs(x.ratio, t.size_bytes), t.drop) for t, x in rivals]
-        if objectives.met(1.0, whole):
-            points.insert(0, (*objectives.costs(1.0, whole), original.drop))
+        points = [(*objectives.costs(replace(t, speedup=x.ratio)), t.drop) for t, x in rivals]
+        if objectives.met(whole):
+            points.insert(0, (*objectives.costs(whole), original.drop))
         ahead = len(points) - len(rivals)
         return [rivals[i - ahead][0] for i in non_dominated(points) if i >= ahead]
 
@@ -265,10 +270,10 @@ class Delivery:
 
         Where none is chosen it is there in any case.
         """
-        objectives, whole = self.evaluator.request.objectives, original.size_bytes
-        as_good = [m for m in chosen if objectives.is_no_worse(m.speedup, whole / m.size_bytes)]
+        objectives, whole = self.evaluator.request.objectives, self.evaluator.baseline.figures
+        as_good = [m for m in chosen if all(ratio >= 1 for ratio in objectives.ratios(m, whole))]
         beaten = any(m.drop <= original.drop for m in as_good)
-        broken = not objectives.met(1.0, whole)
+        broken = not objectives.met(whole)
         return [] if chosen and (beaten or broken) else [original]
 
     # -- files -----------------------------------------------------------------------------------------------------
@@ -301,7 +306,7 @@ def excess(evaluator: Evaluator, trial: Trial) -> float:
     """Return by how much a trial breaks the limits, in shares of each."""
     limit = evaluator.request.max_drop
     over = 0.0 if limit is None else max(0.0, trial.drop - limit) / max(limit, 1e-9)
-    return over + evaluator.request.objectives.violation(trial.speedup, trial.size_bytes)
+    return over + evaluator.request.objectives.violation(trial)
 
 
 def _runners(feasible: list[Trial]) -> list[Trial]:

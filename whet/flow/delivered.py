@@ -13,7 +13,8 @@ from whet.verify.manifest import check_files
 
 UNITS = {
     "speedup": "ratio to the bar's latency", "speedup_low": "quartile", "speedup_high": "quartile", "latency_ms": "ms",
-    "size_bytes": "bytes on disk", "drop": "validation data, unit of the limit", "samples": "training samples",
+    "size_bytes": "bytes on disk", "memory_bytes": "bytes, peak of a process that serves it; 0 where not asked for",
+    "drop": "validation data, unit of the limit", "samples": "training samples",
 }  # fmt: skip
 """Of the figures of a member, beside its `protocol`."""
 
@@ -48,6 +49,7 @@ class Member:
     protocol: str
     delivered: str = ""
     gain: float = 1.0
+    memory_bytes: int = 0
 
     @property
     def top1_agreement(self) -> float | None:

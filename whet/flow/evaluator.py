@@ -87,7 +87,9 @@ class Evaluator:
         bars = original.bars(request.target, self.drop, self.request.max_drop)
         seconds = self.run.budget.spent_seconds - self.run.budget.spent_before
         self.baseline = Baseline(original, bars, seconds)
-        self.recorder.original_bytes = self.baseline.size_bytes
+        if request.objectives.need_memory:
+            self.baseline.memory_bytes = self.files.memory_of(self.baseline.artifact)
+        self.recorder.whole = self.baseline.figures
         given = request.target, request.net, original.path, original.latency_ms
         self.files.timing = Timing(*given, self.baseline.unfit, self.baseline.names, request.batch)
 
@@ -112,7 +114,7 @@ class Evaluator:
     def history(self) -> History:
         """The queries of the log, once the goal is known."""
         space, goal = self.builder.space, self.request.goal
-        return History(self.study, space, goal, self.builder.repairs, self.baseline.size_bytes)
+        return History(self.study, space, goal, self.builder.repairs, self.baseline.figures)
 
     @cached_property
     def told(self) -> Told:
@@ -172,6 +174,8 @@ class Evaluator:
         latency, settings = self.files.time_file(path, brief)
         quality = self.scores.file(Artifact(path, settings), request.task.val)
         figures = {"latency": latency, "settings": settings, "simulated": False, "net": result.net}
+        if request.objectives.need_memory:
+            figures["memory_bytes"] = self.files.memory_of(Artifact(path, settings))
         return record("full", decision, quality, **figures, **said)
 
     def _likely_settings(self, decision: Decision) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from whet.flow.request import Request
 from whet.flow.stopwatch import Stopwatch
 from whet.flow.timing import Timing, cost_signature
 from whet.hardware.measure import Latency
+from whet.hardware.memory import peak_memory_bytes
+from whet.hardware.targets import inputs_of
 from whet.schedule.actions import Finishers
 from whet.schedule.obvious import in_words
 
@@ -84,6 +86,13 @@ class Files:
         with self.clock("race"):
             timed = self.timing({"file": path}, CANDIDATE_SECONDS if brief else FINISHED_SECONDS)
         return timed.latency, timed.settings
+
+    def memory_of(self, artifact: Artifact) -> int:
+        """Return the peak of memory of a new process that serves a file, in bytes."""
+        arrays = zip(self.request.net.inputs, inputs_of(self.request.net, self.request.batch), strict=True)
+        inputs = {port.name: (array.shape, array.dtype.name) for port, array in arrays}
+        with self.clock("memory"):
+            return peak_memory_bytes(artifact, inputs)
 
     @cached_property
     def _hasty(self) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from whet.core.net import Net
+from whet.core.objectives import Figures
 from whet.core.passes import Pass, Result
 from whet.core.space import Choice, Decision, Value
 from whet.core.study import Trial
@@ -75,8 +76,8 @@ def _alone(
 
 def _gain(evaluator: Evaluator, net: Net) -> float:
     """Return a network's gain from its file, which is timed only where speed is wanted."""
-    objectives, whole = evaluator.request.objectives, evaluator.baseline.size_bytes
+    objectives, whole = evaluator.request.objectives, evaluator.baseline.figures
     if "speed" not in objectives.wanted:
-        return objectives.gain(1.0, whole / evaluator.files.size_of(net))
+        return objectives.gain(Figures(1.0, evaluator.files.size_of(net)), whole)
     timed = evaluator.files.time_net(net, None)
-    return objectives.gain(timed["latency"].ratio, whole / timed["size_bytes"])
+    return objectives.gain(Figures(timed["latency"].ratio, timed["size_bytes"]), whole)

@@ -50,8 +50,9 @@ ELASTIC_UNTIL = 0.4
 
 def optimize(
     net: Net, task: Task, *, target: str = "cpu", max_drop: str | float | None = None,
-    max_size: str | float | None = None, min_speedup: float = 0.0, objectives: str | Sequence[str] = "speed",
-    threads: int | None = None, batch: int = 1, budget: str | float = "15min", epochs: float | None = None,
+    max_size: str | float | None = None, max_memory: str | float | None = None, min_speedup: float = 0.0,
+    objectives: str | Sequence[str] = "speed", threads: int | None = None, batch: int = 1,
+    budget: str | float = "15min", epochs: float | None = None,
     out: str | Path = "runs/whet", passes: Sequence[str | Pass] | None = None, trials: int | None = None,
     strategy: str = "improvement", seed: int = 0, recipe: Any = None, elastic: bool = False, training: bool = True,
     restart: bool = False, plan: Plan | None = None, progress: Progress = lambda event: None, command: str = "",
@@ -59,9 +60,11 @@ def optimize(
     """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
 
     `max_drop` is a share of the metric's scale (`"1%"`), points (`"1pt"`) or a number in the metric's own unit.
-    `objectives` is what is made large: `speed`, `size`, or both (`"speed,size"`); the front is over them and quality.
+    `objectives` is what is wanted: `speed`, `size`, `memory`, or several (`"speed,size"`); the front is over them and
+    quality.
     `passes` are by default those of `catalogue.DEFAULT_PASSES` for the objectives.
-    `max_size`, such as `"500kB"`, and `min_speedup`, a ratio to the fastest uncompressed setting, keep files off it.
+    `max_size`, such as `"500kB"`, `max_memory`, at the peak of a new process that serves a file, and `min_speedup`, a
+    ratio to the fastest uncompressed setting, keep files off it.
     `threads` and `batch` say how the file will be served; by default with the threads that are fastest, one sample a
     call. `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
     training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
@@ -73,7 +76,7 @@ def optimize(
     """
     passes = catalogue.default_passes(wanted_of(objectives)) if passes is None else passes
     check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
-    wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size))
+    limits = min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory")
     clock = Budget(seconds(budget) if epochs is None else math.inf)
     given = task if training else untrained(task)
     task = _bound(given, net, max_drop, trains=elastic or epochs is not None)
@@ -84,7 +87,7 @@ def optimize(
             out=folder.path, limit=parse(max_drop), trials=trials or (EPOCH_TRIALS if epochs is not None else None),
             strategy=strategy, seed=seed, recipe=recipe or usual(net.module), finds_recipe=recipe is None,
             command=command or " ".join(sys.argv), epochs=epochs, elastic=elastic, identity=identity(net, given),
-            objectives=wanted, threads=threads, batch=whole("batch", batch),
+            objectives=Objectives(wanted_of(objectives), *limits), threads=threads, batch=whole("batch", batch),
         )  # fmt: skip
         return _optimized(request, folder, plan or _plan_of(request), progress, clock)
 

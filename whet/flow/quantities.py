@@ -37,7 +37,7 @@ def seconds(text: str | float) -> float:
     return value * _UNITS[unit]
 
 
-def size_bytes(text: str | float | None) -> float:
+def size_bytes(text: str | float | None, name: str = "max_size") -> float:
     """Return a largest size in bytes, infinite where there is none: `500kB`, `1.5MB`, `2MiB`, or a number of bytes.
 
     >>> size_bytes("500kB"), size_bytes("1.5 MB"), size_bytes("2MiB"), size_bytes(100), size_bytes(None)
@@ -49,7 +49,7 @@ def size_bytes(text: str | float | None) -> float:
         return math.inf
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(b|[km]i?b|gi?b)?\s*", str(text).lower())
     if not match or isinstance(text, bool) or float(match[1]) <= 0:
-        raise LimitError(f"max_size must be a size such as 500kB, 1.5MB or 2MiB, or a number of bytes; got '{text}'.")
+        raise LimitError(f"{name} must be a size such as 500kB, 1.5MB or 2MiB, or a number of bytes; got '{text}'.")
     unit = match[2] or "b"
     scale = (1024.0 if "i" in unit else 1000.0) ** "bkmg".index(unit[0])
     return float(match[1]) * scale

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from whet.core.objectives import Figures
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.study import Stage, Study, Trial
@@ -21,12 +22,12 @@ from whet.train.state import save_state
 
 
 class Recorder:
-    """Appends to one study. `reference` is the original's quality, `original_bytes` what it takes on disk."""
+    """Appends to one study. `reference` is the original's quality, `whole` its other figures."""
 
     def __init__(self, study: Study, run: Run, folder: Folder, stopwatch: Stopwatch, goal: Goal) -> None:
         self.study, self.run, self.folder, self.stopwatch, self.goal = study, run, folder, stopwatch, goal
         self.device = fingerprint()
-        self.reference, self.original_bytes = 0.0, 0
+        self.reference, self.whole = 0.0, Figures()
         self.drop_unit = (1.0, "")
         self.notes: list[str] = []
 
@@ -52,8 +53,9 @@ class Recorder:
         return trial
 
     def _gain(self, figures: dict[str, Any]) -> float:
-        size = figures.get("size_bytes") or self.original_bytes
-        return self.goal.objectives.gain(figures["speedup"], self.original_bytes / size)
+        size = figures.get("size_bytes") or self.whole.size_bytes
+        served = Figures(figures["speedup"], size, figures.get("memory_bytes", 0))
+        return self.goal.objectives.gain(served, self.whole)
 
     def attempt(self, stage: str, decision: Decision, parent: int | None = None) -> Attempt:
         """Return a context in which a candidate may fail: that becomes a failed trial, and the search goes on.
@@ -90,5 +92,5 @@ class Recorder:
         if not good:
             return "none within the limits yet"
         best = max(good, key=lambda t: t.gain)
-        figures = gain_text(best.speedup, best.size_bytes, self.goal.objectives.wanted)
+        figures = gain_text(best, self.goal.objectives.wanted)
         return f"{figures} at drop {drop_text(best.drop, self.drop_unit)} (trial {best.number})"

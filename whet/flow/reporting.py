@@ -16,6 +16,8 @@ from whet.hardware.targets import setting_name
 from whet.report.report import ReportData, render
 from whet.verify.manifest import number, unit_of
 
+SERVED = "peak of resident memory of a new process with the runtime and NumPy alone, after three calls"
+
 
 def manifest(evaluator: Evaluator, member: Member) -> dict[str, Any]:
     """Return what the manifest says of a file: its decision and each figure with unit, protocol and device."""
@@ -30,6 +32,7 @@ def manifest(evaluator: Evaluator, member: Member) -> dict[str, Any]:
         "speedup_high": number(member.speedup_high, f"ratio to {evaluator.baseline.bar}", member.protocol, device),
         "latency_ms": number(member.latency_ms, f"ms, batch {evaluator.request.batch}", member.protocol, device),
         "size_bytes": number(member.size_bytes, "bytes", "on disk", device),
+        **({"memory_bytes": number(member.memory_bytes, "bytes", SERVED, device)} if member.memory_bytes else {}),
         **{
             name: number(value, unit_of(name), "against the original in f32", device)
             for name, value in member.agreement.items()

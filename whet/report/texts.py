@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from whet.core.objectives import Figures as Figures
+from whet.core.objectives import Served
+
 
 def size_text(size_bytes: float) -> str:
     """Return a size as people read it.
@@ -18,13 +21,14 @@ def size_text(size_bytes: float) -> str:
     return f"{size_bytes:.0f} B"
 
 
-def gain_text(speedup: float, size_bytes: int, wanted: Sequence[str]) -> str:
+def gain_text(served: Served, wanted: Sequence[str]) -> str:
     """Return what a file gains in the words of what was wanted.
 
-    >>> gain_text(1.5, 83_400, ("speed",)), gain_text(1.5, 83_400, ("size", "speed"))
+    >>> gain_text(Figures(1.5, 83_400), ("speed",)), gain_text(Figures(1.5, 83_400), ("size", "speed"))
     ('x1.50', '83.4 kB, x1.50')
     """
-    each = {"speed": f"x{speedup:.2f}", "size": size_text(size_bytes)}
+    memory = f"{size_text(served.memory_bytes)} of memory"
+    each = {"speed": f"x{served.speedup:.2f}", "size": size_text(served.size_bytes), "memory": memory}
     return ", ".join(each[name] for name in wanted)
 
 

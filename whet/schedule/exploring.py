@@ -136,7 +136,7 @@ class Exploring:
         """Tell the strategy what a candidate lost, as it would be as repaired, or without what was inherited."""
         s, history = self.situation, self.situation.history
         excess = max(0.0, trial.drop - 4 * s.goal.max_drop) if s.goal.max_drop is not None else 0.0
-        excess += s.goal.objectives.violation(trial.speedup, trial.size_bytes)
+        excess += s.goal.objectives.violation(trial)
         level = history.head_start or max(history.own_samples(trial), 1)
         drop = trial.drop * (max(history.fresh_samples(trial), level) / level) ** POWER
         values = trial.gain / s.finishing.base_gain, drop

@@ -32,11 +32,11 @@ class Goal:
     def feasible(self, trial: Trial) -> bool:
         """Say whether a verified trial is within all limits."""
         good = self.max_drop is None or trial.drop <= self.max_drop
-        return good and self.objectives.met(trial.speedup, trial.size_bytes)
+        return good and self.objectives.met(trial)
 
     def breaks(self, trial: Trial) -> bool:
         """Say whether a trial is too large or too slow, which training does not mend."""
-        return self.objectives.violation(trial.speedup, trial.size_bytes) > 0
+        return self.objectives.violation(trial) > 0
 
     def merit(self, trial: Trial) -> float:
         """Return what a trial gains for what it loses: a drop of the whole limit halves it."""

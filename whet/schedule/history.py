@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from whet.core.objectives import Served
 from whet.core.space import Decision, Space
 from whet.core.study import Study, Trial
 from whet.decisions.pareto import non_dominated
@@ -31,8 +32,8 @@ class History:
     `repairs` says that candidates are repaired, which is worth `head_start` samples of training.
     """
 
-    def __init__(self, study: Study, space: Space, goal: Goal, repairs: bool, original_bytes: int = 0) -> None:
-        self.study, self.space, self.goal, self.original_bytes = study, space, goal, original_bytes
+    def __init__(self, study: Study, space: Space, goal: Goal, repairs: bool, whole: Served) -> None:
+        self.study, self.space, self.goal, self.whole = study, space, goal, whole
         self.head_start = REPAIRED_SAMPLES if repairs else 0
 
     def of_stage(self, *stages: str) -> list[Trial]:
@@ -54,7 +55,7 @@ class History:
 
     def best_gain(self) -> float:
         """Return the largest gain that is verified and within the limits; the original's is 1, where it is."""
-        original = 1.0 if self.goal.objectives.met(1.0, self.original_bytes) else UNMET
+        original = 1.0 if self.goal.objectives.met(self.whole) else UNMET
         return max([original, *(t.gain for t in self.of_stage("full") if self.goal.feasible(t))])
 
     def explored(self) -> list[Trial]:
