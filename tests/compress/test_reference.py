@@ -17,22 +17,24 @@ from whet.testing.runs import planning_run
 
 
 class Residual(nn.Module):
-    """A branch that is added, normed, to what it reads."""
+    """A branch that is added, normed, to what it reads; `twice` reads it once more."""
 
-    def __init__(self) -> None:
+    def __init__(self, twice: bool) -> None:
         super().__init__()
+        self.twice = twice
         self.inner, self.outer, self.norm, self.head = (
             nn.Linear(4, 9), nn.Linear(9, 4, bias=False), nn.BatchNorm1d(4), nn.Linear(4, 2),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.head(x + self.norm(self.outer(self.inner(x).relu())))
-        return y
+        branch = self.norm(self.outer(self.inner(x).relu()))
+        y: Tensor = self.head(x + branch)
+        return y + branch[:, :2] if self.twice else y
 
 
-def residual() -> Net:
+def residual(twice: bool = False) -> Net:
     torch.manual_seed(0)
-    return whet.lift(Residual().eval(), torch.randn(2, 4))
+    return whet.lift(Residual(twice).eval(), torch.randn(2, 4))
 
 
 def halved(inputs: int = 24) -> tuple[Net, Net]:
@@ -69,6 +71,8 @@ def test_the_sum_behind_a_norm_is_found_and_only_where_nothing_else_reads_it() -
     total = written_sum(net, nodes["outer"])
     assert total is not None and total.norm is nodes["norm"] is norm_behind(net, nodes["outer"])
     assert total.other.op == "placeholder"
+    read_twice = residual(twice=True)
+    assert written_sum(read_twice, next(n for n in read_twice.graph.nodes if str(n.target) == "outer")) is None
     assert written_sum(net, nodes["inner"]) is None and norm_behind(net, nodes["inner"]) is None
 
 

@@ -62,6 +62,7 @@ def test_zeros_come_as_the_schedule_says_and_never_go(group: int) -> None:
     fit(module, task(), recipe=F32, samples=640, techniques=(item, Watch()))
     assert all(a <= b for a, b in pairwise(shown))
     assert len(shown[-1]) == 144 and (group or len(shown[3]) < 144)
+    assert not group or len({i // group for i in shown[-1]}) == 144, "one of each pair"
 
 
 def test_layers_of_their_own_have_the_share_each() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import whet
 from whet.compress.quantize import calibration
-from whet.compress.quantize.calibration import KEPT_VALUES, Rows, calibration_inputs, observe
+from whet.compress.quantize.calibration import Rows, calibration_inputs, observe
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.task import Task
@@ -40,19 +40,23 @@ def batches() -> list[tuple[Tensor, ...]]:
     return [(torch.randn(7, 5, 6, generator=torch.Generator().manual_seed(seed)),) for seed in range(3)]
 
 
-def test_extremes_are_those_of_all_values_and_samples_come_from_them() -> None:
-    net = branches()
-    found = observe(net, ["one", "two", "along", "last"], batches(), seed=0)
+def test_extremes_are_those_of_all_values_and_samples_come_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "KEPT_VALUES", 10 * calibration.KEPT_BATCHES)
+    monkeypatch.setattr(calibration, "KEPT_ROWS", 33)
+    found = observe(branches(), ["one", "two", "along", "last"], batches(), seed=0)
     whole = torch.cat([x for (x,) in batches()])
-    seen = found.seen["x"]
+    seen, rows, flat = found.seen["x"], found.rows["x"], whole.reshape(-1, 6)
+    assert torch.isin(seen.values, whole).all() and len(seen.values) == 30 and seen.values.max() < whole.max()
     assert (seen.low, seen.high) == (float(whole.min()), float(whole.max()))
-    assert torch.isin(seen.values, whole).all() and len(seen.values) == 3 * KEPT_VALUES // calibration.KEPT_BATCHES
-    rows = found.rows["x"]
-    flat = whole.reshape(-1, 6)
+    assert all((row == flat).all(1).any() for row in rows.values) and len(rows.values) == 33
     assert torch.equal(rows.low, flat.amin(0)) and torch.equal(rows.high, flat.amax(0))
-    assert all((row == flat).all(1).any() for row in rows.values[:20])
-    assert set(found.rows) == {"x"}, "a convolution reads the other tensor, too"
-    assert len(found.seen) == 2
+    assert not torch.equal(rows.high, rows.values.amax(0))
+
+
+def test_rows_are_kept_only_where_linear_layers_alone_read() -> None:
+    found = observe(branches(), ["one", "two", "along", "last"], batches(), seed=0)
+    assert set(found.rows) == {"x"} and len(found.seen) == 2, "a convolution reads the other tensor, too"
+    assert set(observe(branches(), ["one", "last"], batches(), seed=0).rows) == set(found.seen)
 
 
 def test_the_same_seed_sees_the_same_and_training_mode_does_not_matter() -> None:

@@ -46,6 +46,7 @@ def test_a_constant_is_stored_once_under_the_networks_name_for_it() -> None:
     assert w.constant(torch.tensor([1, 2])) == w.constant(torch.tensor([1, 2])) == w.vector([1, 2])
     assert w.constant(torch.tensor([1.0, 2.0])) != w.vector([1, 2]), "of another type it is another constant"
     assert len(w.initializers) == 3
+    assert w.constant(torch.zeros(2)) != w.constant(torch.zeros(2, dtype=torch.int32)), "whose bytes are the same"
     torch.testing.assert_close(torch.tensor(numpy_helper.to_array(w.initializers["gain"])), gain.detach())
     with pytest.raises(Unwritten, match=r"torch\.complex64"):
         w.constant(torch.ones(2, dtype=torch.complex64))
