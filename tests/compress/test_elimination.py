@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,12 +11,10 @@ from torch import Tensor, nn
 import whet
 from whet.compress.elimination import Elimination, order_of_removal
 from whet.compress.importance import error_rise, weight_norm
-from whet.compress.lockstep import Lockstep
-from whet.compress.moments import ROWS, Moments, Sums, enough, inputs_of, moments
+from whet.compress.moments import Moments, Sums, moments
 from whet.compress.reference import Reference
 from whet.compress.repair import output_error, repaired
 from whet.compress.width import Width
-from whet.core.errors import CalibrationError
 from whet.core.space import Decision
 from whet.graph.axes import analyze
 from whet.graph.cut import cut
@@ -156,22 +153,6 @@ def test_what_no_solvable_layer_reads_has_its_weight_norm() -> None:
     assert groups and all(np.array_equal(scores[g.site], weight_norm(net, [g], run, 8)[g.site]) for g in groups)
 
 
-def test_nan_is_an_error_that_names_the_layer() -> None:
-    net = whet.lift(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(2, 3))
-    with pytest.raises(CalibrationError, match="layer '2' reads NaN"):
-        moments(net, [(torch.full((4, 3), torch.nan),)], [r for r in find_readers(net)[0].values() if r.site == "2"])
-
-
-def test_moments_take_several_passes_where_memory_asks() -> None:
-    net = whet.lift(*make("encoder"))
-    readers = list(find_readers(net)[0].values())
-    data = [net.example]
-    whole, parts = moments(net, data, readers), moments(net, data, readers, memory=1)
-    assert whole.keys() == parts.keys()
-    for site, found in whole.items():
-        torch.testing.assert_close((found.xx, found.mean), (parts[site].xx, parts[site].mean))
-
-
 def test_what_a_recurrent_layer_reads_is_chosen_by_what_it_makes_up_for() -> None:
     class Steps(nn.Module):
         def __init__(self) -> None:
@@ -186,109 +167,6 @@ def test_what_a_recurrent_layer_reads_is_chosen_by_what_it_makes_up_for() -> Non
     net = whet.lift(Steps(), torch.randn(2, 5, 3))
     scores = error_rise(net, [analyze(net).groups["write"]], planning_run(net), 32)["write"]
     assert (np.sort(scores)[:5] < 1e-2).all() and (np.sort(scores)[5:] > 0.02).all()  # three inputs span what eight say
-
-
-def test_samples_are_enough_for_rows() -> None:
-    perceptron = whet.lift(nn.Sequential(nn.Linear(40, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(2, 40))
-    assert enough(perceptron, 16) == 40 * ROWS and enough(perceptron, 1000) == 1000
-    image = whet.lift(nn.Sequential(nn.Conv2d(4, 4, 3)), torch.randn(2, 4, 14, 14))
-    assert enough(image, 1) == math.ceil(36 * ROWS / 144)
-
-
-class Masked(nn.Module):
-    """Tokens, of which a mask leaves some out of the mean."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.write, self.read = nn.Linear(3, 40), nn.Linear(40, 2)
-
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        y = self.read(self.write(x).relu()) * attention_mask.unsqueeze(-1)
-        return y.sum(1) / attention_mask.sum(1, keepdim=True)
-
-
-def test_what_a_mask_hides_is_nothing_to_solve_on() -> None:
-    torch.manual_seed(0)
-    x, mask = torch.randn(30, 8, 3), (torch.rand(30, 8) < 0.4).float()
-    mask[:, 0] = 1
-    padded = torch.where(mask.unsqueeze(-1) == 1, x, 9.0)
-    net = whet.lift(Masked(), (x[:2], mask[:2]))
-    (reader,) = [r for r in find_readers(net)[0].values() if r.site == "read"]
-    found = moments(net, [(padded, mask)], [reader])["read"]
-    assert found.count == int(mask.sum())
-    smaller = cut(net, {"write": range(12)})
-    reference = Reference.of(net, [(padded[:15], mask[:15]), (padded[15:], mask[15:])], [(x, mask)])
-    assert sum(map(len, reference.rows["read"])) == int(mask.sum())
-    assert output_error(reference, repaired(reference, smaller).net) < 0.5 * output_error(reference, smaller)
-
-
-class Counted(nn.Linear):
-    """A linear layer that counts the rows that it is given."""
-
-    rows = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        Counted.rows += x[..., 0].numel()
-        return super().forward(x)
-
-
-@pytest.mark.parametrize("kind", ["mean of the shown", "mean of all", "batch norm"])
-def test_padding_is_computed_only_where_an_output_or_a_norm_depends_on_it(kind: str) -> None:
-    torch.manual_seed(0)
-    x, mask = torch.randn(30, 8, 3), (torch.rand(30, 8) < 0.4).float()
-    mask[:, 0] = 1
-    module = Masked() if kind == "mean of the shown" else MeanOfAll()
-    if kind == "batch norm":
-        module = Masked()
-        module.add_module("norm", nn.BatchNorm1d(2))
-        module.register_forward_hook(lambda m, _, y: m.get_submodule("norm")(y))
-    net = whet.lift(module.eval(), (x[:2], mask[:2]))
-    counted = Counted(40, 2)
-    counted.load_state_dict(net.layer("read").state_dict())
-    net.module.add_submodule("read", counted)
-    expected = net(x, mask)
-    Lockstep(net, [(x, mask)], shown=True)
-    Counted.rows = 0
-    (found,) = Lockstep(net, [(x, mask)], shown=True).run()
-    assert Counted.rows == (int(mask.sum()) if kind == "mean of the shown" else 240)
-    assert torch.allclose(found, expected, atol=1e-6)
-    Counted.rows = 0
-    Lockstep(net, [(x, mask)]).run()
-    assert Counted.rows == 240
-
-
-class MeanOfAll(Masked):
-    """The same, with a mean that the mask leaves nothing out of."""
-
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        y: Tensor = self.read(self.write(x).relu())
-        return y.mean(1) + attention_mask.mean(1, keepdim=True)
-
-
-def test_inputs_come_from_calibration_and_then_from_training() -> None:
-    run = planning_run(whet.lift(nn.Linear(3, 2), torch.randn(2, 3)))
-    first = next(iter(run.task.train))[0][0]  # type: ignore[arg-type]
-    task = replace(run.task, calibration=[(torch.ones(5, 3), torch.zeros(5))])
-    found = inputs_of(task, 5 + 4)
-    assert torch.equal(torch.cat([x for (x,) in found]), torch.cat([torch.ones(5, 3), first[:4]]))
-
-
-@pytest.mark.parametrize("inputs", [8, 300])
-def test_moments_are_exact_and_join(inputs: int) -> None:
-    x = torch.randn(1, 2000, inputs) + 5
-    y = torch.randn(1, 2000, 4)
-    parts = []
-    for piece in (slice(0, 700), slice(700, None)):
-        sums = Sums()
-        sums.add(x[:, piece], y[:, piece])
-        parts.append(sums.moments())
-    found = parts[0].joined(parts[1])
-    expected = torch.cov(torch.cat([x[0], y[0]], 1).double().T, correction=0)
-    torch.testing.assert_close(found.xx[0], expected[:inputs, :inputs], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.yx[0], expected[inputs:, :inputs], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.yy[0], expected.diagonal()[inputs:], rtol=1e-4, atol=1e-5)
-    raw = found.raw()
-    torch.testing.assert_close(raw.xx[0], (x[0].double().T @ x[0].double()) / 2000, rtol=1e-4, atol=1e-4)
 
 
 def test_a_reference_keeps_its_cut_when_the_cut_is_good() -> None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 import whet
 from whet.compress.depth import Depth
 from whet.compress.kernel import Kernel
-from whet.compress.lockstep import Checkpoint
 from whet.compress.moments import inputs_of
 from whet.compress.reference import Reference
 from whet.compress.repair import Repair, best, output_error, parted, repaired
@@ -185,24 +184,6 @@ def test_larger_layers_are_solved_by_blocks_of_inputs(monkeypatch: pytest.Monkey
     assert whole < blocks < 0.9 * relative_error(net, smaller, x)
 
 
-def test_memory_is_kept_by_fewer_rows() -> None:
-    net, smaller = halved()
-    x = [(torch.randn(1000, 24),) for _ in range(3)]
-    whole, small = (Reference.of(net, x[1:], x[:1], memory=m) for m in (2**29, 20_000))
-    bytes_of = [sum(t.numel() * 4 for rows in r.rows.values() for t in rows) for r in (whole, small)]
-    assert bytes_of[1] <= 20_000 * 1.05 < bytes_of[0]
-    assert repaired(small, smaller).changed
-
-
-def test_memory_is_kept_by_fewer_samples_and_that_is_said() -> None:
-    net, smaller = halved()
-    x = [(torch.randn(300, 24),) for _ in range(3)]
-    found = Reference.of(net, x[1:], x[:1], memory=400 * 4 * 128)  # 400 samples in front of the ReLU and behind
-    assert [len(batch) for batch, in found.batches] == [300, 100]
-    result = repaired(found, smaller)
-    assert result.skipped["calibration"].startswith("400 of 600 samples") and "2" in result.texts
-
-
 def late_cut() -> tuple[Net, Net, Reference]:
     """Return a network, the same with a stream and channels of its last stage cut, and the reference."""
     net = whet.lift(*make("resnet20"))
@@ -228,18 +209,6 @@ def test_nothing_is_remembered_behind_other_weights() -> None:
     with torch.no_grad():
         smaller.layer("conv1").weight[0, 0, 0, 0] += 1e-4  # type: ignore[index, operator]
     assert Solving(found, smaller, (1e-2,)).start is None
-
-
-def test_checkpoints_fit_into_memory() -> None:
-    net = whet.lift(*make("resnet20"))
-    batches = inputs_of(planning_run(net).task, 16)
-    whole, small = (Reference.of(net, batches, batches[:1], m).checkpoints for m in (2**29, 2**22))
-
-    def size(found: list[tuple[Checkpoint, Checkpoint]]) -> int:
-        values = [v for pair in found for part in pair for known in part.values for v in known.values()]
-        return sum(v.numel() * 4 for v in values)
-
-    assert 0 < size(small) <= 2**21 < size(whole)
 
 
 def test_a_cut_of_unknown_origin_is_solved_where_it_can_be() -> None:

@@ -69,7 +69,8 @@ class Elimination:
 def order_of_removal(readers: Sequence[Elimination], size: int, steps: int = STEPS) -> NDArray[np.float64]:
     """Return for each of `size` atoms the error that is reached when it goes, the cheapest first; none goes last.
 
-    The error is the sum of the readers' shares. In each step the atoms go whose removal costs least, given those gone.
+    `(size,)`. The error is the sum of the readers' shares. In each step the atoms go whose removal costs least, given
+    those gone.
     """
     alive = torch.arange(size)
     reached, costs = 0.0, np.zeros(size)

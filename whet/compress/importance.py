@@ -38,6 +38,8 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], Tree]]:
     """Yield the first `samples` samples of the calibration batches, or of the training batches without them.
 
+    A pair a batch: inputs `(rows, ...)` and targets; the last is cut to what is still wanted.
+
     Raises: CalibrationError if both are missing or empty.
     """
     left = samples
@@ -53,6 +55,7 @@ def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], 
 
 
 def owner(net: Net, member: Member) -> nn.Module:
+    """Return the layer whose parameter a member of an atom is a slice of."""
     return net.layer(member.parameter.rpartition(".")[0])
 
 

@@ -92,8 +92,8 @@ def least_squares(
 ) -> tuple[Tensor, float]:
     """Return the weight solved on all rows, and the damping that, on the first rows alone, errs least on the second.
 
-    Of the `dampings`, in order, neighbours are tried from the `guess` on, or from the middle, down the hill. The weight
-    comes back as it was, with damping infinite, where those tried leave a singular matrix.
+    Of the `dampings`, in order, neighbours are tried from the `guess` on, or from the middle, down the hill. The
+    weight, `(groups, out / groups, d)`, comes back as it was, with damping infinite, where they leave it singular.
     """
     both = first.joined(second)
     for damping in _ranked(first, second, weight, dampings, guess):
@@ -203,7 +203,7 @@ def enough(net: Net, least: int) -> int:
 
 
 def chosen_rows(batch: int, positions: Sequence[int], wanted: int, mask: Tensor | None = None) -> Tensor:
-    """Return `wanted` positions of a batch, all if there are fewer, drawn and the same every time.
+    """Return `wanted` positions of a batch, all if there are fewer, drawn and the same every time: shape `(wanted,)`.
 
     Fewer are the first of more. A mask of the same positions leaves only those that it shows.
     """
@@ -267,7 +267,7 @@ def _add(
 
 
 def read(reader: Reader, values: dict[fx.Node, Any]) -> Tensor:
-    """Return what a reader reads, of the values that are alive."""
+    """Return what a reader reads, in the shape that its source gave, of the values that are alive."""
     found = next(value for node, value in values.items() if node.name == reader.source)
     assert isinstance(found, Tensor)
     return found

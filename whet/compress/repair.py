@@ -149,7 +149,7 @@ def output_error(reference: Reference, net: Net) -> float:
 
 
 def answers(net: Net, batches: Sequence[Inputs], start: Checkpoint | None = None) -> list[list[Tensor]]:
-    """Return what a net gives for each batch, a tensor an output."""
+    """Return what a net gives for each batch: a tensor an output, of the shape `(rows, ...)`."""
     found = []
     for i, inputs in enumerate(batches):
         found.append(tensors(Lockstep(net, [inputs], start and start.part(slice(i, i + 1)), shown=True).run()[0]))
@@ -157,7 +157,7 @@ def answers(net: Net, batches: Sequence[Inputs], start: Checkpoint | None = None
 
 
 def error_of(reference: Reference, given: Sequence[Sequence[Tensor]]) -> float:
-    """Return the error, as `output_error` does, of what was given for the first held-out batches."""
+    """Return the error, as `output_error` does, of what was given for the first held-out batches, `(rows, ...)`."""
     errors = []
     for i, answer in enumerate(zip(*reference.answers[: len(given)], strict=True)):
         if answer[0].is_floating_point():
@@ -186,7 +186,7 @@ def renormed(work: Solving, few: float) -> Net | None:
 def estimated(
     net: Net, batches: Sequence[Inputs], touched: Collection[str], start: Checkpoint | None = None
 ) -> tuple[Net, list[list[Tensor]]]:
-    """Return a copy whose touched batch norms have the statistics of what they read, in order, and what it gives."""
+    """Return a copy whose touched batch norms have the statistics of what they read, and what it gives, `(n, ...)`."""
     copied = net.copy()
     norms = _norms(copied, touched)
     steps = Lockstep(copied, batches, start)

@@ -72,6 +72,7 @@ class Solving:
         return [name for name, total in totals.items() if total is not None and total.total.name in self.stands_for]
 
     def run(self) -> None:
+        """Solve in the order of execution, each reader on what the solved ones in front of it give."""
         self.steps.run(before=self._before)
 
     def _before(self, node: fx.Node) -> None:

@@ -51,7 +51,7 @@ class Form:
     share: float = 0.0
 
     def read(self, x: Tensor) -> Tensor:
-        """Return what the map reads of x, features last."""
+        """Return what the map reads of x, `(rows, ..., features)`: the positions that its stride does not leap over."""
         return x[(slice(None), slice(None), *(slice(None, None, s) for s in self.stride))].movedim(self.axis, -1)
 
     def start(self) -> Tensor:
@@ -59,7 +59,7 @@ class Form:
         return torch.eye(self.inputs)[None] if self.whole else torch.zeros(1, self.outputs, self.inputs)
 
     def layer(self, weight: Tensor, bias: Tensor) -> nn.Module:
-        """Return the map as a linear layer, or as a convolution of kernel 1."""
+        """Return the map of a weight `(outputs, inputs)` as a linear layer, or as a convolution of kernel 1."""
         made: nn.Module = nn.Linear(self.inputs, self.outputs)
         if self.stride:
             made = CONVOLUTIONS[len(self.stride) - 1](self.inputs, self.outputs, 1, stride=self.stride)  # type: ignore[arg-type]

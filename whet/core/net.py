@@ -117,6 +117,7 @@ class Net:
         return _pytree.tree_unflatten(leaves, info.out_spec)
 
     def train(self, mode: bool = True) -> Net:
+        """Set dropouts and norms to train, or with `mode` false to evaluate, and return the net itself."""
         self.module.train(mode)
         return self
 

@@ -19,10 +19,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Budget:
-    """Counts all wall-clock seconds since it was made.
-
-    `spent_before` carries the seconds that earlier sessions of a resumed study used.
-    """
+    """Counts all wall-clock seconds since it was made, and those `spent_before` by earlier sessions of a study."""
 
     seconds: float
     spent_before: float = 0.0
@@ -30,10 +27,12 @@ class Budget:
 
     @property
     def spent_seconds(self) -> float:
+        """Seconds of all sessions so far, this one up to now."""
         return self.spent_before + time.monotonic() - self.started
 
     @property
     def left_seconds(self) -> float:
+        """Seconds until the budget is used up; negative once it is exceeded."""
         return self.seconds - self.spent_seconds
 
 

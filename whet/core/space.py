@@ -16,10 +16,9 @@ Value = int | float | str | bool
 class Choice:
     """One named, ordered choice, e.g. `layer2.0.conv1:bits` in (8, 32).
 
-    `name` is `site:kind`; the site is a layer, atom or block of the original network, or the name of a
-    runtime. `identity` is the value that leaves the network as it is. `when` makes the choice conditional:
-    it is active only if the other choice takes one of the given values. `lasting` is how many times more of the damage
-    that it does outlasts a short training than of a dropped block's.
+    `name` is `site:kind`; the site is a layer, atom or block of the original network, or a runtime. `identity` is the
+    value that leaves the network as it is. With `when` it is active only if the other choice takes a given value.
+    `lasting` is how many times more of the damage that it does outlasts a short training than of a dropped block's.
 
     >>> Choice("layer1.0:keep", (True, False), identity=True).site
     'layer1.0'
@@ -82,6 +81,7 @@ class Decision(Mapping[str, Value]):
         return self._values.get(choice.name, choice.identity)
 
     def merge(self, other: Mapping[str, Value]) -> Decision:
+        """Return a new decision with the values of both, those of `other` where both name a choice."""
         return Decision({**self._values, **other})
 
     def to_json(self) -> str:
@@ -89,6 +89,7 @@ class Decision(Mapping[str, Value]):
 
     @classmethod
     def from_json(cls, text: str) -> Decision:
+        """Read what `to_json` wrote; raises DecisionError for JSON that is no object."""
         values = json.loads(text)
         if not isinstance(values, dict):
             raise DecisionError(f"a decision is a JSON object; got {type(values).__name__}.")
@@ -127,6 +128,7 @@ class Space:
         return Space([*self, *other])
 
     def identity(self) -> Decision:
+        """Return the decision that names every choice and changes nothing: the uncompressed network."""
         return Decision({c.name: c.identity for c in self})
 
     def active(self, choice: Choice, decision: Decision) -> bool:

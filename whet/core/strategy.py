@@ -32,6 +32,7 @@ class Observation:
 
     @property
     def feasible(self) -> bool:
+        """Say whether it was measured and breaks no limit."""
         return bool(self.values) and self.violation <= 0
 
     def to_dict(self) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class Study:
     def in_folder(
         cls, folder: Path, config: dict[str, Any], space: Space, objectives: Objectives | None = None
     ) -> Study:
+        """Open the folder's `study.db`, or begin one; the folder is made where it is missing."""
         folder.mkdir(parents=True, exist_ok=True)
         return cls(f"sqlite:///{(folder / DATABASE).resolve()}", config, space, objectives)
 

@@ -16,9 +16,7 @@ from whet.core.space import Decision, Space
 Array = NDArray[np.generic]
 Session = Callable[..., Any]
 """A loaded artifact, for the sizes it was opened with: `session(*inputs)`, arrays in the file's order and layout.
-
-It returns the file's output as an array, several as a tuple of arrays in the file's order.
-"""
+It returns the file's output as an array, several as a tuple of arrays in the file's order."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def split(batch: Batch) -> tuple[tuple[Tensor, ...], Tree]:
 
 
 def first_inputs(batches: Batches, samples: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the inputs of whole batches until they hold at least `samples` samples."""
+    """Yield the inputs, `(rows, ...)` each, of whole batches until they hold at least `samples` samples."""
     for batch in batches:
         inputs, _ = split(batch)
         yield inputs
@@ -60,7 +60,7 @@ def first_inputs(batches: Batches, samples: int) -> Iterator[tuple[Tensor, ...]]
 
 
 def no_loss(outputs: Tree, targets: Tree) -> Tensor:
-    """Stand for a loss that was not given."""
+    """Stand for a loss, a scalar, that was not given: raise TaskError that says how to give one."""
     raise TaskError("this task has no loss: give Task(loss=...), for instance torch.nn.functional.cross_entropy.")
 
 
@@ -82,7 +82,6 @@ class Task:
     `drop` says how a limit such as `max_drop` reads: `absolute` (0.01 is one point of accuracy) or `relative` (0.01 is
     one per cent of the reference). `kinds` says what each output means (`logits`, `embedding`, ...) where that is not
     to be told from the data.
-
     `labels`, `quality_note` and `bound` are filled in when the task is bound to a network.
     Raises: TaskError and UnknownNameError for values that cannot be meant.
     """
@@ -165,6 +164,7 @@ class Task:
         return worse if self.drop == "absolute" else worse / max(abs(reference), 1e-12)
 
     def better(self, a: float, b: float) -> bool:
+        """Say whether `a` is the better value of the metric, by its direction; equal ones are not."""
         return a > b if self.direction == "max" else a < b
 
 

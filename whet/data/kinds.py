@@ -25,6 +25,7 @@ def kinds_of(
     """Return the kind of each tensor of `outputs`, told from the values, the targets and the loss.
 
     Targets with as many tensors belong to the outputs one by one; otherwise they are tried on each output.
+    Dimension 0 of all shapes is the batch.
     """
     several, wanted = tensors(outputs), tensors(targets)
     if len(several) == 1:

@@ -37,6 +37,7 @@ class Ledger:
         self.queue.extend(self.space.canonical(d) for d in decisions)
 
     def next_queued(self) -> Decision | None:
+        """Take the first decision off the queue that is not in the ledger yet, None where there is none."""
         while self.queue:
             decision = self.queue.pop(0)
             if decision not in self.entries:
@@ -49,6 +50,7 @@ class Ledger:
 
     @property
     def exhausted(self) -> bool:
+        """Say whether every decision of the space was asked or told."""
         return len(self.entries) >= size(self.space)
 
     def state(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def sampled_interpolation(
 def cost_term(cost: Tensor, wanted: float, tolerance: float = 0.05) -> Tensor:
     """Return `log cost` above `(1 + tolerance) wanted`, `-log cost` below `(1 - tolerance) wanted`, and 0 between.
 
-    Its gradient moves an expected cost into the corridor and leaves it alone there (Dong and Yang 2019).
+    All are scalars. Its gradient moves a cost into the corridor and leaves it alone there (Dong and Yang 2019).
     """
     if cost > (1 + tolerance) * wanted:
         return cost.log()
@@ -79,11 +79,13 @@ class TrainableGate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, w: Tensor) -> Tensor:
+        """Return 1 where a weight is above zero and 0 elsewhere, in the shape of `w`."""
         ctx.save_for_backward(w)
         return (w > 0).to(w.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Return the gradient with the sigmoid of the weight in the place of the step's derivative; shape of `w`."""
         w: Tensor = ctx.saved_tensors[0]
         return gradients[0] * w.sigmoid()
 
@@ -118,7 +120,7 @@ MIXINGS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 
 
 def settled(mixing: str, logits: Tensor) -> Tensor:
-    """Return the one-hot mixture that logits stand for once nothing is left to chance."""
+    """Return the one-hot mixture that logits, `(values,)`, stand for once nothing is left to chance."""
     if mixing == "trainable-gate":
         return nested_gates(logits)
     return functional.one_hot(logits.argmax(), len(logits)).to(logits.dtype)

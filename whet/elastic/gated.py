@@ -43,7 +43,7 @@ class Gated(nn.Module):
             self.logits.append(nn.Parameter(start))
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the outputs of a mixture drawn from the logits; in eval mode those of the likeliest decision."""
+        """Return outputs `(rows, ...)` of a mixture drawn from the logits; in eval mode of the likeliest decision."""
         if self.training:
             mixtures = [MIXINGS[self.mixing](SCALE * one, self.source) for one in self.logits]
         else:
@@ -62,11 +62,11 @@ class Gated(nn.Module):
         return self.relaxation.likeliest([p.detach() for p in self.probabilities])
 
     def expected(self, tables: Sequence[Tensor]) -> Tensor:
-        """Return `sum_c sum_v p_cv table_cv`: the expected log latency, if tables hold each value's effect on it."""
+        """Return the scalar `sum_c sum_v p_cv table_cv`: the expected log latency, if tables hold the effects."""
         return torch.stack([p @ table for p, table in zip(self.probabilities, tables, strict=True)]).sum()
 
     def indecision(self) -> Tensor:
-        """Return `sum_c sum_v p_cv (1 - p_cv)`, which is zero where every choice is settled.
+        """Return the scalar `sum_c sum_v p_cv (1 - p_cv)`, zero where every choice is settled.
 
         As a penalty it polarizes the choices until one sub-network is agreed on, in the one pass that trains it:
         Learning a Consensus Sub-Network with Polarization Regularization and One Pass Training, whose gates also

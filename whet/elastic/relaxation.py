@@ -54,12 +54,12 @@ class Relaxation(nn.Module):
         return output
 
     def one_hot(self, decision: Decision) -> list[Tensor]:
-        """Return the mixtures that stand for a decision."""
+        """Return the mixtures that stand for a decision: for each choice the shape `(values,)`, 1 at its value."""
         full = [(c, c.values.index(decision.of(c))) for c in self.choices]
         return [nn.functional.one_hot(torch.tensor(v), len(c.values)).float() for c, v in full]
 
     def likeliest(self, mixtures: Sequence[Tensor]) -> Decision:
-        """Return the decision of the heaviest value of each mixture."""
+        """Return the decision of the heaviest value of each mixture, a vector of shape `(values,)` a choice."""
         values = {c.name: c.values[int(m.argmax())] for c, m in zip(self.choices, mixtures, strict=True)}
         return self.supernet.space.canonical(Decision(values))
 

@@ -55,7 +55,7 @@ class Rounding(nn.Module):
         self.register_buffer("seen", torch.zeros(len(self.index), dtype=torch.bool))
 
     def weights(self, net: Net, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the rounded weights of a sub-network's layers, by name, from its `tensors`."""
+        """Return the rounded weights of a sub-network's layers, by name, from its `tensors` and in their shapes."""
         most = 2 ** (self.bits - 1) - 1
         found = {}
         for name in (f"{layer}.weight" for layer in _treated(net)):

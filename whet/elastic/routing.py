@@ -251,7 +251,7 @@ class Routed(nn.Module):
         self.sharpness, self.settings, self.logits = Plan.sharpest, torch.zeros(1), list[Tensor]()
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the outputs of the sub-network of `budget`; in training, of a mixture routed for a drawn setting."""
+        """Return outputs `(n, ...)` of the sub-network of `budget`; in training of a mixture for a drawn setting."""
         if not self.training:
             self.relaxation.supernet.active = self.router.decision(self.budget)
             output: Tensor = self.relaxation.supernet(*inputs)

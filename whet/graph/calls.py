@@ -40,7 +40,7 @@ class Flat:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """The leaves that are tensors, in order."""
+        """The leaves that are tensors, in order and of the shapes that were called with."""
         return tuple(leaf for leaf in self.leaves if isinstance(leaf, Tensor))
 
     def filled(self, tensors: Sequence[Any]) -> list[Any]:

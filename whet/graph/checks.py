@@ -90,6 +90,7 @@ def refuse_state(rebuild: Rebuild, earlier: dict[str, torch.Tensor], module: nn.
     """Raise `LiftError` for a buffer that runs of `module` have changed and that an output depends on.
 
     torch.export sees writes into buffers, but not that forward puts another tensor in a buffer's place.
+    Changed is what differs in shape or in a value.
     """
     now, needed = dict(module.named_buffers()), before(rebuild.results)
     changed = {k for k, v in earlier.items() if k not in now or not _equal(now[k], v)}

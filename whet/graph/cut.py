@@ -97,7 +97,7 @@ def _slice_tensors(module: nn.Module, axes: Axes, removed: Mask) -> None:
 
 
 def kept(net: Net, name: str, dim: int) -> Tensor | None:
-    """Return which elements of a dimension of a tensor the cuts so far have kept, None where they kept all."""
+    """Return which elements of a dimension the cuts so far have kept, shape `(kept,)`; None where they kept all."""
     found: Kept = net.module.meta.get(KEPT, {})
     return found.get(name, {}).get(dim)
 

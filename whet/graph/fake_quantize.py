@@ -82,7 +82,7 @@ class ActivationQuantizer(nn.Module):
 
 
 def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tuple[Tensor, Tensor]:
-    """Return scale and zero point of the unsigned grid over [low, high], widened to hold zero exactly.
+    """Return scale and zero point, in the shape of `low`, of the unsigned grid over [low, high], widened to hold zero.
 
         s = (high - low) / most,    z = round(-low / s)
 
@@ -127,6 +127,7 @@ class DynamicLinear(IntegerWeight, nn.Linear):
     """`nn.Linear` with an integer weight, whose input is on a grid over the range that it has at the call."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Return `(..., out)` of `(..., in)`, rounded on the grid over this very input's range, as the runtime does."""
         grid = asymmetric_grid(*input.detach().float().aminmax())
         on_grid: Tensor = fake_quantize(input, *grid, -1, 0, ACTIVATION_MAX)
         return functional.linear(on_grid, self.integer_weight(self.weight), self.bias)

@@ -155,7 +155,7 @@ def example_arrays(
 ) -> dict[str, Array]:  # fmt: skip
     """Return an array for every input: random floats, ones and zeros in turn (valid as tokens and as a mask).
 
-    `fixed` gives inputs that steer a network their value, in every element.
+    `shapes` are by name; `fixed` gives inputs that steer a network their value, in every element.
     """
     fixed, rng = fixed or {}, np.random.default_rng(0)
     for name in fixed:

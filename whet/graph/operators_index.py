@@ -118,7 +118,7 @@ def taken(call: Call, dim: Dim, index: fx.Node) -> Dims:
 
 
 def constant_of(module: fx.GraphModule | None, index: object) -> torch.Tensor | None:
-    """Return the tensor of a `get_attr` node that no training changes, None for anything else."""
+    """Return the tensor, of any shape, of a `get_attr` node that no training changes, None for anything else."""
     if module is None or not isinstance(index, fx.Node) or index.op != "get_attr":
         return None
     value: object = module

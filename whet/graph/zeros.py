@@ -91,7 +91,7 @@ def largest_of_groups(weight: Tensor, share: float, group: int) -> Tensor:
 def chosen(weights: Mapping[str, Tensor], share: float, group: int = 0, each: bool = False) -> dict[str, Tensor]:
     """Return which weights are left: of all together, of `each` layer, or of every `group` of a layer.
 
-    A layer whose outputs the group does not divide is left out.
+    Shapes are those of the weights. A layer whose outputs the group does not divide is left out.
     """
     if group:
         fitting = {name: w for name, w in weights.items() if w[0].numel() % group == 0}
@@ -103,7 +103,7 @@ def chosen(weights: Mapping[str, Tensor], share: float, group: int = 0, each: bo
 
 @torch.no_grad()
 def masked(weights: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> None:
-    """Set to zero, in place, what is not left."""
+    """Set to zero, in place, what is not left; each mask has its weight's shape, and weights without one stay."""
     for name, mask in left.items():
         weights[name].mul_(mask)
 

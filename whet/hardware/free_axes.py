@@ -32,7 +32,7 @@ def outside_example(net: Net) -> tuple[Tensor, ...]:
 
 
 def example_sizes(port: Port, x: Tensor) -> list[int | str]:
-    """Return the sizes of an example as the file has it, with `batch` in the place of the batch."""
+    """Return the shape of an example as the file has it, with `batch` in the place of the batch."""
     sizes: list[int | str] = list(port.outside(x).shape)
     if port.batch_axis is not None:
         sizes[port.batch_axis] = BATCH

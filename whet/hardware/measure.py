@@ -141,7 +141,7 @@ def measure_artifacts(
     baseline: str,
     **options: Any,
 ) -> dict[str, Latency]:
-    """Open each artifact for the batch of `example` (the network's inputs) and `measure` calls on it.
+    """Open each artifact for the batch of `example`, an array `(batch, ...)` an input, and `measure` calls on it.
 
     `open` is `target.open`; `options` go to `measure`. A call includes copying inputs in and the output out.
     """

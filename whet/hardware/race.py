@@ -51,7 +51,7 @@ def race(
     A file's setting is the one of the least median over the whole run. No shorter heat chooses it: with several threads
     a small network's speed changes from minute to minute with where the machine puts the threads, and the setting that
     won before may be the wrong one now. `seconds_each` is the time for each file in each setting, `batch` how many
-    samples `inputs` are.
+    samples `inputs`, `(batch, ...)` each, are.
     Raises: TargetError where none of the bars can be opened.
     """
     sessions, errors = _opened(target, inputs, files, batch)

@@ -215,7 +215,7 @@ def measure_settings(
 ) -> dict[str, Latency]:
     """Measure one file under several settings, interleaved; return by `setting_name`, ratios to the first.
 
-    `example` holds the network's inputs; `options` go to `measure`.
+    `example` holds the network's inputs, `(batch, ...)` each; `options` go to `measure`.
     """
     artifacts = {setting_name(each): Artifact(path, dict(each)) for each in settings}
     return measure_artifacts(target.open, artifacts, example, setting_name(settings[0]), **options)
@@ -237,7 +237,7 @@ class Bar:
 def inputs_of(net: Net, batch: int = 1) -> tuple[Array, ...]:
     """Return the first samples of the net's example as a runtime takes them, in the file's order and layout.
 
-    Where `batch` is more than it has, they are repeated.
+    Shapes `(batch, ...)`, or with the batch where the port says; where it is more than the example has, rows repeat.
     """
     found = []
     for port, x in zip(net.inputs, net.example, strict=True):
@@ -249,7 +249,7 @@ def inputs_of(net: Net, batch: int = 1) -> tuple[Array, ...]:
 def baselines(net: Net, target: Target, folder: Path, example: Sequence[Array] | None = None, **options: Any) -> Bar:
     """Save the uncompressed net, measure it in every setting of any runtime, return the fastest: the bar.
 
-    `example` is the batch that will be served, in the file's layout, by default the first sample of the net's own. The
+    `example` is the batch that will be served, in the file's shapes, by default the first sample of the net's own. The
     bar is over all of `every_setting`, whatever runtime `target` is, because the promise is; inductor's settings
     join where it is the target (it compiles once a precision). A setting that cannot run the network is in `unfit`.
     `options` go to `measure`.

@@ -76,6 +76,7 @@ def example_for(
 ) -> tuple[Tensor, ...]:
     """Return one tensor an input: those given, which must fit, or new ones, with two rows where the batch is free.
 
+    New ones have the shapes that the file and `shapes` say.
     Raises: LiftError for an example that does not fit, or where the file leaves more free than the batch.
     """
     for port in ports:

@@ -108,7 +108,7 @@ class Graph:
 
 
 def read_graph(model: onnx.ModelProto, weights: Mapping[str, Array], where: str) -> Graph:
-    """Return the model's graph; `weights` are its initializers.
+    """Return the model's graph; `weights` are its initializers, of any shapes.
 
     Raises: LiftError for graphs that no standard allows; NotRead for operator sets and domains that are not read.
     """

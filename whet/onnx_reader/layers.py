@@ -62,7 +62,7 @@ def fill(layer: nn.Module, parameters: Parameters, **values: Array | None) -> nn
 
 
 def is_float(value: Array | None) -> bool:
-    """Say whether a constant is of floats that torch computes with."""
+    """Say whether a constant, of any shape, is of floats that torch computes with."""
     return value is not None and value.dtype.name in ("float16", "bfloat16", "float32", "float64")
 
 

@@ -304,7 +304,7 @@ def array_of(tensor: onnx.TensorProto, where: str) -> Array:
 
 
 def sparse_array_of(sparse: onnx.SparseTensorProto, where: str) -> Array:
-    """Return a sparse tensor's values, zeros filled in."""
+    """Return a sparse tensor in its full shape, zeros filled in; its indices are flat or `(values, dims)`."""
     values, indices = array_of(sparse.values, where), array_of(sparse.indices, where)
     dims = list(sparse.dims)
     if any(dim < 0 for dim in dims):

@@ -112,7 +112,7 @@ class Places:
         return True
 
     def put(self, path: str, value: nn.Module | nn.Parameter | Tensor) -> None:
-        """Place a layer, a parameter or a buffer; the modules on the way are made where they are missing."""
+        """Place a layer, or a parameter or buffer of any shape; missing modules on the way are made."""
         module, last = owner_at(self.root, path)
         if isinstance(value, nn.Module):
             module.add_module(last, value)

@@ -43,7 +43,7 @@ class Matcher:
         return found if found is not None and found.op in ops else None
 
     def array(self, name: str) -> Array | None:
-        """Return a constant, None for what is none."""
+        """Return a constant of any shape by its name, None for what is computed of inputs."""
         value = self.constants.get(name)
         return value if is_host(value) else None
 

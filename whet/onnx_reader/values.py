@@ -92,7 +92,7 @@ def numpy_dtype(code: int) -> np.dtype[Any]:
 
 
 def is_host(value: Value) -> TypeGuard[Array]:
-    """Say whether a value is known: an array on the host."""
+    """Say whether a value is known: an array on the host, of any shape."""
     return isinstance(value, np.ndarray)
 
 
@@ -102,7 +102,7 @@ def is_symbolic(value: Value) -> bool:
 
 
 def fits_torch(value: Array) -> bool:
-    """Say whether torch has the array's element type."""
+    """Say whether torch has the array's element type; its shape does not matter."""
     return value.dtype.name in CARRIERS or value.dtype.kind in "biufc"
 
 
@@ -214,7 +214,7 @@ def at(values: Sequence[Value], position: int) -> Value:
 
 
 def optional_tensor(values: Sequence[Value], position: int) -> Tensor | None:
-    """Return the input at a position as a tensor, None where it is absent."""
+    """Return the input at a position as a tensor of its own shape, None where it is absent."""
     value = at(values, position)
     return None if value is None else tensor(value)
 

@@ -20,8 +20,8 @@ UNFROZEN = "not frozen: on this torch the frozen file computes something else"
 def compiled(work: Work, name: str, module: nn.Module, example: tuple[Tensor, ...]) -> tuple[Path, str]:
     """Compile `module`, a plain or an exported one, with a dynamic batch; return the package's path and a note.
 
-    Weights are frozen into the code, without which the x86 integer kernels are not chosen, unless the frozen file
-    computes something else than the module does.
+    The batch is dimension 0 of all shapes. Weights are frozen into the code, without which the x86 integer
+    kernels are not chosen, unless the frozen file computes something else than the module does.
     Raises: WhetError where neither file computes what the module does.
     """
     path = work.place(name, ".pt2")

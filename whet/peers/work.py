@@ -104,7 +104,7 @@ class Work:
         return self._bundle
 
     def module(self) -> tuple[nn.Module, tuple[Tensor, ...]]:
-        """Return a fresh copy of the trained network in eval mode, as its author wrote it, and example inputs."""
+        """Return a fresh copy of the trained network in eval mode, as its author wrote it, and inputs `(rows, ...)`."""
         if not self.latency_only:
             return self.bundle.trained(self.network)
         torch.manual_seed(0)
@@ -138,7 +138,7 @@ class Work:
                 count += 1
 
     def score(self, run: Callable[..., Tensor], batches: Any = None) -> float:
-        """Return the task's metric of `run` over `batches`, by default the validation data; larger is better.
+        """Return the task's metric of `run` over `batches`, by default the validation data: a scalar, larger is better.
 
         An error is returned as its reciprocal: peers compare by ratios, whose sense a sign would turn round.
         """

@@ -20,7 +20,7 @@ def first_order_gradient(train: Loss, val: Loss, w: Tensor, a: Tensor) -> Tensor
 
 
 def amended_gradient(train: Loss, val: Loss, w: Tensor, a: Tensor, amending: float = 0.1) -> Tensor:
-    """Return the gradient of the architecture with an amending term for the weights' answer.
+    """Return the gradient of the architecture, in the shape of `a`, with an amending term for the weights' answer.
 
         dL_val/da - amending * d2L_train/(da dw) H dL_val/dw,    H = d2L_train/dw2
 

@@ -14,7 +14,7 @@ Tree = Any
 
 
 def tensors(tree: Tree) -> list[Tensor]:
-    """Return the tensors of a tree, in its order.
+    """Return the tensors of a tree, of any shapes, in its order.
 
     >>> [t.item() for t in tensors({"logits": torch.tensor(1), "state": (torch.tensor(2), None)})]
     [1, 2]

@@ -33,7 +33,7 @@ def same(a: Fingerprint, b: Fingerprint) -> bool:
 
 
 def outputs(net: Net, *inputs: Tensor) -> list[Tensor]:
-    """Return the tensors that `net` computes in eval mode, without changing its mode."""
+    """Return the tensors `(rows, ...)` that `net` computes in eval mode, without changing its mode."""
     with net.evaluating(), torch.no_grad():
         out = net(*(inputs or net.example))
     return list(net.results(out))

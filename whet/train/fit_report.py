@@ -34,4 +34,5 @@ class FitReport:
 
     @property
     def samples_per_second(self) -> float:
+        """The speed of the training without its checks on held-out data; 0 before the first sample."""
         return self.samples / max(self.seconds, 1e-9)

@@ -59,6 +59,7 @@ class HeldOut:
 
     @property
     def samples(self) -> int:
+        """How many samples are held out, over all batches."""
         return sum(rows_of(split(batch)[0]) for batch in self.batches)
 
     def skipped(self, batches: Batches) -> int:

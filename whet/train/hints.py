@@ -60,7 +60,7 @@ class Taps:
         return lambda module, inputs, output: self.seen.setdefault(name, {}).update({role: output})
 
     def distance(self) -> Tensor:
-        """Return the sum over hints of |student - teacher|^2 / |teacher|^2, and forget the outputs."""
+        """Return the sum over hints of |student - teacher|^2 / |teacher|^2, a scalar, and forget the outputs."""
         total = torch.zeros(())
         for outputs in self.seen.values():
             got, wanted = outputs["student"].float(), outputs["teacher"].float()
@@ -70,6 +70,7 @@ class Taps:
         return total
 
     def remove(self) -> None:
+        """Take the hooks off both networks and forget the outputs."""
         for handle in self.handles:
             handle.remove()
         self.seen.clear()

@@ -20,11 +20,12 @@ PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 
 
 def module_of(net: Net | nn.Module) -> nn.Module:
+    """Return what holds the parameters, whichever of the two is given."""
     return net.module if isinstance(net, Net) else net
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write tensors with JSON metadata; the file appears whole or not at all."""
+    """Write tensors of any shapes with JSON metadata; the file appears whole or not at all."""
     copies = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
     with whole(path) as part:
         save_file(copies, str(part), {"whet": json.dumps(dict(metadata or {}))})
@@ -32,7 +33,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return a file's tensors and metadata, or raise `ArtifactError` that says what the file is instead."""
+    """Return a file's tensors, in their shapes, and metadata; raise `ArtifactError` that says what else the file is."""
     if not path.is_file():
         raise ArtifactError(f"weights '{path}' do not exist.")
     try:

@@ -33,6 +33,7 @@ class Session:
 
     @property
     def module(self) -> nn.Module:
+        """The module that trains, without the net around it."""
         return module_of(self.net)
 
 

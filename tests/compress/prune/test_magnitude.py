@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import whet
-from whet.compress.moments import Sums
 from whet.compress.prune.magnitude import Magnitude
-from whet.compress.prune.support import solved_on_support
 from whet.compress.quantize.weight_only import WeightOnly
 from whet.compress.repair import Repair
 from whet.compress.width import Width
@@ -94,23 +92,6 @@ def test_the_damage_foretold_is_the_share_of_the_squares_that_goes() -> None:
     squares = weights(net, "0", "2").square().sort().values
     expected = [float(squares[: int(z * len(squares) + 0.5)].sum() / squares.sum()) for z in Magnitude().levels]
     assert found == pytest.approx(expected, rel=1e-4)
-
-
-def test_least_squares_on_a_support_is_that_of_each_row_alone() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, w = torch.randn(300, 20, generator=generator), torch.randn(6, 20, generator=generator)
-    x = x @ torch.randn(20, 20, generator=generator)
-    y = x @ w.T
-    sums = Sums()
-    sums.add(x[None], y[None])
-    found = sums.moments()
-    start = w * (torch.rand(6, 20, generator=generator) > 0.5)
-    solved = solved_on_support(found, start[None], damping=0.0, steps=60)[0]
-    for row, (kept, target) in enumerate(zip(start != 0, y.T, strict=True)):
-        a, b = x[:, kept] - x[:, kept].mean(0), target - target.mean()
-        expected = torch.linalg.lstsq(a.double(), b.double()[:, None]).solution.flatten()
-        torch.testing.assert_close(solved[row, kept].double(), expected, rtol=1e-3, atol=1e-4)
-        assert not solved[row, ~kept].any()
 
 
 def test_a_repair_keeps_zeros_and_lowers_the_error() -> None:

@@ -28,7 +28,7 @@ class Seen:
 
     @classmethod
     def whole(cls, values: Tensor) -> Seen:
-        """Return all there is to see of a tensor."""
+        """Return all there is to see of a tensor of any shape: every value, none drawn."""
         return cls(values.flatten(), float(values.min()), float(values.max()))
 
 
@@ -62,7 +62,7 @@ Grid = Callable[[float, float], tuple[float, int]]
 
 
 def rounding_error(values: Tensor, low: float, high: float, grid: Grid = symmetric) -> float:
-    """Return the mean squared error of rounding `values` to the grid over [low, high]."""
+    """Return the mean squared error of rounding `values`, of any shape, to the grid over [low, high]."""
     scale, zero = grid(low, high)
     rounded = (torch.clamp(torch.round(values / scale) + zero, 0, ACTIVATION_MAX) - zero) * scale
     return float((rounded - values).square().mean())

@@ -41,6 +41,7 @@ def predicted_error(rows: Rows, weight: Tensor, scale: float, zero: int) -> floa
         sum_j |W_j|^2 E(Q(x_j) - x_j)^2 + |Q(W_j) - W_j|^2 Var x_j
 
     The errors of different features are taken to be independent, means to be made up for by a bias.
+    Shapes: rows `(n, in)`, weight `(out, in)`.
     """
     x = rows.values
     rounded = (torch.clamp(torch.round(x / scale) + zero, 0, ACTIVATION_MAX) - zero) * scale
@@ -79,14 +80,14 @@ def smoothed(rows: Rows, weight: Tensor, observer: Observer, grid: Grid) -> Smoo
 
 @torch.no_grad()
 def divide_inputs(layer: nn.Module, factor: Tensor) -> None:
-    """Divide the weight of a linear layer by the factor of each feature that it reads."""
+    """Divide the weight `(out, in)` of a linear layer by the factor `(in,)` of each feature that it reads."""
     assert isinstance(layer, nn.Linear)
     layer.weight = nn.Parameter(layer.weight / factor, layer.weight.requires_grad)
 
 
 @torch.no_grad()
 def multiplied_before(net: Net, source: fx.Node, readers: Sequence[fx.Node], factor: Tensor) -> bool:
-    """Multiply a tensor by `factor` in the layer that makes it, and say whether that is exact.
+    """Multiply a tensor by `factor`, of shape `(features,)`, in the layer that makes it; say whether that is exact.
 
     It is where the readers alone read it, behind a norm or a linear layer, with at most ReLU and dropout in between:
     `relu(f x) = f relu(x)` for positive f.

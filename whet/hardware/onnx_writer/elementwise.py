@@ -15,6 +15,8 @@ Rule = Callable[[Writer, fx.Node, Args], Names]
 
 
 def unary(op: str, **attributes: Any) -> Rule:
+    """Return a rule for one operator of the first argument alone, cast to the type of the result."""
+
     def rule(w: Writer, n: fx.Node, a: Args) -> Names:
         (given,) = (v for v in list(a.values())[:1])
         return w.emit(op, [w.name(given, w.dtype(n))], n.name, **attributes)
@@ -35,6 +37,8 @@ def _chain(*steps: str) -> Rule:
 
 
 def binary(op: str, left: str = "self", right: str = "other") -> Rule:
+    """Return a rule for one operator of two arguments; where torch has `alpha`, the second is first multiplied."""
+
     def rule(w: Writer, n: fx.Node, a: Args) -> Names:
         other, kind = a[right], w.dtype(n)
         second = w.name(other, kind)
@@ -52,6 +56,8 @@ def _divided(w: Writer, n: fx.Node, a: Args) -> Names:
 
 
 def compare(op: str, turned: bool = False) -> Rule:
+    """Return a rule for a comparison in the type that both arguments promote to; `turned` negates it."""
+
     def rule(w: Writer, n: fx.Node, a: Args) -> Names:
         kind = _promoted(w, a["self"], a["other"])
         made = w.emit(op, [w.name(a["self"], kind), w.name(a["other"], kind)], n.name)
@@ -67,6 +73,8 @@ def _promoted(w: Writer, *values: Any) -> torch.dtype:
 
 
 def logical(op: str) -> Rule:
+    """Return a rule for an operator of truth values; bits of whole numbers, which torch calls the same, are refused."""
+
     def rule(w: Writer, n: fx.Node, a: Args) -> Names:
         if w.dtype(n) != torch.bool:
             raise Unwritten("bits of whole numbers")
@@ -190,6 +198,8 @@ def axes_of(w: Writer, source: fx.Node, dim: Any) -> list[int]:
 
 
 def reduced(op: str) -> Rule:
+    """Return a rule for an operator that reduces axes: those of `dim`, or all where it is not given."""
+
     def rule(w: Writer, n: fx.Node, a: Args) -> Names:
         axes = w.vector(axes_of(w, a["self"], a.get("dim")))
         return w.emit(op, [w.name(a["self"], w.dtype(n)), axes], n.name, keepdims=int(a.get("keepdim", False)))

@@ -30,8 +30,8 @@ ROWS: Mapping[str, elementwise.Rule] = elementwise.ROWS | shapes.ROWS | products
 def write(module: fx.GraphModule, example: Sequence[Tensor], inputs: Sequence[Port], outputs: Sequence[Port]) -> Any:
     """Return a module in eval mode as an ONNX model, by the table.
 
-    `example` holds its inputs as the file has them, with a batch of at least two; `inputs` and `outputs` name them and
-    say which axes are free. Raises: Unwritten for what the table lacks, naming the operator.
+    `example` holds its inputs in the shapes that the file has, with a batch of at least two; `inputs` and `outputs`
+    name them and say which axes are free. Raises: Unwritten for what the table lacks, naming the operator.
     """
     w = Writer(module, _traced(module, example, inputs))
     outputs = [replace(port, name=name) for port, name in zip(outputs, _apart(inputs, outputs), strict=True)]

@@ -179,6 +179,7 @@ Affine = Tensor | None
 
 
 def layer_norm(w: Writer, n: fx.Node, x: str, shape: Any, gain: Affine, shift: Affine, eps: float) -> Names:
+    """Write a norm over the last axes, `shape`; gain and shift have that shape, and no gain is written as ones."""
     scale = w.constant(gain if gain is not None else torch.ones(list(shape)))
     given = [x, scale, *([w.constant(shift)] if shift is not None else [])]
     return w.emit("LayerNormalization", given, n.name, axis=-len(shape), epsilon=eps)
@@ -209,6 +210,7 @@ def group_norm(w: Writer, n: fx.Node, x: str, groups: int, gain: Affine, shift: 
 
 
 def instance_norm(w: Writer, n: fx.Node, x: str, gain: Affine, shift: Affine, eps: float) -> Names:
+    """Write a norm over each sample's channel; gain and shift `(channels,)`, where they are missing ones and zeros."""
     channels = w.dims(n)[1] or 0
     grid = torch.ones(channels), torch.zeros(channels)
     parts = [given if given is not None else own for given, own in zip((gain, shift), grid, strict=True)]

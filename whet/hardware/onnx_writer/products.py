@@ -14,7 +14,7 @@ from whet.hardware.onnx_writer.writer import Names, Unwritten, Writer
 
 
 def linear(w: Writer, n: fx.Node, x: str, weight: str, turned: str | None, bias: Tensor | None) -> Names:
-    """Write `x W^T + b`; `turned` is the name of W^T where there is one, for inputs that are no matrices.
+    """Write `x W^T + b`, W `(out, in)`; `turned` is W^T's name where there is one, for inputs that are no matrices.
 
     A bias that is added to a product of quantized numbers has the product's rank: ONNX Runtime makes one operation of a
     product and a vector, and computes that one in floats.

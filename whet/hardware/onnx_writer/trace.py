@@ -23,10 +23,12 @@ class Trace:
     constants: set[fx.Node]
 
     def dims(self, node: fx.Node) -> Dims:
+        """Return the length of each axis of a node's tensor, None where it differs between the two runs: free."""
         a, b = self.values[node]
         return [m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)]
 
     def dtype(self, node: fx.Node) -> torch.dtype:
+        """Return the element type of the tensor that a node gives."""
         found: torch.dtype = self.values[node][0].dtype
         return found
 
@@ -44,7 +46,7 @@ class _Recorder(fx.Interpreter):
 
 
 def trace(module: fx.GraphModule, first: Sequence[Tensor], second: Sequence[Tensor]) -> Trace:
-    """Run a module in eval mode on two sets of inputs that differ in every length that is free."""
+    """Run a module in eval mode on two sets of inputs whose shapes differ in every length that is free."""
     runs = []
     with torch.no_grad():
         for inputs in (first, second):

@@ -76,12 +76,15 @@ class Writer:
     # -- what is known of a node ---------------------------------------------------------------------------------
 
     def dims(self, node: fx.Node) -> Dims:
+        """Return the length of each axis, None where it is free."""
         return self.trace.dims(node)
 
     def rank(self, node: fx.Node) -> int:
+        """Return the number of axes of a node's tensor."""
         return len(self.trace.dims(node))
 
     def dtype(self, value: Any) -> torch.dtype:
+        """Return the element type of a node's tensor, or that which torch gives a number."""
         if isinstance(value, fx.Node) and isinstance(self.trace.values[value][0], Tensor):
             return self.trace.dtype(value)
         known = self.trace.values[value][0] if isinstance(value, fx.Node) else value
@@ -132,6 +135,7 @@ class Writer:
         return self.cast(name, self.trace.dtype(node), dtype)
 
     def cast(self, name: str, given: torch.dtype, wanted: torch.dtype | None) -> str:
+        """Return the name of a tensor in the `wanted` type: its own where it has that, or none is wanted."""
         if wanted is None or wanted == given:
             return name
         return self.emit("Cast", [name], to=DTYPES[wanted])
@@ -139,7 +143,7 @@ class Writer:
     def constant(self, tensor: Tensor, wanted: str | None = None, bits: int = 8) -> str:
         """Keep a tensor in the file, once, under its own name where the network has one for it.
 
-        Integers of 4 `bits` are given as int8.
+        Integers of 4 `bits` are given as int8. Any shape; of small ones without a name equal values are kept once.
         """
         if tensor.dtype not in DTYPES:
             raise Unwritten(f"a constant of {tensor.dtype}")
@@ -168,6 +172,7 @@ class Writer:
         return name
 
     def store(self, name: str, array: Any) -> str:
+        """Put an array of any shape into the file under a name that is free, and return the name."""
         self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 

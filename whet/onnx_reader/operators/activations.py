@@ -17,7 +17,7 @@ SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 
 
 def shaped(run: Callable[[Tensor, Attributes], Any]) -> Row:
-    """A function of one tensor and the attributes."""
+    """A function of one tensor, of any shape, and the attributes."""
     return Row(lambda call, x, a: run(tensor(x[0]), a))
 
 
@@ -71,7 +71,7 @@ def hardmax(value: Tensor, dim: int) -> Tensor:
 
 
 def along(run: Callable[..., Tensor]) -> Row:
-    """A softmax: along one axis; before operator set 13, over all dimensions from `axis` on as if they were one."""
+    """A softmax, which keeps the shape: along one axis, before operator set 13 over all dimensions from `axis` on."""
 
     def handler(call: Call, x: list[Value], a: Attributes) -> Value:
         value = tensor(x[0])

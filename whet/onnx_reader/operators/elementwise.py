@@ -66,7 +66,7 @@ def unary(run: Callable[[Tensor], Tensor], on_host: Callable[[Any], Any] | None 
 
 
 def binary(run: Callable[[Operand, Operand], Tensor], on_host: Callable[[Any, Any], Any]) -> Row:
-    """A function of two arguments that broadcasts; the result has the type of the first, or is boolean."""
+    """A function of two arguments whose shapes broadcast; the result has the type of the first, or is boolean."""
 
     def handler(call: Call, x: list[Value], a: Attributes) -> Value:
         left, right = x[0], x[1]
@@ -81,7 +81,7 @@ def binary(run: Callable[[Operand, Operand], Tensor], on_host: Callable[[Any, An
 
 
 def tensors(run: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Operand, Operand], Tensor]:
-    """Return a function of operands for one of torch's that takes no numbers."""
+    """Return a function of operands for one of torch's that takes no numbers: those become scalar tensors."""
 
     def apply(left: Operand, right: Operand) -> Tensor:
         like = left if isinstance(left, Tensor) else right
@@ -143,7 +143,7 @@ def bit_shift(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def fold(run: Callable[[Operand, Operand], Tensor], on_host: Callable[[Any, Any], Any], mean: bool = False) -> Row:
-    """A function of any number of arguments, taken two by two."""
+    """A function of any number of arguments whose shapes broadcast, taken two by two; `mean` divides by how many."""
 
     def handler(call: Call, x: list[Value], a: Attributes) -> Value:
         if all(map(is_host, x)) and not mean:

@@ -71,7 +71,7 @@ def windows_of(call: Call, value: Tensor, a: Attributes) -> Windows:
 
 
 def lowest(value: Tensor) -> Any:
-    """Return the lowest number of a tensor's type, which no maximum is below."""
+    """Return the lowest number of a tensor's type, which no maximum is below: a scalar."""
     return -math.inf if value.is_floating_point() else torch.iinfo(value.dtype).min
 
 
@@ -146,7 +146,7 @@ def norm_pool(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def over_all(run: Callable[[Tensor, list[int]], Tensor]) -> Row:
-    """Reduce all dimensions after the channels; there may be none."""
+    """Reduce all dimensions after the channels of `(n, channels, ...)`; there may be none."""
 
     def handler(call: Call, x: list[Value], a: Attributes) -> Value:
         value = tensor(x[0])

@@ -49,7 +49,7 @@ def product(value: Tensor, dims: list[int], keep: bool) -> Tensor:
 
 
 def extremum(run: Callable[..., Tensor], largest: bool) -> Reduction:
-    """Return max or min; of no elements at all it is the lowest or the highest number there is."""
+    """Return max or min in the shape without the axes; of no elements, the lowest or the highest number there is."""
 
     def reduce(value: Tensor, dims: list[int], keep: bool) -> Tensor:
         if any(isinstance(value.shape[d], int) and value.shape[d] == 0 for d in dims):
@@ -148,7 +148,7 @@ def position(call: Call, x: list[Value], a: Attributes) -> Value:
 
 
 def running(run: Callable[..., Tensor], neutral: int) -> Row:
-    """A running sum or product; `exclusive` leaves each element out of its own, `reverse` runs from the end."""
+    """A running sum or product in the same shape; `exclusive` leaves out each itself, `reverse` is from the end."""
 
     def handler(call: Call, x: list[Value], a: Attributes) -> Value:
         value, axis = tensor(x[0]), int(scalar(x[1]))

@@ -78,11 +78,11 @@ class DeepKernel(nn.Module):
         return self.log_noise.exp() + NOISE_FLOOR
 
     def prior(self, projected: Tensor) -> Tensor:
-        """Return the covariance of measurements, noise and all."""
+        """Return the covariance `(n, n)` of measurements at `(n, features)`, noise and all."""
         return self.covariance(projected, projected) + self.noise * torch.eye(len(projected), dtype=projected.dtype)
 
     def surprise(self, projected: Tensor, targets: Tensor) -> Tensor:
-        """Return the negative log marginal likelihood a row, less a constant."""
+        """Return the negative log marginal likelihood a row, less a constant: a scalar for targets `(n,)`."""
         factor: Tensor = torch.linalg.cholesky(self.prior(projected))
         weights = torch.cholesky_solve(targets[:, None], factor)[:, 0]
         return (0.5 * (targets * weights).sum() + factor.diagonal().log().sum()) / len(targets)

@@ -61,7 +61,7 @@ def surprise(mean: Tensor, variance: Tensor, targets: Tensor) -> Tensor:
 
         log(sigma^2) / 2 + (y - mu)^2 / (2 sigma^2)
 
-    It is least, on average, for the true mean and the true variance.
+    It is least, on average, for the true mean and the true variance. All three have one shape, and so has it.
     """
     return 0.5 * variance.log() + (targets - mean).square() / (2 * variance)
 
