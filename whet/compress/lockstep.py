@@ -63,7 +63,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def mask_of(net: Net, inputs: Inputs) -> Tensor | None:
-    """Return the input of zeros and ones that is called a mask: what it hides, padding, is nothing to solve on."""
+    """Return the input `(rows, ...)` of zeros and ones that is called a mask: what it hides is nothing to solve on."""
     for port, x in zip(net.inputs, inputs, strict=False):
         if "mask" in port.name and x.dim() > 1 and ((x == 0) | (x == 1)).all() and (x == 1).any():
             return x == 1
