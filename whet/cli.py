@@ -39,7 +39,7 @@ from whet.cli_shared import (
 )  # fmt: skip
 from whet.core.checks import positive, whole
 from whet.core.errors import WhetError
-from whet.core.objectives import Objectives, wanted_of
+from whet.core.objectives import Objectives
 from whet.flow.failures import reason
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -76,7 +76,7 @@ def optimize(
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
     from whet.flow.optimize import check_words
     from whet.flow.optimize import optimize as run
-    from whet.flow.quantities import size_bytes
+    from whet.flow.quantities import size_bytes, wanted_of
     from whet.report.console import LiveProgress, front_table
 
     wanted = wanted_of(objectives)
@@ -153,7 +153,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report of a study again and print where it is, or where the seconds of the search went."""
-    from whet.core.study import recorded
+    from whet.flow.folder import recorded
     from whet.flow.reporting import rewrite_report
     from whet.flow.stopwatch import seconds_table
 

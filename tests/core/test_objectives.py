@@ -7,7 +7,7 @@ import math
 import pytest
 
 from whet.core.errors import UnknownNameError
-from whet.core.objectives import Figures, ObjectiveError, Objectives, wanted_of
+from whet.core.objectives import Figures, ObjectiveError, Objectives
 
 
 def test_a_gain_is_the_ratio_that_is_wanted_or_the_mean_of_them() -> None:
@@ -54,4 +54,4 @@ def test_objectives_that_contradict_are_refused(options: dict[str, object]) -> N
 
 def test_a_misspelt_objective_is_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'size'"):
-        Objectives(wanted_of("speed,sise"))
+        Objectives(("speed", "sise"))

@@ -10,7 +10,7 @@ import pytest
 from quick import Falling, latency, search, untimed
 
 from whet.core.errors import TargetError, TaskError
-from whet.core.objectives import Objectives
+from whet.core.objectives import Figures, Objectives
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.flow import deliver
@@ -40,11 +40,12 @@ def test_what_loses_against_the_uncompressed_network_is_not_on_the_front(
 
 
 def delivery(objectives: Objectives) -> Delivery:
-    return Delivery(SimpleNamespace(request=SimpleNamespace(objectives=objectives)))  # type: ignore[arg-type]
+    baseline = SimpleNamespace(figures=Figures(1.0, 100))
+    return Delivery(SimpleNamespace(request=SimpleNamespace(objectives=objectives), baseline=baseline))  # type: ignore[arg-type]
 
 
 def original(drop: float) -> Any:
-    return SimpleNamespace(size_bytes=100, drop=drop, speedup=1.0)
+    return SimpleNamespace(size_bytes=100, drop=drop, speedup=1.0, memory_bytes=0)
 
 
 @pytest.mark.parametrize(

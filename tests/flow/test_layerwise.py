@@ -11,7 +11,8 @@ from quick import made
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.quantize.weight_only import EACH, NETWORK, WeightOnly
 from whet.core.errors import MethodError
-from whet.core.study import Study, Trial, recorded
+from whet.core.study import Study, Trial
+from whet.flow.folder import recorded
 from whet.flow.optimize import optimize
 from whet.hardware.onnx_export import export_onnx
 from whet.schedule import settling

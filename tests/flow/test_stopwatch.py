@@ -11,9 +11,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from whet.cli import app
-from whet.core.study import recorded
 from whet.flow import stopwatch
 from whet.flow.failures import Attempt
+from whet.flow.folder import recorded
 from whet.flow.stopwatch import Stopwatch, seconds_table
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -109,13 +108,3 @@ class Objectives:
         """Return plain data for a study's record; limits that are none are left out."""
         limits = {name: getattr(self, name) for name in ("least_speedup", "most_bytes", "most_memory_bytes")}
         return {"wanted": list(self.wanted)} | {n: v for n, v in limits.items() if v and math.isfinite(v)}
-
-
-def wanted_of(text: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the objectives that a list names.
-
-    >>> wanted_of("size, speed"), wanted_of(["size"])
-    (('size', 'speed'), ('size',))
-    """
-    parts = text.split(",") if isinstance(text, str) else list(text)
-    return tuple(part.strip() for part in parts if part.strip())

@@ -191,18 +191,3 @@ class Study:
     def spent_seconds(self) -> float:
         """Seconds of budget that earlier sessions used, up to their last finished trial."""
         return max([t.spent_seconds for t in self.trials] + [float(self.recall("spent_seconds") or 0.0)])
-
-
-def recorded(folder: Path, key: str) -> Any:
-    """Return what a study in `folder` remembers under `key`, without beginning or changing one."""
-    path = folder / DATABASE
-    if not path.exists():
-        raise StudyError(f"'{folder}' holds no study: '{path}' does not exist.")
-    try:
-        study = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{path.resolve()}")
-        text = study.user_attrs[f"memo:{key}"]
-    except KeyError:
-        raise StudyError(f"the study in '{folder}' has no {key} yet: it was not finished.") from None
-    except (DatabaseError, OperationalError, RuntimeError) as error:
-        raise StudyError(f"study '{path}' cannot be opened: {str(error).splitlines()[0]}") from error
-    return json.loads(text)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import optuna
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from whet.core.errors import StudyError
-from whet.core.study import DATABASE
+from whet.core.study import DATABASE, STUDY_NAME
 from whet.support.files import part_of
 
 OWN = ".whet"
@@ -128,3 +132,18 @@ def check_writable(path: Path) -> None:
 
 def _unwritable(path: Path, error: OSError) -> str:
     return f"'{path}' cannot be written to: {error.strerror or error}. Give another --out."
+
+
+def recorded(folder: Path, key: str) -> Any:
+    """Return what a study in `folder` remembers under `key`, without beginning or changing one."""
+    path = folder / DATABASE
+    if not path.exists():
+        raise StudyError(f"'{folder}' holds no study: '{path}' does not exist.")
+    try:
+        study = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{path.resolve()}")
+        text = study.user_attrs[f"memo:{key}"]
+    except KeyError:
+        raise StudyError(f"the study in '{folder}' has no {key} yet: it was not finished.") from None
+    except (DatabaseError, OperationalError, RuntimeError) as error:
+        raise StudyError(f"study '{path}' cannot be opened: {str(error).splitlines()[0]}") from error
+    return json.loads(text)

@@ -14,7 +14,7 @@ from typing import Any
 from whet import catalogue
 from whet.core.errors import MethodError, StudyError, TargetError, TaskError
 from whet.core.net import Net
-from whet.core.objectives import Objectives, wanted_of
+from whet.core.objectives import Objectives
 from whet.core.passes import Pass, Untrained
 from whet.core.run import Budget, Progress, Run
 from whet.core.space import Decision
@@ -29,7 +29,7 @@ from whet.flow.facts import situation
 from whet.flow.failures import is_disk_full
 from whet.flow.folder import Folder
 from whet.flow.identity import identity
-from whet.flow.quantities import parse, positive, resolved, seconds, size_bytes, whole
+from whet.flow.quantities import parse, positive, resolved, seconds, size_bytes, wanted_of, whole
 from whet.flow.request import Request, describe
 from whet.flow.supernets import frozen
 from whet.schedule.actions import Scheduled, Scheduler

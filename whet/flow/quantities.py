@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,6 +54,16 @@ def size_bytes(text: str | float | None, name: str = "max_size") -> float:
     unit = match[2] or "b"
     scale = (1024.0 if "i" in unit else 1000.0) ** "bkmg".index(unit[0])
     return float(match[1]) * scale
+
+
+def wanted_of(text: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the objectives that a list names.
+
+    >>> wanted_of("size, speed"), wanted_of(["size"])
+    (('size', 'speed'), ('size',))
+    """
+    parts = text.split(",") if isinstance(text, str) else list(text)
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def fraction(text: str | float | None) -> float | None:

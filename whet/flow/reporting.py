@@ -162,7 +162,7 @@ def _history(evaluator: Evaluator) -> list[tuple[float, float]]:
 
 def rewrite_report(folder: Path) -> Path:
     """Write the report of a finished study again from its record."""
-    from whet.core.study import recorded
+    from whet.flow.folder import recorded
 
     data = recorded(folder, "report")
     return render(ReportData(**data), folder / "report.html")
