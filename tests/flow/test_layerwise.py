@@ -27,7 +27,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_for_size_weights_are_stored_in_few_bits_layer_by_layer(tmp_path: Path) -> None:
     net, task = made(width=160, rows=512)
     front = optimize(
-        net, task, out=tmp_path / "r", target="onnxruntime-cpu", max_drop="1%", budget="40s", objectives="size",
+        net, task, out=tmp_path / "r", target="onnxruntime-cpu", max_drop="1%", budget="28s", objectives="size",
         passes=("quantize", "weight-only"), training=False,
     )  # fmt: skip
     best, original = front.smallest(), export_onnx(net.eval(), tmp_path / "plain.onnx").stat().st_size
@@ -50,7 +50,7 @@ def test_a_limit_of_size_keeps_larger_files_off_the_front(tmp_path: Path) -> Non
     net, task = made(width=160, rows=512)
     plain = export_onnx(net.eval(), tmp_path / "plain.onnx").stat().st_size
     options = {"target": "onnxruntime-cpu", "max_drop": "2%", "training": False, "passes": ("weight-only",)}
-    options |= {"budget": "30s", "objectives": "size"}
+    options |= {"budget": "20s", "objectives": "size"}
     front = optimize(net, task, out=tmp_path / "a", max_size=plain / 2, **options)  # type: ignore[arg-type]
     nothing = optimize(net, task, out=tmp_path / "b", max_size="1kB", **options)  # type: ignore[arg-type]
     assert front.members and all(m.size_bytes <= plain / 2 for m in front.members)
