@@ -68,6 +68,7 @@ class Delivery:
     timed: LastRace | None = None
 
     def run(self) -> DeliveredFront:
+        """Time, score and copy what is within the limits; what was done before an interruption stays done."""
         evaluator, began = self.evaluator, self.evaluator.run.budget.spent_seconds
         self.say("delivering: the last race")
         verified = [t for t in evaluator.study.trials if t.stage == "full" and not t.simulated]
@@ -120,6 +121,7 @@ class Delivery:
             )
 
     def say(self, stage: str) -> None:
+        """Tell the user which part of the delivery begins."""
         self.evaluator.run.progress({"stage": stage, "seconds_left": self.evaluator.run.budget.left_seconds})
 
     # -- times -----------------------------------------------------------------------------------------------------
@@ -241,6 +243,7 @@ class Delivery:
         return value
 
     def test(self, artifact: Artifact) -> float | None:
+        """Return the quality of a file on the test data; None where there are none."""
         return (
             None
             if self.evaluator.request.task.test is None

@@ -71,6 +71,7 @@ class Member:
         return place / Path(self.path).name
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, as the command line prints them in JSON."""
         return dict(vars(self))
 
 
@@ -111,6 +112,7 @@ class DeliveredFront:
         return max(self.members, key=lambda m: m.gain, default=None)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain data: the members, what they are compared with, and the units of their figures."""
         return {
             "folder": str(self.folder),
             "front": [m.to_dict() for m in self.members],

@@ -126,6 +126,7 @@ class Evaluator:
 
     @cached_property
     def scores(self) -> Scores:
+        """What scores networks and files; made when the first one is scored."""
         return Scores(self.request, uncompressed(self.request), self.stopwatch)
 
     def quick(self, net: Net, limit: float | None = None) -> tuple[float, float]:
@@ -140,6 +141,7 @@ class Evaluator:
 
     @cached_property
     def trainer(self) -> Trainer:
+        """What trains candidates; a loss of quality within the noise of the limit counts as none."""
         return Trainer(self.study, self.run, NOISE * (self.request.max_drop or 0.0))
 
     def train(self, net: Net, recipe: Recipe, what: Training, goes_on: bool = False, **limit: Any) -> FitReport:

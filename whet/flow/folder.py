@@ -50,6 +50,7 @@ class Folder:
 
     @property
     def scratch(self) -> Path:
+        """Where files lie that are soon removed again; it is not made here."""
         return self.own / "scratch"
 
     def _owner(self) -> str:

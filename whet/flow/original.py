@@ -47,9 +47,11 @@ class Original:
 
     @property
     def quality(self) -> float:
+        """The quality in the setting that others are held against."""
         return self.qualities[self.reference]
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the fields but for the path, for a resumed study to read."""
         return {key: value for key, value in asdict(self).items() if key != "path"}
 
     def bars(self, target: Target, drop: Callable[[float], float], limit: float | None) -> list[Settings]:
@@ -63,6 +65,7 @@ class Original:
         return [s for s in ran if kind(s) in within | {self.reference}]
 
     def artifact(self, settings: Settings) -> Artifact:
+        """Return the file as it is served in a setting."""
         return Artifact(self.path, dict(settings))
 
 

@@ -61,6 +61,7 @@ class Trainer:
 
     @cached_property
     def held_out(self) -> HeldOut:
+        """Training batches by which recipes are compared, and which they do not train on; chosen once."""
         return HeldOut.of(self.run.task)
 
     @cached_property
@@ -140,6 +141,7 @@ class Trainer:
         return total_operations(net) / max(rows_of(net.example), 1)
 
     def seen(self, what: str) -> list[tuple[float, float]]:
+        """Return (operations, seconds) per sample of the last trainings of a kind, of earlier sessions too."""
         return [(float(a), float(b)) for a, b in self.study.recall(f"training_seconds_{what}") or []]
 
     def scale_rate(self, what: str, factor: float) -> None:

@@ -43,6 +43,7 @@ class Supernets:
 
     @cached_property
     def supernet(self) -> Supernet:
+        """The network whose weights all candidates share; made when it is first trained or read."""
         passes = Chain(self.request.passes)
         return Supernet(self.request.net, passes, self.run, space=self.builder.space, schedule=self.scheduled)
 

@@ -23,6 +23,7 @@ class Action:
 
     @property
     def attempt(self) -> Attempted | None:
+        """What a failed trial would say of it; None for what may not fail alone."""
         return None
 
 
@@ -78,6 +79,7 @@ class FinishUntouched(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A verified trial of the finishers alone, which continues none."""
         return "full", self.way, None
 
 
@@ -99,6 +101,7 @@ class Foretell(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A trial of the exploration, which continues none."""
         return "short", self.decision, None
 
 
@@ -126,6 +129,7 @@ class Probe(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A trial of the probes, which continues none."""
         return "probe", self.decision, None
 
 
@@ -174,6 +178,7 @@ class Try(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A trial of the exploration, which continues none, whatever it inherits."""
         return "short", self.decision, None
 
 
@@ -186,6 +191,7 @@ class FindRecipe(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A trial of no candidate: the untouched network is what it trains."""
         return "search", Decision(), None
 
 
@@ -202,6 +208,7 @@ class Verify(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A verified trial of the candidate with its finishers, which continues the candidate."""
         return "full", self.candidate.decision.merge(self.finishing), self.candidate.number
 
 
@@ -220,6 +227,7 @@ class Train(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A verified trial of the structure, without finishers, which continues the candidate."""
         return "full", self.candidate.decision, self.candidate.number
 
 
@@ -235,6 +243,7 @@ class Finish(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A verified trial of the structure with the finishers, which continues the trained one."""
         return "full", self.trained.decision.merge(self.finishing), self.trained.number
 
 
@@ -269,6 +278,7 @@ class Confirm(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A verified trial of the same decision, which continues the candidate."""
         return "full", self.candidate.decision, self.candidate.number
 
 
@@ -289,6 +299,7 @@ class MeasureLayers(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A trial of the structure that layers are measured on, which continues it."""
         return "full", self.trial.decision, self.trial.number
 
 
@@ -302,4 +313,5 @@ class Mix(Action):
 
     @property
     def attempt(self) -> Attempted:
+        """A trial of the structure that is mixed, which continues it: a failure says nothing of the mixture."""
         return "full", self.trial.decision, self.trial.number

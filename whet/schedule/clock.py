@@ -44,6 +44,7 @@ class Clock:
 
     @property
     def spent_seconds(self) -> float:
+        """Seconds of the budget that all sessions used so far."""
         return self.budget.spent_seconds
 
     @property

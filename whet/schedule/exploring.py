@@ -64,6 +64,7 @@ class Exploring:
         self.strategy = beliefs.new_strategy(situation.seed)
 
     def run(self) -> Actions[None]:
+        """Do what comes before the rounds, in order; where there is nothing to cut, only try the finishers."""
         s = self.situation
         yield from finish_untouched(s)
         if not len(s.space):

@@ -31,6 +31,7 @@ class Finishing:
 
     @cached_property
     def ways(self) -> list[list[Decision]]:
+        """For each finisher its ways on the whole network; asked for once."""
         return self._ways()
 
     @property

@@ -37,6 +37,7 @@ class History:
         self.head_start = REPAIRED_SAMPLES if repairs else 0
 
     def of_stage(self, *stages: str) -> list[Trial]:
+        """Return the trials of one or several stages, in the order they were made."""
         return [t for t in self.study.trials if t.stage in stages]
 
     def failures(self, attempted: str) -> list[Trial]:

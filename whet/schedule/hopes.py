@@ -37,6 +37,7 @@ class Hopes:
         self.situation, self.mending = situation, mending
 
     def run(self) -> Actions[None]:
+        """Look at the most hopeful in turn while there is time; of the others log what their errors tell."""
         s = self.situation
         if not s.facts.repairs:
             return

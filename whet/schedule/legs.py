@@ -107,6 +107,7 @@ class Legs:
     # -- samples -------------------------------------------------------------------------------------------------------
 
     def portion(self, leg: int) -> float:
+        """Return how long a leg is, in the shares by which `parts` tell where each ends."""
         return self.parts[leg][0] - (self.parts[leg - 1][0] if leg else 0.0)
 
     def own_samples(self, legs: int) -> int:
