@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from resnet44 import explored, rounds, trial
 from situations import drive
-from test_rounds import explored, rounds, trial
 
 from whet.core.run import Budget
 from whet.schedule.actions import Actions, Train
