@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 from resnet44 import SPACE, explored, rounds, trial
-from situations import drive
+from situations import drive, situation
 
 from whet.core.space import Decision
-from whet.schedule.growth import GROWN, MORE
+from whet.schedule.actions import Actions
+from whet.schedule.goal import Goal
+from whet.schedule.growth import GROWN, LEFT, MORE, Growth
+from whet.schedule.prospects import Prospects
 
 
 def test_where_the_best_cannot_be_beaten_more_candidates_are_looked_for() -> None:
@@ -89,3 +92,34 @@ def test_a_structure_that_lost_nothing_is_extended_though_its_int8_form_missed_t
     assert drive(stage.growth.grow(37.0)) and explorer.base == trained.decision
     stage, _ = rounds([short, replace(trained, drop=0.004), finished])
     assert not drive(stage.growth.grow(37.0))
+
+
+REFUSED = [Goal(None, budget_seconds=1200.0), Goal(0.01, budget_seconds=1200.0, trials=9)]
+
+
+@pytest.mark.parametrize("goal", REFUSED)
+def test_without_a_limit_or_with_counted_trials_nothing_is_looked_for(goal: Goal) -> None:
+    trials = [*explored()[:2], trial(2, "full", 2.3, 0.0, 150_000, parent=1)]
+    stage, explorer = rounds(trials)
+    given = situation(trials, SPACE, goal)
+    growth = Growth(given, stage.explorer, Prospects(given))
+    assert not drive(growth.explore_more(100.0)) and not drive(growth.grow(100.0))
+    assert explorer.aimed == 0.0 and len(trials) == 3
+
+
+def test_a_candidate_is_begun_only_while_a_training_in_earnest_can_follow() -> None:
+    trials = [*explored()[:2], trial(2, "full", 2.3, 0.0, 150_000, parent=1)]
+    stage, explorer = rounds(trials, seconds=1200.0, file_seconds=3.0)
+    asked: list[float] = []
+
+    def one_more(until: float) -> Actions[bool]:
+        asked.append(until)
+        yield from ()
+        return False
+
+    explorer.one_more = one_more  # type: ignore[method-assign]
+    drive(stage.growth.explore_more(100.0))
+    drive(stage.growth.grow(100.0))
+    clock = stage.situation.clock
+    end = 1200.0 - clock.reserve_seconds() - clock.file_seconds  # its own file is to come
+    assert asked == [pytest.approx(end - LEFT * 14.0)] * 2, "a short training takes 14 s here"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import pytest
 from resnet44 import SPACE, explored, rounds, told, trial
+from situations import situation
 
 from whet.core.space import Choice, Decision, Space
+from whet.schedule.goal import Goal
+from whet.schedule.prospects import Prospects
 
 
 def test_the_candidate_that_promises_most_is_trained_first() -> None:
@@ -59,3 +64,34 @@ def test_one_that_is_only_told_of_is_trained_if_it_promises_more() -> None:
     assert chosen is not None and chosen.number == 4 and worth > stage.prospects.choose(100.0)[1]
     chosen, _ = stage.prospects.choose(100.0, [told(4, 3.5, 0.5)])
     assert chosen is not None and chosen.number == 1
+
+
+def test_without_a_limit_the_candidate_of_the_largest_merit_is_trained() -> None:
+    given = situation(explored(), SPACE, Goal(budget_seconds=1200.0))
+    assert Prospects(given).choose(100.0) == (given.study.trials[1], math.inf)
+
+
+def test_where_there_is_nothing_to_cut_the_network_itself_is_trained_on() -> None:
+    chosen, _ = Prospects(situation([], Space(), Goal())).choose(100.0)
+    assert chosen is not None and (chosen.number, chosen.decision, chosen.quality) == (-1, Decision(), 0.9)
+
+
+def test_where_none_promises_anything_the_one_nearest_to_the_limit_is_taken() -> None:
+    far, nearer = trial(0, "short", 3.0, 0.9, 10_000), trial(1, "short", 2.0, 0.8, 10_000)
+    prospects = rounds([far, nearer])[0].prospects
+    prospects.worth = lambda trials, *more: {t.number: 0.0 for t in trials}  # type: ignore[method-assign]
+    assert prospects.choose(100.0) == (nearer, 0.0)
+
+
+def test_the_structure_to_extend_is_the_fastest_of_those_within_the_limit_in_both_forms() -> None:
+    slow, fast = trial(2, "full", 1.7, 0.008, 150_000, 0), trial(3, "full", 2.4, 0.008, 150_000, 1)
+    assert rounds([*explored()[:2], slow, fast])[0].prospects.base() == fast
+    int8 = replace(trial(4, "full", 2.6, 0.02, 150_000, 3), decision=Decision({"network:int8": "all"}))
+    assert rounds([*explored()[:2], slow, fast, int8])[0].prospects.base() == slow
+
+
+def test_several_trainings_are_expected_to_gain_no_less_than_the_best_of_them() -> None:
+    prospects = rounds(explored())[0].prospects
+    gains = [prospects.best_of_rounds(n, 100.0, []) for n in (1, 2, 4)]
+    assert gains == sorted(gains) and gains[0] == pytest.approx(prospects.choose(100.0)[1])
+    assert gains[0] < gains[2] < max(t.gain for t in explored()) - 1
