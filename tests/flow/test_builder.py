@@ -1,0 +1,87 @@
+"""Networks of decisions: cut, repaired, finished, built again from their weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from quick import made
+
+from whet.compress.width import Width
+from whet.core.run import Run
+from whet.core.space import Decision
+from whet.core.study import Trial
+from whet.flow.builder import Builder
+from whet.flow.request import Request
+from whet.flow.stopwatch import Stopwatch
+from whet.testing.runs import AlignedTarget
+from whet.train.state import save_state
+
+
+def builder(out: Path = Path("unused"), elastic: bool = False, **data: Any) -> Builder:
+    net, task = made()
+    target: Any = AlignedTarget(1)
+    request = Request(net, replace(task, **data), target, (Width(),), (), 60.0, out, elastic=elastic)
+    return Builder(request, Run(request.task, target, teacher=net), Stopwatch())
+
+
+def halved(made_by: Builder) -> Decision:
+    name = next(c.name for c in made_by.space if 0.5 in c.values)
+    return Decision({name: 0.5})
+
+
+def test_what_is_cut_is_repaired_and_nothing_else() -> None:
+    found = builder()
+    half = halved(found)
+    cut, repaired = found.cut(half), found.structure(half)
+    assert found.output_error(repaired.net) < 0.5 * found.output_error(cut.net)
+    assert repaired.changed[: len(cut.changed)] == cut.changed
+    assert [c.kind for c in repaired.changed[len(cut.changed) :]] == ["repaired"]
+    whole = found.cut(Decision())
+    assert found.repaired(whole, found.request.net) is whole
+    assert {"cut", "repair", "error"} <= set(found.clock.lasted)
+
+
+@pytest.mark.parametrize(
+    ("elastic", "trains", "calibrates", "repairs"),
+    [(False, True, False, True), (False, False, True, True), (False, False, False, False), (True, True, True, False)],
+)
+def test_candidates_are_repaired_where_there_are_inputs_and_weights_of_their_own(
+    elastic: bool, trains: bool, calibrates: bool, repairs: bool
+) -> None:
+    data = made()[1].val
+    found = builder(elastic=elastic, train=data if trains else None, calibration=data if calibrates else None)
+    assert found.repairs is repairs
+    assert any(c.kind == "repaired" for c in found.structure(halved(found)).changed) is repairs
+
+
+def test_only_where_nothing_trains_in_place_the_last_network_is_kept() -> None:
+    kept, fresh = builder(train=None, calibration=made()[1].val), builder()
+    half = halved(kept)
+    assert kept.structure(half) is kept.structure(half) and fresh.structure(half) is not fresh.structure(half)
+    kept.structure(Decision())
+    assert len(kept.structure(half).changed) > 0, "another decision is another network"
+
+
+def test_a_trial_is_built_again_with_its_own_weights(tmp_path: Path) -> None:
+    found = builder(tmp_path)
+    half = halved(found)
+    net = found.structure(half).net
+    with torch.no_grad():
+        for parameter in net.module.parameters():
+            parameter.add_(0.1)
+    save_state(net, tmp_path / "0.safetensors")
+    trial = Trial(0, "full", half, 0.9, 0.0, 1.0, state="0.safetensors")
+    x = net.example[0]
+    assert torch.equal(found.rebuild(trial)(x), net(x))
+    assert torch.equal(found.rebuild(replace(trial, state=None))(x), found.structure(half).net(x))
+
+
+def test_the_original_is_forecast_to_be_itself_and_half_of_it_faster_and_smaller() -> None:
+    found = builder()
+    assert found.forecast(found.request.net) == {"speedup": 1.0, "gain": 1.0}
+    half = found.forecast(found.cut(halved(found)).net)
+    assert half["speedup"] > 1.5 and half["gain"] == half["speedup"], "gain is speed, where only that is wanted"
