@@ -57,6 +57,9 @@ def test_int8_that_costs_nothing_is_trained_on_only_where_it_misses_the_limit(dr
 def test_fewer_rounds_are_longer_where_only_long_training_mends() -> None:
     # One candidate, which 300 s of 1,200 samples a second bring to the limit and 60 s do not.
     dear, _ = rounds([trial(0, "short", 3.0, 0.04, 15_000)])
+    assert dear.most_promising(5) == 2, "the first training never has all the time"
+    before = trial(1, "short", 1.2, 0.004, 15_000)
+    dear, _ = rounds([trial(0, "short", 3.0, 0.04, 15_000), before, trial(2, "full", 1.2, 0.001, 150_000, parent=1)])
     assert dear.most_promising(5) == 1
     # Two that end within it however short they are trained.
     sure, _ = rounds([trial(0, "short", 1.5, 0.004, 15_000), trial(1, "short", 1.6, 0.02, 15_000)])
