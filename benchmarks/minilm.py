@@ -25,7 +25,9 @@ from torch import Tensor
 
 import whet
 from whet.bench.results import commit, made_by, write_result
+from whet.compress.quantize.static import StaticQuantization
 from whet.core.net import Net
+from whet.core.space import Decision
 from whet.core.task import Task
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
@@ -98,7 +100,8 @@ def compared(
     """Score and race a found file and that of int8 alone."""
     path, settings = found
     target = targets.get("cpu")
-    files = {"int8": by_whet(work, net, folder, "all"), "found": path}
+    whole = Decision({"network:int8": "all"})
+    files = {"int8": by_whet(work, net, folder / "int8.onnx", StaticQuantization(), whole), "found": path}
     scores = {name: scored(work, target, file, settings) for name, file in files.items()}
     inputs = [x[:1].numpy() for x in work.example]
     raced = race(target, inputs, {n: (f, [settings]) for n, f in files.items()}, ["int8"], RACE_SECONDS)

@@ -60,8 +60,7 @@ def optimize(
     """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
 
     `max_drop` is a share of the metric's scale (`"1%"`), points (`"1pt"`) or a number in the metric's own unit.
-    `objectives` is what is wanted: `speed`, `size`, `memory`, or several (`"speed,size"`); the front is over them and
-    quality.
+    `objectives` is what the front is over beside quality: `speed`, `size`, `memory`, or several (`"speed,size"`).
     `passes` are by default those of `catalogue.DEFAULT_PASSES` for the objectives.
     `max_size`, such as `"500kB"`, `max_memory`, at the peak of a new process that serves a file, and `min_speedup`, a
     ratio to the fastest uncompressed setting, keep files off it.
@@ -77,8 +76,7 @@ def optimize(
     passes = catalogue.default_passes(wanted_of(objectives)) if passes is None else passes
     check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
     limits = min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory")
-    clock = Budget(seconds(budget) if epochs is None else math.inf)
-    given = task if training else untrained(task)
+    clock, given = Budget(seconds(budget) if epochs is None else math.inf), task if training else untrained(task)
     task = _bound(given, net, max_drop, trains=elastic or epochs is not None)
     searched, finishers = by_phase(passes, trained=task.train is not None, nested=elastic)
     with _folder(Path(out), restart) as folder, _target(target, threads) as guarded:
