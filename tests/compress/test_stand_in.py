@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 import whet
 from whet.compress.depth import Depth
+from whet.compress.moments import Sums
 from whet.compress.repair import Repair, output_error, reference_of
-from whet.compress.stand_in import StandIn
+from whet.compress.stand_in import Form, StandIn, _solved
 from whet.core.errors import CalibrationError, DecisionError
 from whet.core.net import Net
 from whet.core.passes import Chain
@@ -146,3 +147,15 @@ def test_repair_solves_a_stand_in_behind_a_dropped_block_for_what_both_gave() ->
     assert "layer2.0_stand_in" in strided.texts and not strided.skipped
     dropped = Depth().apply(net, Decision({"layer1.2:keep": False}), run).net
     assert output_error(reference, alone.net) < output_error(reference, dropped)
+
+
+def test_what_the_inputs_do_not_tell_is_left_as_a_dropped_block_leaves_it() -> None:
+    # Only the first feature varies, and the block doubles it: of the second nothing is known.
+    x = torch.zeros(1, 64, 2)
+    x[..., 0] = torch.linspace(-1, 1, 64)
+    for whole, unknown in ((True, 1.0), (False, 0.0)):
+        sums = Sums(), Sums()
+        for half in sums:
+            half.add(x, 2 * x)
+        weight = _solved(Form(2, 2, 1, (), whole), sums, "block").weight
+        assert weight[0, 0].item() == pytest.approx(2.0, abs=0.1) and weight[1, 1].item() == pytest.approx(unknown)
