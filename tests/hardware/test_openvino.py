@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from whet.core.errors import ArtifactError
-from whet.hardware.openvino import OpenVINO, _core, _joins_matrices, inputs_of_file, ov
+from whet.hardware.openvino import OpenVINO, _core, inputs_of_file, ov
+from whet.hardware.standalone import _joins_matrices, openvino_options
 
 
 def saved(path: Path, nodes: list[onnx.NodeProto], shape: list[int | str]) -> Path:
@@ -29,7 +30,10 @@ def test_sums_of_matrices_are_told_from_those_of_images(tmp_path: Path) -> None:
     matrix = saved(tmp_path / "matrix.onnx", RESIDUAL, ["batch", 3])
     image = saved(tmp_path / "image.onnx", RESIDUAL, ["batch", 3, 4, 4])
     plain = saved(tmp_path / "plain.onnx", [helper.make_node("Relu", ["x"], ["y"])], ["batch", 3])
-    assert [_joins_matrices(_core().read_model(str(p))) for p in (matrix, image, plain)] == [True, False, False]
+    models = [_core().read_model(str(p)) for p in (matrix, image, plain)]
+    assert [_joins_matrices(model) for model in models] == [True, False, False]
+    alone = [openvino_options(model, {"precision": "f32", "threads": 1}) for model in models]
+    assert ["SNIPPETS_MODE" in options for options in alone] == [True, False, False]
     settings = {"runtime": "openvino", "precision": "f32", "threads": 1}
     x = np.array([[1.0, -2.0, 3.0]], np.float32)
     np.testing.assert_allclose(OpenVINO().open(matrix, settings, 1)(x), [[2.0, -2.0, 6.0]])

@@ -33,7 +33,7 @@ def settings(runtime: str, threads: int = 1) -> dict[str, Any]:
 
 
 def test_options_follow_the_settings() -> None:
-    found = standalone.openvino_options({"precision": "bf16", "threads": 2})
+    found = standalone.openvino_options(None, {"precision": "bf16", "threads": 2})
     assert found["INFERENCE_PRECISION_HINT"] == "bf16" and found["INFERENCE_NUM_THREADS"] == 2
     assert found["NUM_STREAMS"] == 1, "one request is served at a time"
     options = standalone.onnxruntime_options(ort, {"threads": 3})

@@ -51,15 +51,11 @@ class OpenVINO:
         sizes = static_shapes(inputs, batch, shapes, recorded, f"'{path}'")
         if shapes is None and fixed_batch(inputs) not in (None, batch):
             sizes = {name: (batch, *size[1:]) for name, size in sizes.items()}
-        options = openvino_options(settings)
-        if settings["precision"] == "f32" and settings["threads"] == 1 and _joins_matrices(model):
-            # OpenVINO 2026.4.1 dies of a segmentation fault on residual blocks of linear layers over matrices.
-            options["SNIPPETS_MODE"] = "DISABLE"
         with refusing(TargetError, f"OpenVINO cannot compile '{path}' for inputs of {list(sizes.values())}"):
             ports = {name: port for port in model.inputs for name in port.get_names()}
             # An input that nothing reads may be gone.
             model.reshape({ports[name]: size for name, size in sizes.items() if name in ports})
-            request = _core().compile_model(model, "CPU", options).create_infer_request()
+            request = _core().compile_model(model, "CPU", openvino_options(model, settings)).create_infer_request()
         bound = [np.zeros(sizes[port.name], port.dtype) for port in inputs]
         with refusing(TargetError, f"OpenVINO cannot run '{path}' with inputs of {list(sizes.values())}"):
             compiled = {name: port for port in request.model_inputs for name in port.get_names()}
@@ -101,15 +97,3 @@ def inputs_of_file(path: Path) -> tuple[list[FileInput], Mapping[str, Any]]:
 def _input(port: Any) -> FileInput:
     dims = tuple(dim.get_length() if dim.is_static else None for dim in port.get_partial_shape())
     return FileInput(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()), dims)
-
-
-def _joins_matrices(model: Any) -> bool:
-    """Say whether an elementwise operation joins two computed tensors of at most two dimensions."""
-    for node in model.get_ops():
-        if node.get_type_name() not in ("Add", "Subtract", "Multiply"):
-            continue
-        rank = node.get_output_partial_shape(0).rank
-        made = [v.get_node().get_type_name() != "Constant" for v in node.input_values()]
-        if rank.is_static and rank.get_length() <= 2 and all(made):
-            return True
-    return False
