@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +38,18 @@ def foretell(evaluator: Evaluator, action: Foretell) -> Hope:
 
 def predict(evaluator: Evaluator, action: Predict) -> Trial:
     """Write down what is told of a candidate that is not looked at further."""
-    return _predicted(evaluator, action, evaluator.told.quality(action.rate, action.error))
+    quality = evaluator.told.quality(action.rate, action.error)
+    return _predicted(evaluator, action.decision, quality, action.gain, action.skipped)
 
 
-def _predicted(evaluator: Evaluator, action: Predict, quality: float) -> Trial:
+def _predicted(
+    evaluator: Evaluator, decision: Decision, quality: float, gain: float, skipped: Mapping[str, str]
+) -> Trial:
     only_speed = evaluator.request.objectives.wanted == ("speed",)
-    speedup = {"speedup": action.gain} if only_speed else {}
+    speedup = {"speedup": gain} if only_speed else {}
     return evaluator.recorder.record(
-        "predicted", action.decision, quality, reference=evaluator.told.reference(), gain=action.gain, **speedup,
-        skipped=dict(action.skipped), note=FORESEEN_NOTE,
+        "predicted", decision, quality, reference=evaluator.told.reference(), gain=gain, **speedup,
+        skipped=dict(skipped), note=FORESEEN_NOTE,
     )  # fmt: skip
 
 
@@ -102,8 +106,7 @@ def _foreseen(evaluator: Evaluator, action: Try, result: Result) -> Trial | None
     quality = told.quality(foresight.rate, evaluator.builder.output_error(result.net))
     if told.drop_of(quality) <= foresight.most_drop and foresight.gain > foresight.best:
         return None
-    prediction = Predict(action.decision, 0.0, foresight.rate, foresight.gain, result.skipped)
-    return _predicted(evaluator, prediction, quality)
+    return _predicted(evaluator, action.decision, quality, foresight.gain, result.skipped)
 
 
 def _verified(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whet.core.objectives import Figures as Figures
 from whet.core.objectives import Served
 
 
@@ -24,6 +23,7 @@ def size_text(size_bytes: float) -> str:
 def gain_text(served: Served, wanted: Sequence[str]) -> str:
     """Return what a file gains in the words of what was wanted.
 
+    >>> from whet.core.objectives import Figures
     >>> gain_text(Figures(1.5, 83_400), ("speed",)), gain_text(Figures(1.5, 83_400), ("size", "speed"))
     ('x1.50', '83.4 kB, x1.50')
     """

@@ -12,7 +12,7 @@ class Plan:
     """How the budget is cut up: shares of the time, or of the training samples when the budget is in epochs.
 
     With `elastic_until` above zero, all candidates are trained at once until then, in place of one by one; a chain of
-    few is trained for longer (`whet.schedule.together.CHOSEN_UNTIL`).
+    few is trained for longer (`whet.schedule.legs.CHOSEN_UNTIL`).
     """
 
     probe_share: float = 0.12

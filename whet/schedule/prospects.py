@@ -61,8 +61,8 @@ class Prospects:
         limit, best, more = self.situation.goal.max_drop or 0.0, self.promised_gain(), self.portion.samples_in(seconds)
         odds = []
         for trial in self._waiting(told):
-            samples, gain = self.situation.history.fresh_samples(trial), self.trained.forecast_gain(trial) - best
-            odds.append((self.recovery(limit, *self.kind(trial)).chance(trial.drop, samples, more), gain))
+            recovery, samples = self._recovery_of(trial, limit)
+            odds.append((recovery.chance(trial.drop, samples, more), self.trained.forecast_gain(trial) - best))
         return expected_best(sorted(odds, key=lambda odd: -odd[0] * odd[1])[:rounds])
 
     def _identity_trial(self) -> Trial:
@@ -70,17 +70,19 @@ class Prospects:
 
     def worth(self, trials: Sequence[Trial], limit: float, seconds: float, best: float) -> dict[int, float]:
         """Return by how much each trial, by its number, is expected to beat `best` after more training."""
-        more, found = self.portion.samples_in(seconds), dict[int, float]()
+        found, more = dict[int, float](), self.portion.samples_in(seconds)
         for trial in trials:
-            gain, samples = self.trained.forecast_gain(trial), self.situation.history.fresh_samples(trial)
-            recovery = self.recovery(limit, *self.kind(trial))
-            found[trial.number] = recovery.worth(gain, best, trial.drop, samples, more)
+            recovery, samples = self._recovery_of(trial, limit)
+            found[trial.number] = recovery.worth(self.trained.forecast_gain(trial), best, trial.drop, samples, more)
         return found
+
+    def _recovery_of(self, trial: Trial, limit: float) -> tuple[Recovery, int]:
+        """Return the forecast of a trial's drop, and the samples that it stands at."""
+        return self.recovery(limit, *self.kind(trial)), self.situation.history.fresh_samples(trial)
 
     def left(self, trial: Trial, seconds: float) -> float:
         """Return the drop to expect of a trial after `seconds` more."""
-        recovery = self.recovery(self.situation.goal.max_drop or 0.0, *self.kind(trial))
-        samples = self.situation.history.fresh_samples(trial)
+        recovery, samples = self._recovery_of(trial, self.situation.goal.max_drop or 0.0)
         return recovery.expected(trial.drop, samples, self.portion.samples_in(seconds))
 
     def promise(self, trials: Sequence[Trial], limit: float, seconds: float) -> bool:

@@ -47,10 +47,10 @@ def pack_zeros(w: Writer) -> None:
     """
     for kind in KINDS:
         names = [n for n, t in w.initializers.items() if t.data_type == kind and saved_bytes(t) > 0]
-        before = w.snapshot()
-        whole = _size(w)
-        if names:
-            _pack(w, kind, names)
+        if not names:
+            continue
+        before, whole = w.snapshot(), _size(w)
+        _pack(w, kind, names)
         if _size(w) > whole:
             w.restore(before)
 
