@@ -41,7 +41,7 @@ def reachable() -> set[str]:
     """Return the modules that commands, methods asked for by name, `import whet` and the benchmarks come to."""
     known = modules()
     asked = [known[m.where.partition(":")[0]] for m in catalogue.METHODS if m.asked_for]
-    left = [known["whet.cli"], known["whet"], *asked, *(ROOT / "benchmarks").rglob("*.py")]
+    left = [known["whet.cli.main"], known["whet"], *asked, *(ROOT / "benchmarks").rglob("*.py")]
     found: set[str] = set()
     while left:
         new = {name for name in imported(left.pop()) if name in known} - found - {"whet.catalogue"}
@@ -57,7 +57,7 @@ def test_a_row_that_nobody_can_reach_says_what_is_missing(method: catalogue.Meth
 
 
 def test_what_is_missing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    from whet.cli import explain, list_methods
+    from whet.cli.main import explain, list_methods
 
     method = next(m for m in catalogue.METHODS if m.missing)
     assert f"`{method.name}` | {method.family} | trial; missing: {method.missing} | " in catalogue.markdown()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from whet.cli import app
+from whet.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 

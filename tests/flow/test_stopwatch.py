@@ -10,7 +10,7 @@ from quick import search, untimed
 from rich.console import Console
 from typer.testing import CliRunner
 
-from whet.cli import app
+from whet.cli.main import app
 from whet.flow import stopwatch
 from whet.flow.failures import Attempt
 from whet.flow.folder import recorded

@@ -26,10 +26,10 @@ import onnx
 import torch
 from onnx.reference import ReferenceEvaluator
 
+from whet.bench.peers.harness import peak_memory_mb
 from whet.core.errors import LiftError
 from whet.onnx_reader import read
 from whet.onnx_reader.values import array
-from whet.peers.harness import peak_memory_mb
 
 MEMORY = 12 << 30
 SECONDS = 10

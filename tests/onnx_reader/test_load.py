@@ -171,7 +171,7 @@ def test_small_files_that_mean_huge_ones_are_errors(name: str, tmp_path: Path) -
 
 CHILD = """
 import os, sys, time
-from whet.peers.harness import peak_memory_mb
+from whet.bench.peers.harness import peak_memory_mb
 import whet.onnx_reader
 from whet.onnx_reader import read
 read(sys.argv[1])

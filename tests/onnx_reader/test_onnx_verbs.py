@@ -18,7 +18,7 @@ from onnx import helper
 from onnx_files import info, model_of, saved
 
 from whet import tasks
-from whet.cli import main
+from whet.cli.main import main
 
 
 def whet(*words: str) -> Any:

@@ -3,8 +3,8 @@
 import torch
 from neural_compressor.torch.quantization import StaticQuantConfig, TuningConfig, autotune
 
-from whet.peers.inductor import compiled
-from whet.peers.work import Work
+from whet.bench.peers.inductor import compiled
+from whet.bench.peers.work import Work
 
 work = Work.ordered()
 module, example = work.module()

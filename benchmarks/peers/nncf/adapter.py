@@ -11,9 +11,9 @@ import numpy as np
 import openvino as ov
 import torch
 
+from whet.bench.peers.work import Work, as_arrays
 from whet.core.task import split
 from whet.hardware.onnx_export import export_onnx
-from whet.peers.work import Work, as_arrays
 
 TRAINING_SECONDS = 60.0
 

@@ -11,9 +11,9 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 
+from whet.bench.peers.work import Work
 from whet.graph.lift import lift
 from whet.hardware.onnx_export import export_onnx
-from whet.peers.work import Work
 
 for name in ("torchvision", "torchvision.datasets", "torchvision.transforms"):
     sys.modules[name] = MagicMock()

@@ -3,9 +3,9 @@
 import torch
 from only_train_once import OTO
 
+from whet.bench.peers.serving import serve
+from whet.bench.peers.work import Work
 from whet.core.task import split
-from whet.peers.serving import serve
-from whet.peers.work import Work
 
 work = Work.ordered()
 if work.latency_only:

@@ -12,8 +12,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from whet.bench.peers.work import Work, as_arrays
 from whet.hardware.onnx_export import export_onnx
-from whet.peers.work import Work, as_arrays
 
 work = Work.ordered()
 source = export_onnx(work.net().eval(), work.place("source", ".onnx"))

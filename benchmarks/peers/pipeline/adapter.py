@@ -2,9 +2,9 @@
 
 import torch_pruning as tp
 
-from whet.peers.pruning import pruned
-from whet.peers.serving import serve
-from whet.peers.work import Work
+from whet.bench.peers.pruning import pruned
+from whet.bench.peers.serving import serve
+from whet.bench.peers.work import Work
 
 work = Work.ordered()
 for left, ratio in ((2, 0.25), (1, 0.5)):

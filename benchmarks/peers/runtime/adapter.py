@@ -1,8 +1,8 @@
 """The runtimes with nothing compressed: what a user gets for nothing. The fastest of these is the bar."""
 
+from whet.bench.peers.work import Work
 from whet.hardware.inductor import Inductor
 from whet.hardware.onnx_export import export_onnx
-from whet.peers.work import Work
 
 work = Work.ordered()
 net = work.net().eval()

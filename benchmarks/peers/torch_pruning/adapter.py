@@ -5,9 +5,9 @@ The budget is shared equally; fine-tuning is whet's own loop with distillation, 
 
 import torch_pruning as tp
 
-from whet.peers.pruning import pruned
-from whet.peers.serving import serve
-from whet.peers.work import Work
+from whet.bench.peers.pruning import pruned
+from whet.bench.peers.serving import serve
+from whet.bench.peers.work import Work
 
 work = Work.ordered()
 importances = {"L2": tp.importance.GroupMagnitudeImportance(p=2)}

@@ -8,8 +8,8 @@ from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
     get_default_x86_inductor_quantization_config,
 )
 
-from whet.peers.inductor import compiled
-from whet.peers.work import Work
+from whet.bench.peers.inductor import compiled
+from whet.bench.peers.work import Work
 
 work = Work.ordered()
 module, example = work.module()

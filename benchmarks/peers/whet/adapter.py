@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import whet
+from whet.bench.peers.work import Work
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.width import Width
 from whet.core.passes import Chain
 from whet.hardware import targets
 from whet.hardware.onnx_export import export_onnx
-from whet.peers.work import Work
 
 work = Work.ordered()
 net = work.net().eval()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from whet.bench.peers.work import Work, as_arrays
 from whet.graph.lift import lift
 from whet.hardware.onnx_export import export_onnx
-from whet.peers.work import Work, as_arrays
 
 
 def serve(work: Work, name: str, module: nn.Module) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from whet.bench.peers import inductor
+from whet.bench.peers.work import Work
 from whet.core.errors import WhetError
-from whet.peers import inductor
-from whet.peers.work import Work
 
 EXAMPLE = (torch.ones(2, 4),)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from torch import nn
 
-from whet.peers import serving
-from whet.peers.work import Work
+from whet.bench.peers import serving
+from whet.bench.peers.work import Work
 
 
 @pytest.mark.parametrize("transformer", [False, True])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from whet.bench.peers.work import Delivered, Work, as_arrays
 from whet.core.errors import TaskError
-from whet.peers.work import Delivered, Work, as_arrays
 
 
 @pytest.fixture

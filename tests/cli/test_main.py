@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from whet import catalogue, references
-from whet.cli import main
+from whet.cli.main import main
 from whet.core.errors import UnknownNameError
 from whet.search.strategies.optuna import SAMPLERS
 
@@ -74,7 +74,7 @@ def test_an_unknown_reference_names_the_nearest() -> None:
 
 
 def test_the_page_of_methods_is_the_catalogue() -> None:
-    page = Path(__file__).parent.parent / "docs" / "methods.md"
+    page = Path(__file__).parents[2] / "docs" / "methods.md"
     assert page.read_text(encoding="utf-8") == catalogue.markdown(), "run: whet list --markdown > docs/methods.md"
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from whet import cli_shared
-from whet.cli_shared import crash_log, network_of, out_folder, shapes_of, values_of
+from whet.cli import shared
+from whet.cli.shared import crash_log, network_of, out_folder, shapes_of, values_of
 from whet.core.errors import TargetError
 from whet.flow.folder import OWN
 
@@ -35,7 +35,7 @@ def test_sizes_are_for_onnx_files_alone() -> None:
 
 
 def test_a_crash_is_logged_in_the_study_once_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_shared, "out_folders", [])
+    monkeypatch.setattr(shared, "out_folders", [])
     assert out_folder(tmp_path / "run") == tmp_path / "run"
     elsewhere = crash_log()
     assert elsewhere.name.startswith("whet-crash-") and elsewhere.parent != tmp_path / "run"

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from whet.bench.peers import suite
+from whet.bench.peers.judge import settings_of
+from whet.bench.peers.work import Delivered
 from whet.core.errors import UnknownNameError
 from whet.hardware.targets import every_setting
-from whet.peers import bench
-from whet.peers.judge import settings_of
-from whet.peers.work import Delivered
 
-ADAPTERS = Path(__file__).parents[2] / "benchmarks" / "peers"
+ADAPTERS = Path(__file__).parents[3] / "benchmarks" / "peers"
 
 
 @pytest.mark.alone
 def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
-    table = bench.run(
+    table = suite.run(
         "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="15s", quick=True
     )
     rows = {(r["peer"], r["name"]): r for r in table["rows"]}
-    assert {peer for peer, _ in rows} == set(bench.QUICK)
+    assert {peer for peer, _ in rows} == set(suite.QUICK)
     assert not table["failures"]
     assert ("runtime", "inductor f32") in rows and ("onnxruntime", "static int8, MinMax") in rows
     assert table["bar"].split(" (")[0] in {name for peer, name in rows if peer == "runtime"}
@@ -41,7 +41,7 @@ def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
 
 def test_a_task_outside_the_suite_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'digits'"):
-        bench.run("digit", None, peers=ADAPTERS, out=tmp_path, results=tmp_path)
+        suite.run("digit", None, peers=ADAPTERS, out=tmp_path, results=tmp_path)
 
 
 def test_a_file_is_tried_in_all_that_its_runtime_can() -> None:

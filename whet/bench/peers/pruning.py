@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from whet.bench.peers.work import Work
 from whet.networks.resnet import Block, ResNet
-from whet.peers.work import Work
 
 
 def pruned(work: Work, ratio: float, importance: Any) -> nn.Module:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from whet.bench import techniques
-from whet.cli_bench import bench
+from whet.cli.bench import bench
 
 
 @pytest.mark.parametrize("suite", ["techniques", "elastic"])

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from whet.bench.peers import table as tables
+from whet.bench.peers.harness import efforts, found
+from whet.bench.peers.judge import QUICK_SECONDS_EACH, SECONDS_EACH, Judge
+from whet.bench.peers.work import RANDOM, Work
 from whet.core.errors import unknown
 from whet.core.run import Progress
 from whet.flow.quantities import fraction, seconds
 from whet.hardware.device import fingerprint
-from whet.peers import table as tables
-from whet.peers.harness import efforts, found
-from whet.peers.judge import QUICK_SECONDS_EACH, SECONDS_EACH, Judge
-from whet.peers.work import RANDOM, Work
 
 SUITE = (
     ("digits", "digits_cnn"),

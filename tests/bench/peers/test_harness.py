@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from whet.bench.peers import environment as environments
+from whet.bench.peers import harness
+from whet.bench.peers.environment import environment
+from whet.bench.peers.work import Work
 from whet.core.errors import UnknownNameError, WhetError
 from whet.core.task import Task
-from whet.peers import environment as environments
-from whet.peers import harness
-from whet.peers.environment import environment
-from whet.peers.work import Work
 from whet.tasks.bundle import Bundle
 
 
@@ -36,7 +36,7 @@ def test_a_peer_works_and_hands_files_in(tmp_path: Path, work: Work) -> None:
     place = peer(
         tmp_path / "peers", "honest",
         """
-        from whet.peers.work import Work
+        from whet.bench.peers.work import Work
         work = Work.ordered()
         module, example = work.module()
         assert 0 < work.seconds_left <= 20 and work.score(module) > 0.9
@@ -73,7 +73,7 @@ def test_a_failure_is_its_last_line_and_earlier_files_count(tmp_path: Path, work
     place = peer(
         tmp_path / "peers", "failing",
         """
-        from whet.peers.work import Work
+        from whet.bench.peers.work import Work
         work = Work.ordered()
         work.deliver("early", work.place("early", ".onnx"), "openvino")
         raise ValueError("no such layer")

@@ -21,8 +21,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from whet import catalogue, references
-from whet.cli_bench import bench
-from whet.cli_shared import (
+from whet.cli.bench import bench
+from whet.cli.shared import (
     Batch,
     Data,
     Fixed,

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from whet.bench.peers.work import Work
 from whet.core.errors import WhetError
 from whet.hardware.inductor import KEY
-from whet.peers.work import Work
 
 TOLERANCE = 0.05
 """How far a file's outputs may be from the module's, as a share of the largest."""

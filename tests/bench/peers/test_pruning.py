@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from whet.bench.peers.pruning import pruned
 from whet.networks.resnet import resnet
 from whet.networks.transformer import Encoder
-from whet.peers.pruning import pruned
 
 
 def spared(module: nn.Module, monkeypatch: pytest.MonkeyPatch) -> set[str]:

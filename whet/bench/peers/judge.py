@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from whet.bench.peers.work import Delivered, Work
 from whet.core.errors import WhetError
 from whet.core.target import Artifact
 from whet.hardware.guard import Guarded
 from whet.hardware.measure import Latency
 from whet.hardware.race import race
 from whet.hardware.targets import RUNTIMES, get, inputs_of, setting_name, thread_counts
-from whet.peers.work import Delivered, Work
 from whet.verify.equivalence import evaluate
 
 SECONDS_EACH = 1.0

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import zstandard
 
+from whet.bench.peers import judge
+from whet.bench.peers.judge import LATE, Judge, settings_of, zstd_bytes
+from whet.bench.peers.work import Delivered
 from whet.core.errors import WhetError
 from whet.hardware.measure import Latency
-from whet.peers import judge
-from whet.peers.judge import LATE, Judge, settings_of, zstd_bytes
-from whet.peers.work import Delivered
 
 
 def latency(ratio: float) -> Latency:

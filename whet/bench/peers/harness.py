@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from whet.bench.peers.environment import environment, versions
+from whet.bench.peers.work import Work
 from whet.core.errors import WhetError, unknown
-from whet.peers.environment import environment, versions
-from whet.peers.work import Work
 from whet.support.files import write_text
 
 GRACE_SECONDS = 120.0

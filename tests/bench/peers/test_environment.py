@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from whet.peers import environment as environments
-from whet.peers.environment import environment, versions
+from whet.bench.peers import environment as environments
+from whet.bench.peers.environment import environment, versions
 
 
 def test_without_requirements_it_is_whets_own(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from whet.peers.table import markdown, overview, summary, summary_line, write, write_overview
+from whet.bench.peers.table import markdown, overview, summary, summary_line, write, write_overview
 
 
 def row(peer: str, name: str, speedup: float, drop: float | None) -> dict[str, Any]:

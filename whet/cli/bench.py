@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whet.cli_shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, out_folder, shapes_of, values_of
+from whet.cli.shared import Data, Fixed, Json, NetworkArgument, Shapes, network_of, out_folder, shapes_of, values_of
 
 bench = typer.Typer(no_args_is_help=True, help=__doc__)
 Task = Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")]
@@ -95,9 +95,9 @@ def peers(
     as_json: Json = False,
 ) -> None:
     """Compare whet with other tools, each in an environment of its own, on the same work."""
+    from whet.bench.peers import suite
+    from whet.bench.peers import table as tables
     from whet.flow.quantities import parse, seconds
-    from whet.peers import bench as suite
-    from whet.peers import table as tables
     from whet.report.console import LiveProgress
 
     seconds(budget), parse(max_drop)
