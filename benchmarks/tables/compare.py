@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import typer
 
+from whet.bench.peers.botorch import QLogNehvi
 from whet.bench.results import commit, made_by
+from whet.core.strategy import Strategy
 from whet.hardware.workers import workers
 from whet.search import strategies
 from whet.search.tabular import Table, replay
@@ -36,11 +39,18 @@ Curves = Mapping[str, Sequence[Sequence[float]]]
 
 @dataclass(frozen=True)
 class Engine:
-    """A row: a strategy with options, and how many measurements its own computing time allows."""
+    """A row: a strategy, by its name or as a class, with options; how many measurements its computing time allows."""
 
-    strategy: str
+    strategy: str | type[Strategy]
     options: dict[str, Any] = field(default_factory=dict)
     most: int | None = None
+
+    @property
+    def make(self) -> Callable[..., Strategy]:
+        """What makes the strategy on a space with a seed; other processes can read it."""
+        if isinstance(self.strategy, str):
+            return partial(strategies.get, self.strategy, **self.options)
+        return partial(self.strategy, **self.options)
 
 
 ENGINES = {name: Engine(name) for name in strategies.STRATEGIES} | {
@@ -56,13 +66,17 @@ ENGINES = {name: Engine(name) for name in strategies.STRATEGIES} | {
     "one-shot, interpolation": Engine("one-shot", {"mixing": "interpolation"}),
     "one-shot, trainable gate": Engine("one-shot", {"mixing": "trainable-gate"}),
 }
+PEERS = {"BoTorch, qLogNEHVI": Engine(QLogNehvi, {"reference": (1.0, WORST_DROP)}, most=60)}
+"""Strategies of others: rows where they are installed (the extra `peers`)."""
+if find_spec("botorch"):
+    ENGINES |= PEERS
 
 
 def searched(path: Path, title: str, protocol: Mapping[str, Any], pool: Executor) -> dict[str, Any]:
     """Return one curve for each seed of an engine, and its own seconds a proposal."""
     engine, seeds = ENGINES[title], protocol["seeds"]
     count = min(protocol["measurements"], engine.most or protocol["measurements"])
-    one = partial(replay, path, engine.strategy, engine.options, measurements=count, worst=protocol["worst_drop"])
+    one = partial(replay, path, engine.make, measurements=count, worst=protocol["worst_drop"])
     curves, seconds = zip(*pool.map(one, range(seeds)), strict=True)
     shares = [[round(s, 5) for s in c] for c in curves]
     return {"curves": shares, "seconds": round(median(seconds), 4), "commit": commit()}

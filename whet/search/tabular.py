@@ -6,7 +6,7 @@ import gzip
 import json
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,6 @@ from whet.core.strategy import Observation, Strategy
 from whet.decisions.enumerate import point, size
 from whet.decisions.ledger import LedgerStrategy
 from whet.decisions.pareto import hypervolume
-from whet.search import strategies
 from whet.support.files import whole
 
 FORMAT = "whet table 1"
@@ -117,11 +116,12 @@ def _loaded(path: Path) -> Table:
 
 
 def replay(
-    path: Path, name: str, options: Mapping[str, Any], seed: int, measurements: int, worst: float
+    path: Path, make: Callable[[Space, int], Strategy], seed: int, measurements: int, worst: float
 ) -> tuple[list[float], float]:
-    """Return the curve of a strategy, by its name, on the table in a file, and the seconds that a proposal took.
+    """Return the curve of a strategy on the table in a file, and the seconds that a proposal took.
 
-    A process reads a file once, and computes on one thread, so that several may search side by side.
+    `make` makes the strategy of a space and a seed. A process reads a file once, and computes on one thread, so that
+    several may search side by side.
     """
     import torch
     from threadpoolctl import threadpool_limits
@@ -130,7 +130,7 @@ def replay(
     table = _loaded(path)
     start = time.perf_counter()
     with threadpool_limits(1):
-        curve = table.curve(strategies.get(name, table.space, seed, **options), measurements, worst)
+        curve = table.curve(make(table.space, seed), measurements, worst)
     return curve, (time.perf_counter() - start) / max(len(curve), 1)
 
 
