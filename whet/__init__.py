@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from whet.core.errors import WhetError
-from whet.core.net import Net
-from whet.core.passes import Chain, Pass, Result
-from whet.core.run import Budget, Run
-from whet.core.space import Choice, Decision, Space
-from whet.core.target import Artifact, Target
-from whet.core.task import Task, accuracy
 
 if TYPE_CHECKING:
+    from whet.core.net import Net as Net
+    from whet.core.passes import Chain as Chain
+    from whet.core.passes import Pass as Pass
+    from whet.core.passes import Result as Result
+    from whet.core.run import Budget as Budget
+    from whet.core.run import Run as Run
+    from whet.core.space import Choice as Choice
+    from whet.core.space import Decision as Decision
+    from whet.core.space import Space as Space
+    from whet.core.target import Artifact as Artifact
+    from whet.core.target import Target as Target
+    from whet.core.task import Task as Task
+    from whet.core.task import accuracy as accuracy
     from whet.flow.optimize import optimize as optimize
     from whet.graph.lift import lift as lift
 
 __version__ = "0.1.0"
+_PLACES = {
+    "core.net": ("Net",),
+    "core.passes": ("Chain", "Pass", "Result"),
+    "core.run": ("Budget", "Run"),
+    "core.space": ("Choice", "Decision", "Space"),
+    "core.target": ("Artifact", "Target"),
+    "core.task": ("Task", "accuracy"),
+    "flow.optimize": ("optimize",),
+    "graph.lift": ("lift",),
+}
+"""Where names are that are imported when they are first asked for: torch takes two seconds."""
+_LAZY = {name: f"whet.{place}" for place, names in _PLACES.items() for name in names}
 __all__ = [
     "Artifact", "Budget", "Chain", "Choice", "Decision", "Net", "Pass", "Result", "Run", "Space", "Target",
     "Task", "WhetError", "accuracy", "lift", "optimize",
 ]  # fmt: skip
 
-_LAZY = {"lift": "whet.graph.lift", "optimize": "whet.flow.optimize"}
-
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        from importlib import import_module
-
-        return getattr(import_module(_LAZY[name]), name)
+        globals()[name] = found = getattr(import_module(_LAZY[name]), name)
+        return found
     raise AttributeError(f"module 'whet' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

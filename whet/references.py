@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from whet.core.errors import unknown
 
@@ -43,7 +43,7 @@ def _entry(text: str) -> Reference:
 @cache
 def entries() -> dict[str, Reference]:
     """Return every paper by its key."""
-    text = files("whet").joinpath("references.bib").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("references.bib").read_text(encoding="utf-8")
     return {entry.key: entry for entry in map(_entry, re.split(r"\n(?=@)", text.strip()))}
 
 

@@ -7,7 +7,6 @@ anything.
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from whet.core.checks import positive, whole
 from whet.core.errors import WhetError
 from whet.core.objectives import Objectives
 from whet.flow.failures import reason
+from whet.support.source import described
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bench, name="bench")
@@ -193,14 +193,14 @@ def list_methods(
 def explain(name: str) -> None:
     """Print what a method does, its parameters and its paper."""
     method = catalogue.get(name)
-    item = method.load()
+    item = described(method.where)
     print(f"{method.name} ({method.family}, {method.status}): {method.where}\n")
     if method.asked_for:
         print(f"Asked for by: {method.asked_for}\n")
     if method.missing:
         print(f"Missing: {method.missing}.\n")
-    print(inspect.getdoc(item) or "")
-    print(f"\nParameters: {inspect.signature(item)}")
+    print(item.doc)
+    print(f"\nParameters: {item.parameters or 'none'}")
     if method.paper:
         print(f"\n{references.get(method.paper).bibtex}")
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from whet.core.errors import LiftError, TargetError, WhetError
-from whet.flow.folder import OWN, check_writable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
 Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
@@ -39,6 +38,8 @@ NetworkArgument = Annotated[
 def crash_log() -> Path:
     """Return where the traceback of an unexpected error goes: the study's folder, if there is one by then."""
     for folder in out_folders:
+        from whet.flow.folder import OWN
+
         if (folder / OWN).is_dir():
             return folder / OWN / "crash.log"
     handle, name = tempfile.mkstemp(prefix="whet-crash-", suffix=".log")
@@ -48,6 +49,8 @@ def crash_log() -> Path:
 
 def out_folder(out: Path) -> Path:
     """Return `--out` after it was checked; an unexpected error is logged there."""
+    from whet.flow.folder import check_writable
+
     check_writable(out)
     out_folders[:] = [out]
     return out
