@@ -1,17 +1,29 @@
-"""Every row says whether a user can reach it, and if not, what is missing."""
+"""Every row says how a user reaches it, and that holds; where only Python comes to it, what is missing."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
+import shlex
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from whet import catalogue
+from whet.cli.main import app
+from whet.cli.shared import recipe_options
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.width import Width
 from whet.core.errors import MethodError, UnknownNameError
+from whet.hardware.targets import RUNTIMES, TARGETS
+from whet.tasks import TASKS
+from whet.testing.strategies import SPACES
+from whet.train.optimizers import OPTIMIZERS
+from whet.train.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 NAMED = re.compile(r"whet(\.\w+)+(?=:\w+$)")
@@ -36,33 +48,98 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def reachable() -> set[str]:
-    """Return the modules that commands, methods asked for by name, `import whet` and the benchmarks come to."""
-    known = modules()
-    asked = [known[m.where.partition(":")[0]] for m in catalogue.METHODS if m.asked_for]
-    left = [known["whet.cli.main"], known["whet"], *asked, *(ROOT / "benchmarks").rglob("*.py")]
-    found: set[str] = set()
+def closure(*begun: str) -> set[str]:
+    """Return the modules that some modules come to, themselves included."""
+    known, found = modules(), set(begun)
+    left = list(begun)
     while left:
-        new = {name for name in imported(left.pop()) if name in known} - found - {"whet.catalogue"}
+        new = {name for name in imported(known[left.pop()]) if name in known} - found - {"whet.catalogue"}
         found |= new
-        left += [known[name] for name in new]
+        left += new
     return found
 
 
+def module_of(words: str, family: str) -> str:
+    return catalogue.read(words, family).method.where.partition(":")[0]
+
+
+@pytest.fixture(scope="module")
+def searched() -> set[str]:
+    """Return the modules that a search without options comes to."""
+    passes = {module_of(name, "pass") for names in catalogue.DEFAULT_PASSES.values() for name in names}
+    runtimes = {module_of(name, "runtime") for name in TARGETS["cpu"]}
+    return closure("whet.flow.optimize", module_of("improvement", "strategy"), *passes, *runtimes)
+
+
+def parsed(words: list[str]) -> dict[str, Any]:
+    """Return what a command line of `whet` gives the function of its verb; wrong options raise."""
+    command: Any = get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    given: dict[str, Any] = command.make_context("whet", list(words)).params
+    return given
+
+
+def reached(method: catalogue.Method, given: dict[str, Any]) -> bool:
+    """Say whether what a command line asks for is a method, or takes it by an option that it has."""
+    module = method.where.partition(":")[0]
+    if given.get("elastic"):
+        return module in closure("whet.flow.optimize")
+    if given.get("recipe"):
+        made = Recipe(**recipe_options(given["recipe"]))
+        used = [OPTIMIZERS[made.optimizer], *map(type, made.techniques)]
+        return method.load() in used or bool(made.hints and module == "whet.train.hints")
+    if method.family in catalogue.PARTS:
+        words = {"task": given.get("task"), "network": given.get("network")}.get(method.family)
+        return catalogue.read(words or given["target"].removesuffix("-cpu"), method.family).method == method
+    passes = given["passes"]
+    for words in catalogue.split(passes) if passes else given["strategy"].split("|"):
+        call = catalogue.read(words, "pass" if passes else "strategy")
+        call() if passes else call(SPACES["ordered"])  # an option or a value that it does not have raises
+        named = [catalogue.names(method.family).get(str(value), ("",))[0] for value in call.options.values()]
+        by_option = bool(call.options) and module in closure(call.method.where.partition(":")[0])
+        if call.method != method and method.name not in named and not by_option:
+            return False
+    return True
+
+
 @pytest.mark.parametrize("method", catalogue.METHODS, ids=lambda m: m.name)
-def test_a_row_that_nobody_can_reach_says_what_is_missing(method: catalogue.Method, reachable: set[str]) -> None:
-    assert method.missing or method.asked_for or method.where.partition(":")[0] in reachable
-    assert not method.missing or method.status == "trial"
+def test_every_row_is_reached_as_it_says(method: catalogue.Method, searched: set[str]) -> None:
+    module = method.where.partition(":")[0]
+    match method.reach.split():
+        case ["default", "of", "the", "search"]:
+            assert module in searched
+        case ["whet", "bench", verb]:
+            assert module in closure("whet.cli.bench") and parsed(["bench", verb])
+        case ["whet", *_]:
+            assert reached(method, parsed(shlex.split(method.reach)[1:]))
+        case ["python", script]:
+            assert module in {name for one in imported(ROOT / script) if one in modules() for name in closure(one)}
+        case [called]:
+            owner, _, options = called.removesuffix(")").removesuffix("...").partition("(")
+            assert module in closure(owner.rpartition(".")[0])
+            item = getattr(import_module(owner.rpartition(".")[0]), owner.rpartition(".")[2])
+            assert options.partition("=")[0] in ("", *inspect.signature(item).parameters)
+            assert options or (item is method.load() and callable(item))
+        case other:
+            pytest.fail(f"nobody can follow '{other}'")
+
+
+def test_a_row_that_only_python_comes_to_says_what_is_missing() -> None:
+    alone = {m.name for m in catalogue.METHODS if m.reach.endswith("(...)")}
+    assert alone == set(catalogue.MISSING)
+    assert all(m.status == "trial" for m in catalogue.METHODS if m.missing)
 
 
 def test_what_is_missing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     from whet.cli.main import explain, list_methods
 
     method = next(m for m in catalogue.METHODS if m.missing)
-    assert f"`{method.name}` | {method.family} | trial; missing: {method.missing} | " in catalogue.markdown()
+    line = f"`{method.name}` | {method.family} | `{method.reach}` | trial; missing: {method.missing} | "
+    assert line in catalogue.markdown()
     explain(method.name)
-    assert f"Missing: {method.missing}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"Missing: {method.missing}" in told and f"Reached by: {method.reach}" in told
     list_methods(family=method.family, as_json=False, markdown=False)
     assert method.missing.split()[0] in capsys.readouterr().out
 
@@ -100,8 +177,13 @@ def test_a_list_of_methods_is_split_outside_parentheses() -> None:
     assert catalogue.split("") == []
 
 
-@pytest.mark.parametrize("family", ["pass", "strategy", "surrogate"])
+@pytest.mark.parametrize("family", ["pass", "strategy", "surrogate", "optimizer", *catalogue.PARTS])
 def test_every_row_of_a_family_that_is_asked_for_by_name_has_one_name(family: str) -> None:
     known = catalogue.names(family)
     assert {row for row, _ in known.values()} == {m.name for m in catalogue.METHODS if m.family == family}
-    assert all(m.asked_for for m in catalogue.METHODS if m.family == family)
+
+
+def test_tables_of_names_are_those_of_the_catalogue() -> None:
+    assert set(OPTIMIZERS) == set(catalogue.names("optimizer")) and len(OPTIMIZERS) == len(set(OPTIMIZERS))
+    assert set(RUNTIMES) == set(catalogue.names("runtime")) and "digits" in TASKS
+    assert "adam" not in OPTIMIZERS

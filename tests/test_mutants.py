@@ -15,7 +15,7 @@ LEAST = 3
 
 
 def test_every_row_of_the_catalogue_is_here_in_its_order() -> None:
-    assert list(ROWS) == [m.name for m in catalogue.METHODS]
+    assert list(ROWS) == [m.name for m in catalogue.METHODS if m.family not in catalogue.PARTS]
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -21,7 +21,7 @@ from whet.core.errors import MethodError, unknown
 class Method:
     """One row. `where` is `module:attribute`; `paper` is a key of `references.bib`, empty where the method has none.
 
-    `missing` says what a method lacks: between it and a command, where none uses it, or of its paper.
+    `missing` says what a method lacks: between it and a command, where only Python comes to it, or of its paper.
     """
 
     name: str
@@ -32,12 +32,13 @@ class Method:
     missing: str = ""
 
     @property
-    def asked_for(self) -> str:
-        """How a command asks for it; empty where it is part of others, or `missing` says what it lacks."""
+    def reach(self) -> str:
+        """How a user comes to it: words of a command, `default of the search`, or what to call in Python."""
         short = next((s for s, (row, options) in SHORT.items() if row == self.name and not options), "")
         several = [s for s, (row, options) in SHORT.items() if row == self.name and options]
         name = short or "|".join(several) or self.name.partition(".")[2]
-        return ASKED_FOR[self.family].format(name) if self.family in ASKED_FOR else ""
+        called = self.where.replace(":", ".") + "(...)"
+        return REACH.get(self.name) or (ASKED_FOR[self.family].format(name) if self.family in ASKED_FOR else called)
 
     @property
     def citation(self) -> str:
@@ -54,8 +55,45 @@ ASKED_FOR = {
     "pass": "whet optimize --passes {}",
     "strategy": "whet optimize --strategy {}",
     "surrogate": "whet optimize --strategy \"bayesian(model='{}')\"",
+    "optimizer": "whet optimize --recipe \"optimizer='{}'\"",
+    "task": "whet optimize --task {}",
+    "network": "whet optimize {} --task TASK",
+    "runtime": "whet measure --target {}-cpu",
 }
 """How methods of a family are asked for, by name, in the place of the braces."""
+DEFAULT = "default of the search"
+REACH = {
+    "compress.error-rise": "whet optimize --passes \"width(importance='error_rise')\"",
+    "quantize.smoothing": DEFAULT,
+    "quantize.correction": DEFAULT,
+    "code.mask": DEFAULT,
+    "search.gates": "whet optimize --strategy \"one-shot(mixing='gates')\"",
+    "search.interpolation": "whet optimize --strategy \"one-shot(mixing='interpolation')\"",
+    "search.trainable-gate": "whet optimize --strategy \"one-shot(mixing='trainable-gate')\"",
+    "search.programme.integer": DEFAULT,
+    "search.programme.dynamic": "whet optimize --strategy \"sweep(programme='dynamic')\"",
+    "search.recovery": DEFAULT,
+    "search.table": "python benchmarks/tables/compare.py",
+    "predictors.linear": DEFAULT,
+    "predictors.power": DEFAULT,
+    "predictors.regression": "whet optimize --strategy \"alternating(predictors=('ridge',))\"",
+    "predictors.latency": "whet bench latency",
+    "train.memory": DEFAULT,
+    "train.fit": DEFAULT,
+    "train.hints": "whet optimize --recipe \"hints='auto'\"",
+    "train.gradual-pruning": "whet optimize --recipe \"techniques=('gradual-pruning(share=0.5)',)\"",
+    "train.average": DEFAULT,
+    "train.recalibrate": DEFAULT,
+    "train.restore-norms": DEFAULT,
+    "train.range-test": "whet.optimize(recipe=None)",
+    "elastic.noise": "whet.elastic.supernet.Supernet(noise_bits=...)",
+    "elastic.rounding": "whet.elastic.supernet.Supernet(rounding=...)",
+    "elastic.chain": "whet optimize --elastic",
+    "elastic.supernet": "whet optimize --elastic",
+}
+"""Of rows by name: how a user comes to what a family's words do not name. Others are called in Python."""
+PARTS = ("task", "network", "runtime")
+"""Families that are no methods but what methods work on."""
 MISSING = {
     "search.scaling": "a command that takes a factor and a space",
     "search.amended": "a search that updates weights and choices by it: this is the gradient alone",
@@ -72,7 +110,7 @@ MISSING = {
     "elastic.multi-sampling": "a command that trains several sub-networks a step; `--elastic` trains one",
     "elastic.routing": "a command and a file format for a network that chooses by its input",
 }
-"""Of rows by name: what a method lacks. A row that no command, import or benchmark comes to is in here."""
+"""Of rows by name: what a method lacks. A row that only Python comes to is in here."""
 METHODS = tuple(
     Method(name, where, family, paper, missing=MISSING.get(name, ""))
     for name, where, family, paper in [
@@ -150,6 +188,24 @@ METHODS = tuple(
         ("elastic.resolution", "whet.elastic.resolution:Resolution", "pass", "cai2020ofa"),
         ("elastic.routing", "whet.elastic.routing:Router", "elastic", "cai2024flextron"),
         ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "cai2020ofa"),
+        ("optimizers.sgd", "whet.train.optimizers:sgd", "optimizer", "sutskever2013importance"),
+        ("optimizers.adamw", "whet.train.optimizers:adamw", "optimizer", "loshchilov2019decoupled"),
+        ("tasks.digits", "whet.tasks.digits:digits", "task", ""),
+        ("tasks.cifar10", "whet.tasks.cifar10:cifar10", "task", ""),
+        ("tasks.shakespeare", "whet.tasks.shakespeare:shakespeare", "task", ""),
+        ("tasks.protein", "whet.tasks.uci:protein", "task", ""),
+        ("tasks.parkinsons", "whet.tasks.uci:parkinsons", "task", ""),
+        ("networks.digits-cnn", "whet.networks.digits_cnn:DigitsCNN", "network", ""),
+        ("networks.ds-cnn", "whet.networks.ds_cnn:DSCNN", "network", ""),
+        ("networks.lstm", "whet.networks.lstm:LSTM", "network", ""),
+        ("networks.mlp", "whet.networks.mlp:MLP", "network", ""),
+        ("networks.mobilenetv2", "whet.networks.mobilenetv2:MobileNetV2", "network", ""),
+        ("networks.resnet", "whet.networks.resnet:resnet", "network", ""),
+        ("networks.encoder", "whet.networks.transformer:Encoder", "network", ""),
+        ("networks.decoder", "whet.networks.transformer:Decoder", "network", ""),
+        ("runtimes.openvino", "whet.hardware.openvino:OpenVINO", "runtime", ""),
+        ("runtimes.onnxruntime", "whet.hardware.onnxruntime:OnnxRuntime", "runtime", ""),
+        ("runtimes.inductor", "whet.hardware.inductor:Inductor", "runtime", ""),
     ]
 )  # fmt: skip
 
@@ -220,19 +276,24 @@ def read(words: str, *families: str) -> Call:
     found, short = WORDS.fullmatch(words), names(*families)
     if found is None:
         raise MethodError(f"'{words}' cannot be read: write a name, or NAME(option=value, ...).")
-    name, options = found[1], _options(words, found[2] or "()")
+    name, given = found[1], options(found[2] or "()", words)
     whole = {m.name: (m.name, dict[str, Any]()) for m in METHODS if m.family in families}
     if name not in short | whole:
         raise unknown(families[0] if len(families) == 1 else "method", name, _shown(short | whole, name))
-    row, given = (short | whole)[name]
-    return Call(get(row), {**given, **options})
+    row, always = (short | whole)[name]
+    return Call(get(row), {**always, **given})
 
 
 def _shown(known: Collection[str], name: str) -> list[str]:
     return [n for n in known if ("." in n) == ("." in name)]
 
 
-def _options(words: str, text: str) -> dict[str, Any]:
+def options(text: str, words: str = "") -> dict[str, Any]:
+    """Return the options that stand in parentheses, of the words that an error is to show.
+
+    >>> options("(tie='network', samples=64)")
+    {'tie': 'network', 'samples': 64}
+    """
     try:
         call = ast.parse(f"f{text}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
@@ -240,7 +301,7 @@ def _options(words: str, text: str) -> dict[str, Any]:
         return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, ValueError):
         raise MethodError(
-            f"'{words}' cannot be read: options are written option=value, with text in quotes, e.g. width(tie='network')."
+            f"'{words or text}' cannot be read: options are written option=value, with text in quotes, e.g. width(tie='network')."
         ) from None
 
 
@@ -288,12 +349,12 @@ def markdown() -> str:
         "",
         "Made by `whet list --markdown`; `whet explain NAME` prints what a method does and its paper's BibTeX.",
         "",
-        "| name | family | status | asked for by | paper |",
+        "| name | family | reached by | status | paper |",
         "|---|---|---|---|---|",
     ]
     return "\n".join([*lines, *map(_line, METHODS), ""])
 
 
 def _line(m: Method) -> str:
-    asked = f"`{m.asked_for}`".replace("|", "\\|") if m.asked_for else ""
-    return f"| `{m.name}` | {m.family} | {_status(m)} | {asked} | {m.citation} |"
+    reach = f"`{m.reach}`".replace("|", "\\|") if m.reach != DEFAULT else DEFAULT
+    return f"| `{m.name}` | {m.family} | {reach} | {_status(m)} | {m.citation} |"

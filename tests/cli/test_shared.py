@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from whet.cli import shared
-from whet.cli.shared import crash_log, network_of, out_folder, shapes_of, values_of
-from whet.core.errors import TargetError
+from whet.cli.shared import crash_log, network_of, out_folder, recipe_options, shapes_of, values_of
+from whet.core.errors import MethodError, TargetError, UnknownNameError
 from whet.flow.folder import OWN
+from whet.train.zeros import GradualPruning
 
 
 def test_names_may_hold_signs_and_sizes_may_be_none() -> None:
@@ -42,3 +43,19 @@ def test_a_crash_is_logged_in_the_study_once_there_is_one(tmp_path: Path, monkey
     elsewhere.unlink()
     (tmp_path / "run" / OWN).mkdir(parents=True)
     assert crash_log() == tmp_path / "run" / OWN / "crash.log"
+
+
+def test_a_recipe_is_read_with_its_techniques_by_name() -> None:
+    assert recipe_options(None) == {}
+    assert recipe_options("optimizer='adamw', learning_rate=0.01") == {"optimizer": "adamw", "learning_rate": 0.01}
+    given = recipe_options("techniques=('gradual-pruning(share=0.25)',)")["techniques"]
+    assert [(type(t), t.share) for t in given] == [(GradualPruning, 0.25)]
+
+
+def test_what_a_recipe_does_not_have_is_told() -> None:
+    with pytest.raises(MethodError, match="--recipe: unknown field 'learning_rat'; did you mean 'learning_rate'"):
+        recipe_options("learning_rat=0.1")
+    with pytest.raises(UnknownNameError, match="did you mean 'adamw'"):
+        recipe_options("optimizer='adam'")
+    with pytest.raises(MethodError, match="'learning_rate' cannot be read"):
+        recipe_options("learning_rate")

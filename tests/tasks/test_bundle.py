@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from whet import tasks
 from whet.core.errors import TaskError, UnknownNameError
 from whet.core.task import Task
-from whet.tasks.bundle import TensorBatches
+from whet.tasks.bundle import TensorBatches, file_name
 
 
 def test_epochs_are_shuffled_and_repeatable() -> None:
@@ -61,3 +62,20 @@ def test_a_metric_must_give_a_number(value: object) -> None:
 def test_the_data_folder_may_be_text(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="lacks"):
         tasks.get("protein", str(tmp_path))
+
+
+def test_networks_of_the_catalogue_are_built_for_the_task_if_they_take_its_inputs() -> None:
+    bundle = tasks.get("digits")
+    assert bundle.knows("digits_cnn") and bundle.knows("digits-cnn(blocks=1)") and not bundle.knows("net.py:build")
+    small = bundle.built("digits-cnn(channels=4, blocks=1)")
+    assert len(small.stage1) == 1 and small(*bundle.example).shape == (2, 10)  # type: ignore[arg-type]
+    with pytest.raises(TaskError, match=r"network 'mlp\(features=9\)' does not take the inputs of task 'digits'"):
+        bundle.built("mlp(features=9)")
+    with pytest.raises(UnknownNameError, match="did you mean 'digits_cnn'"):
+        bundle.built("digit_cnn")
+
+
+def test_a_networks_words_are_its_files_name_and_options_keep_files_apart() -> None:
+    names = [file_name(words) for words in ("resnet20", "mlp(features=9)", "mlp(features=8)", "mlp (features='/')")]
+    assert names[0] == "resnet20" and len(set(names)) == 4
+    assert all(re.fullmatch(r"mlp-[0-9a-f]{8}", name) for name in names[1:])

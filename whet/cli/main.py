@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,11 +29,13 @@ from whet.cli.shared import (
     Json,
     NetworkArgument,
     Passes,
+    Recipe,
     Shapes,
     Threads,
     crash_log,
     network_of,
     out_folder,
+    recipe_options,
     shapes_of,
     values_of,
 )  # fmt: skip
@@ -64,6 +67,7 @@ def optimize(
     trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
     strategy: Annotated[str, typer.Option(help="What proposes candidates: NAME(option=value).")] = "improvement",
     passes: Passes = None,
+    recipe: Recipe = None,
     elastic: Annotated[bool, typer.Option("--elastic", help="Train all candidates at once, as a supernet.")] = False,
     training: Annotated[bool, typer.Option("--training/--no-training", help="Or just solve and quantize.")] = True,
     out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),
@@ -83,13 +87,14 @@ def optimize(
     named = None if passes is None else tuple(catalogue.split(passes))
     check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed)
     Objectives(wanted, min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
+    training_options = recipe_options(recipe)
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
         front = run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=named, seed=seed, restart=restart,
-            elastic=elastic, training=training, progress=progress, recipe=bundle.recipe,
+            elastic=elastic, training=training, progress=progress, recipe=replace(bundle.recipe, **training_options),
             max_size=max_size, max_memory=max_memory, min_speedup=min_speedup, objectives=wanted,
             threads=threads, batch=batch,
         )  # fmt: skip
@@ -171,7 +176,7 @@ def list_methods(
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="All of them as a page of the documentation.")] = False,
 ) -> None:
-    """List every method."""
+    """List every method, and how it is reached."""
     if markdown:
         print(catalogue.markdown(), end="")
         return
@@ -181,11 +186,11 @@ def list_methods(
 
         raise unknown("family", family, {m.family for m in catalogue.METHODS})
     if as_json:
-        print(json.dumps([vars(m) | {"citation": m.citation, "asked_for": m.asked_for} for m in rows]))
+        print(json.dumps([vars(m) | {"citation": m.citation, "reach": m.reach} for m in rows]))
         return
-    table = Table("name", "family", "status", "asked for by", "missing", "paper")
+    table = Table("name", "family", "reached by", "status", "missing", "paper")
     for m in rows:
-        table.add_row(m.name, m.family, m.status, escape(m.asked_for), m.missing, m.citation)
+        table.add_row(m.name, m.family, escape(m.reach), m.status, m.missing, m.citation)
     Console().print(table)
 
 
@@ -195,8 +200,7 @@ def explain(name: str) -> None:
     method = catalogue.get(name)
     item = described(method.where)
     print(f"{method.name} ({method.family}, {method.status}): {method.where}\n")
-    if method.asked_for:
-        print(f"Asked for by: {method.asked_for}\n")
+    print(f"Reached by: {method.reach}\n")
     if method.missing:
         print(f"Missing: {method.missing}.\n")
     print(item.doc)

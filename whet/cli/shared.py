@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from whet.core.errors import LiftError, TargetError, WhetError
+from whet import catalogue
+from whet.core.errors import LiftError, MethodError, TargetError, WhetError, unknown
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
 Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
@@ -29,9 +30,13 @@ Passes = Annotated[
     str | None,
     typer.Option(help="What is searched, with options where wanted: depth,width(tie='network'),quantize,weight-only."),
 ]
+Recipe = Annotated[
+    str | None,
+    typer.Option(help="How it is trained, what differs from the task's: optimizer='adamw',learning_rate=0.003."),
+]
 NetworkArgument = Annotated[
     str | None,
-    typer.Argument(help="A network of the task, FILE.pt2, FILE.onnx or FILE.py:FUNCTION. Default: the task's own."),
+    typer.Argument(help="A network by name, FILE.pt2, FILE.onnx or FILE.py:FUNCTION. Default: the task's own."),
 ]
 
 
@@ -75,7 +80,7 @@ def network_of(
     file = network is not None and network.endswith(".onnx")
     if (shapes or fixed) and not file:
         raise TargetError(f"--shape and --fix are for the inputs of an ONNX file; got '{network or task}'.")
-    if network is None or network in bundle.networks:
+    if network is None or bundle.knows(network):
         module, example = bundle.trained(network, progress=progress)
         return lift(module, example, name=network or bundle.networks[0]), bundle
     if shapes or fixed:
@@ -87,6 +92,25 @@ def network_of(
         return lift(network, bundle.example), bundle
     except Exception as error:
         raise _explained(error, network, task, bundle.example) from error
+
+
+def recipe_options(words: str | None) -> dict[str, Any]:
+    """Return what `--recipe` says, techniques made of their words.
+
+    Raises: MethodError for a field that a recipe does not have, and what the recipe says of values.
+    """
+    from whet.train.recipe import Recipe as Fields
+
+    given = catalogue.options(f"({words or ''})", words or "")
+    for name in given:
+        if name not in Fields.__dataclass_fields__:
+            raise MethodError(f"--recipe: {unknown('field', name, Fields.__dataclass_fields__)}")
+    if "techniques" in given:
+        named = given["techniques"]
+        each = (named,) if isinstance(named, str) else named
+        given["techniques"] = tuple(catalogue.make(one, "training") for one in each)
+    Fields(**given)
+    return given
 
 
 def _explained(error: Exception, network: str, task: str, example: Any) -> Exception:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from whet import catalogue
 from whet.core.errors import ArtifactError, TargetError, unknown
 from whet.core.net import Net
 from whet.core.space import Choice, Decision, Space
@@ -37,14 +38,14 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True)
 class RuntimeRow:
-    """Where a runtime's class is, and its precisions with the processor flags of which one is needed.
+    """A runtime by its name in the catalogue; its precisions with the processor flags of which one is needed.
 
     The first precision that the processor has is the runtime's own default, the identity of the choice. `integers` are
     those that it loads weights of; `dynamic int8` is among them where it multiplies those by integers that inputs are
     rounded to in the call. OpenVINO 2026.4 computes `DynamicQuantizeLinear` and `MatMulInteger` in floats.
     """
 
-    entry: str
+    name: str
     precisions: tuple[tuple[str, tuple[str, ...]], ...]
     integers: tuple[str, ...] = ()
 
@@ -54,18 +55,16 @@ class RuntimeRow:
 
     def load(self) -> Runtime:
         """Import the runtime and return an instance of its class."""
-        module, _, name = self.entry.partition(":")
-        runtime: Runtime = getattr(import_module(module), name)()
+        runtime: Runtime = catalogue.make(self.name, "runtime")
         return runtime
 
 
-RUNTIMES = {
-    "openvino": RuntimeRow("whet.hardware.openvino:OpenVINO", (("bf16", BF16_FLAGS), ("f32", ())), ("int8", "int4")),
-    "onnxruntime": RuntimeRow(
-        "whet.hardware.onnxruntime:OnnxRuntime", (("f32", ()),), ("int8", "int4", "dynamic int8")
-    ),
-    "inductor": RuntimeRow("whet.hardware.inductor:Inductor", (("f32", ()), ("bf16", BF16_FLAGS))),
-}
+ROWS = (
+    RuntimeRow("openvino", (("bf16", BF16_FLAGS), ("f32", ())), ("int8", "int4")),
+    RuntimeRow("onnxruntime", (("f32", ()),), ("int8", "int4", "dynamic int8")),
+    RuntimeRow("inductor", (("f32", ()), ("bf16", BF16_FLAGS))),
+)
+RUNTIMES = {row.name: row for row in ROWS}
 TARGETS = {
     "cpu": ("openvino", "onnxruntime"),
     "openvino-cpu": ("openvino",),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from whet import catalogue
 from whet.core.errors import TaskError, unknown
 from whet.core.task import Batch, Task
 from whet.train.fit import fit
@@ -90,19 +93,38 @@ class Bundle:
         """The names of the networks that the task knows, its own first."""
         return tuple(self.builders)
 
+    def knows(self, name: str) -> bool:
+        """Say whether a name is one of the task's networks, or of the catalogue's with options: `mlp(features=9)`."""
+        return name in self.builders or name.partition("(")[0].strip() in catalogue.names("network")
+
+    def built(self, name: str) -> nn.Module:
+        """Return a network by its name, or by words of the catalogue, untrained.
+
+        Raises: UnknownNameError for the name; TaskError where it does not take the task's inputs.
+        """
+        if name in self.builders:
+            return self.builders[name]()
+        if not self.knows(name):
+            raise unknown(f"network of task '{self.task.name}'", name, [*self.builders, *catalogue.names("network")])
+        module: nn.Module = catalogue.make(name, "network")
+        try:
+            with torch.no_grad():
+                copy.deepcopy(module).eval()(*self.example)
+        except Exception as error:
+            raise TaskError(f"network '{name}' does not take the inputs of task '{self.task.name}': {error}") from error
+        return module
+
     def trained(
         self, name: str | None = None, progress: Callable[[dict[str, Any]], None] = lambda event: None
     ) -> tuple[nn.Module, tuple[Tensor, ...]]:
         """Return a trained network in eval mode and example inputs. Each input has the shape (2, ...)."""
         chosen = name or self.networks[0]
-        if chosen not in self.builders:
-            raise unknown(f"network of task '{self.task.name}'", chosen, self.builders)
         torch.manual_seed(0)
-        module = self.builders[chosen]()
+        module = self.built(chosen)
         if chosen in self.weights:
             load_given(self.weights[chosen], module)
             return module.eval(), self.example
-        cached = cache_folder() / f"{self.task.name}-{chosen}-{self.pretraining_epochs:g}.safetensors"
+        cached = cache_folder() / f"{self.task.name}-{file_name(chosen)}-{self.pretraining_epochs:g}.safetensors"
         if cached.exists():
             load_state(cached, module)
             return module.eval(), self.example
@@ -113,6 +135,16 @@ class Bundle:
         cached.parent.mkdir(parents=True, exist_ok=True)
         save_state(module, cached, {"samples": report.samples, "seconds": report.seconds})
         return module.eval(), self.example
+
+
+def file_name(network: str) -> str:
+    """Return a network's name as part of a file's; words with options by their checksum.
+
+    >>> file_name("resnet20"), file_name("mlp(features=9)")
+    ('resnet20', 'mlp-37c8a550')
+    """
+    name, *options = network.partition("(")
+    return name.strip() + (f"-{zlib.crc32(network.encode()):08x}" if options[0] else "")
 
 
 def load_given(path: Path, module: nn.Module) -> None:

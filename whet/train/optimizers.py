@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn, optim
+
+from whet import catalogue
 
 if TYPE_CHECKING:
     from whet.train.recipe import Recipe
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], optim.Optimizer]] = {
-    "sgd": lambda groups, r: optim.SGD(groups, r.learning_rate, r.momentum, nesterov=r.momentum > 0),
-    "adamw": lambda groups, r: optim.AdamW(groups, r.learning_rate, betas=r.betas, eps=r.epsilon),
-}
+
+def sgd(groups: list[dict[str, Any]], recipe: Recipe) -> optim.Optimizer:
+    """Return stochastic gradient descent with Nesterov's momentum: `w - lr (g + mu v)`, where `v = mu v + g`.
+
+    Paper: Sutskever et al. 2013, On the Importance of Initialization and Momentum in Deep Learning.
+    """
+    return optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def adamw(groups: list[dict[str, Any]], recipe: Recipe) -> optim.Optimizer:
+    """Return Adam with its weight decay apart from the gradient: `w (1 - lr decay) - lr m / (sqrt(v) + eps)`.
+
+    Paper: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization.
+    """
+    return optim.AdamW(groups, recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon)
+
+
+class Optimizers(Mapping[str, Callable[[list[dict[str, Any]], "Recipe"], optim.Optimizer]]):
+    """The optimizers of the catalogue by their names, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Callable[[list[dict[str, Any]], Recipe], optim.Optimizer]:
+        row, _ = catalogue.names("optimizer")[name]
+        found: Callable[[list[dict[str, Any]], Recipe], optim.Optimizer] = catalogue.get(row).load()
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(catalogue.names("optimizer"))
+
+    def __len__(self) -> int:
+        return len(catalogue.names("optimizer"))
+
+
+OPTIMIZERS = Optimizers()
 """Each makes an optimizer of parameter groups, which hold their weight decay, and a recipe."""
 
 
