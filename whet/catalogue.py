@@ -156,7 +156,7 @@ METHODS = tuple(
         ("search.programme.dynamic", "whet.search.programme:by_dynamic_programme", "selection", "kim2024layermerge"),
         ("search.recovery", "whet.schedule.recovery:Recovery", "selection", "schonlau1998constrained"),
         ("search.freeze-thaw", "whet.search.freeze_thaw:FreezeThaw", "selection", "rakotoarison2024freeze"),
-        ("search.table", "whet.search.tabular:Table", "benchmark", "klein2019tabular"),
+        ("search.table", "whet.bench.tabular:Table", "benchmark", "klein2019tabular"),
         ("search.optuna", "whet.search.strategies.optuna:OptunaStrategy", "strategy", "akiba2019optuna"),
         ("predictors.linear", "whet.search.predictors.linear:LinearForecast", "predictor", "hoerl1970ridge"),
         ("predictors.power", "whet.search.predictors.power:PowerForecast", "predictor", "hoerl1970ridge"),

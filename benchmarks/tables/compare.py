@@ -22,10 +22,10 @@ import typer
 
 from whet.bench.peers.botorch import QLogNehvi
 from whet.bench.results import commit, made_by
+from whet.bench.tabular import Table, replay
 from whet.core.strategy import Strategy
 from whet.hardware.workers import workers
 from whet.search import strategies
-from whet.search.tabular import Table, replay
 from whet.support.files import whole, write_text
 
 HERE = Path(__file__).parent

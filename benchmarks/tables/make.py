@@ -22,6 +22,7 @@ import torch
 import typer
 
 from whet import tasks
+from whet.bench.tabular import Table
 from whet.compress.depth import Depth
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.compress.width import Width
@@ -35,12 +36,11 @@ from whet.elastic.supernet import Supernet
 from whet.flow.supernets import frozen
 from whet.flow.timing import cost_signature
 from whet.graph.lift import lift
+from whet.graph.operations import total_operations
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.measure import measure
 from whet.hardware.workers import workers
-from whet.search.predictors.operations import total_operations
-from whet.search.tabular import Table
 from whet.train.fit import fit
 from whet.train.recalibrate import recalibrate
 from whet.train.state import load_state, save_state

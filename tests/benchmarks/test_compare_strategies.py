@@ -12,10 +12,10 @@ from types import ModuleType
 import pytest
 import typer
 
+from whet.bench.tabular import Table
 from whet.core.space import Choice, Decision, Space
 from whet.decisions.enumerate import point, size
 from whet.search import strategies
-from whet.search.tabular import Table
 from whet.testing.strategies import SPACES
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tables" / "compare.py"

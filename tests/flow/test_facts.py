@@ -13,8 +13,8 @@ from test_builder import builder
 from whet.core.space import Decision
 from whet.decisions.planner import Counting
 from whet.flow.facts import TRAINING_COST, Facts, situation
+from whet.graph.operations import total_operations
 from whet.schedule.plan import Plan
-from whet.search.predictors.operations import total_operations
 from whet.train.speed import TrainingSpeed
 
 

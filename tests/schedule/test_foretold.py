@@ -12,8 +12,8 @@ import whet
 from whet.compress.depth import Depth
 from whet.compress.width import Width
 from whet.core.space import Choice, Decision
+from whet.graph.operations import total_operations
 from whet.schedule.foretold import Foretold, normal, scaled, together
-from whet.search.predictors.operations import total_operations
 from whet.testing.networks import ResidualNet
 from whet.testing.runs import planning_run
 

@@ -14,8 +14,8 @@ from whet.core.space import Decision, Space
 from whet.core.study import Trial
 from whet.flow.request import Request
 from whet.flow.stopwatch import Stopwatch
+from whet.graph.operations import total_operations
 from whet.graph.zeros import numbers_stored
-from whet.search.predictors.operations import total_operations
 from whet.train.recalibrate import recalibrate
 from whet.train.state import load_state
 

@@ -12,6 +12,7 @@ from whet.core.strategy import Strategy
 from whet.decisions.planner import Counting
 from whet.flow.evaluator import Evaluator
 from whet.flow.layerwise import mixable
+from whet.graph.operations import Operations
 from whet.schedule.clock import Clock
 from whet.schedule.finishing import Finishing
 from whet.schedule.foretold import Foretold
@@ -19,7 +20,6 @@ from whet.schedule.obvious import Obvious, obvious
 from whet.schedule.plan import Plan
 from whet.schedule.situation import Mixable, Situation
 from whet.search import strategies
-from whet.search.predictors.operations import Operations
 
 TRAINING_COST = 5.0
 """How many times as long as scoring a sample training on it takes, where that was not measured: 4.5 on ResNet-44."""

@@ -16,8 +16,8 @@ from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Study
 from whet.core.task import predict, rows_of, split
-from whet.search.predictors.linear import distance
-from whet.search.predictors.operations import total_operations
+from whet.decisions.distance import distance
+from whet.graph.operations import total_operations
 from whet.train.fit import FitReport, held_out_loss
 from whet.train.held_out import HeldOut
 from whet.train.range_test import Found, RangeTest

@@ -6,11 +6,11 @@ import math
 from functools import cached_property
 
 from whet.core.strategy import Strategy
+from whet.decisions.distance import distance
 from whet.decisions.planner import Planner
 from whet.schedule.foretold import LEAST_SHARE, Foretold, normal, scaled, together
 from whet.schedule.mending import Mending
 from whet.schedule.situation import Situation
-from whet.search.predictors.linear import distance
 
 REACH = (1.5, 6.0)
 """The damage after a short training, in shares of the limit, that first proposals may do: about what can be mended."""

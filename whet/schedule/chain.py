@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from whet.core.space import Decision
+from whet.decisions.distance import distance
 from whet.decisions.planner import Planner
-from whet.search.predictors.linear import distance
 
 RUNGS = 6
 NOISE = 0.15

@@ -12,8 +12,8 @@ from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Value
-from whet.search.predictors.linear import distance
-from whet.search.predictors.operations import operations_by_layer
+from whet.decisions.distance import distance
+from whet.graph.operations import operations_by_layer
 
 LEAST_SHARE = 0.1
 """The least that a probed value's damage is taken to be of the most that its choice does, in shares of its distance:

@@ -10,7 +10,7 @@ from whet.core.net import Net
 from whet.core.passes import Pass
 from whet.core.space import Decision, Space
 from whet.core.target import Target
-from whet.search.predictors.linear import distance
+from whet.decisions.distance import distance
 
 
 @runtime_checkable

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from whet.core.space import Decision, Space
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import draw
+from whet.decisions.genes import Genes, Rows
 from whet.decisions.ledger import LedgerStrategy
-from whet.search.dominance import Points, ranks
-from whet.search.genes import Genes, Rows
+from whet.decisions.pareto import Points, ranks
 
 PENALTY = 10.0
 """How many times the range of an objective a violation of one counts."""

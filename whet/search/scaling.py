@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from whet.core.errors import SpecError
 from whet.core.space import Choice, Decision, Space, Value
-from whet.search.genes import ordered
+from whet.decisions.genes import ordered
 
 FAST = 0.8
 UNIFORM = 1 / 3

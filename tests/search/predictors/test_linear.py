@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from whet.core.space import Choice, Decision, Space
-from whet.search.predictors.linear import LinearForecast, distance
+from whet.decisions.distance import distance
+from whet.search.predictors.linear import LinearForecast
 
 SPACE = Space([Choice(f"a{i}:width", (0.25, 0.5, 1.0), 1.0) for i in range(3)])
 PRIOR = {"a0:width": 0.4, "a1:width": 0.1, "a2:width": 0.0}

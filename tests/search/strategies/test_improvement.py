@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from engines import NETWORK, areas, cost
 
+from whet.bench.tabular import Table
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import point, size
 from whet.search import strategies
 from whet.search.strategies.improvement import EXPLORED, FASTEST_EVERY, POOL, WARM_UP, WHOLE, Improvement
 from whet.search.strategies.sensitivity import Sensitivity
-from whet.search.tabular import Table
 from whet.testing.strategies import SPACES, check
 
 SMALL = Space(

@@ -11,8 +11,8 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from whet.core.errors import DecisionError, UnknownNameError
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy
+from whet.decisions.genes import ordered
 from whet.search import strategies
-from whet.search.genes import ordered
 from whet.search.strategies.optuna import OptunaStrategy, distribution
 from whet.testing.strategies import SPACES, WIDTHS, check
 

@@ -9,7 +9,8 @@ import pytest
 from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
-from whet.search.predictors.linear import LinearForecast, distance
+from whet.decisions.distance import distance
+from whet.search.predictors.linear import LinearForecast
 from whet.search.programme import by_integer_programme
 from whet.search.strategies.sensitivity import Sensitivity
 from whet.testing import strategies

@@ -15,8 +15,8 @@ from whet.core.errors import DecisionError
 from whet.core.space import Decision, Space
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import point, size
-from whet.search.dominance import best
-from whet.search.genes import Features, Rows
+from whet.decisions.genes import Features, Rows
+from whet.decisions.pareto import best
 from whet.search.modelled import PENALTY, Modelled
 
 WHOLE, POOL = 5000, 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from whet import catalogue
-from whet.search.genes import Features, Vector
+from whet.decisions.genes import Features, Vector
 
 SURROGATES = tuple(catalogue.names("surrogate"))
 

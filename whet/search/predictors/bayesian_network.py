@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.core.errors import StudyError
-from whet.search.genes import Features, Vector
+from whet.decisions.genes import Features, Vector
 
 HIDDEN = 24
 NOISE = 0.1

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whet.core.errors import StudyError
-from whet.search.genes import Vector
+from whet.decisions.genes import Vector
 from whet.search.predictors.metanetwork import WIDTH, Metanetwork, Stack, State, stacked
 from whet.search.predictors.posterior import Posterior
 
@@ -29,7 +29,7 @@ NOISE_FLOOR = 1e-4
 class Checkpoint:
     """What is known of a training: its settings, how far a forecast is to look, its values so far, its weights.
 
-    `features` (features,) are the hyper-parameters or a decision's (`whet.search.genes.Genes.features`); `budget` is
+    `features` (features,) are the hyper-parameters or a decision's (`whet.decisions.genes.Genes.features`); `budget` is
     the share of the longest training at which the value is measured; `curve` has the values so far, the oldest first,
     and may be empty; `weights` is the state dict logged last, that of the start for a training not yet begun.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whet.core.errors import StudyError
-from whet.search.genes import Features, Vector
+from whet.decisions.genes import Features, Vector
 
 MEMBERS = 5
 HIDDEN = 50

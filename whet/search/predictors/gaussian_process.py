@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whet.core.errors import StudyError
-from whet.search.genes import Features, Vector
+from whet.decisions.genes import Features, Vector
 
 
 class GaussianProcess:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from whet.core.errors import StudyError
 from whet.core.net import Net
-from whet.search.genes import Features, Vector
+from whet.decisions.genes import Features, Vector
 from whet.search.predictors.graph_features import KINDS, SIZES, ComputationGraph, encode, spectrum, union
 
 EIGENVALUES = 21

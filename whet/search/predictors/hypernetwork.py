@@ -13,8 +13,8 @@ from torch.func import functional_call
 from whet.core.errors import StudyError, TaskError, TrainingError, unknown
 from whet.core.net import Net
 from whet.core.task import Batch, Batches, Task, predict, split
+from whet.decisions.genes import Vector
 from whet.graph.fake_quantize import ActivationQuantizer, IntegerWeight
-from whet.search.genes import Vector
 from whet.search.predictors.graph_features import KINDS, SIZES, ComputationGraph, encode, union
 
 PROPAGATIONS = ("forward-backward", "synchronous")

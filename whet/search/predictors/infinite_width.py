@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whet.core.errors import StudyError
-from whet.search.genes import Features, Vector
+from whet.decisions.genes import Features, Vector
 from whet.search.predictors.posterior import Matrix, Posterior
 
 DEPTH = 3

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from whet.core.errors import StudyError
 from whet.core.net import Net
-from whet.search.genes import Vector
+from whet.decisions.genes import Vector
 
 ALIGNMENT = 16
 """Channels are counted in whole blocks of so many, as vector units take them."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from whet.search.genes import Vector
+from whet.decisions.genes import Vector
 
 Matrix = NDArray[np.float64]
 NOISES = (1e-3, 1e-2, 1e-1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whet.core.errors import StudyError, unknown
-from whet.search.genes import Features, Vector
+from whet.decisions.genes import Features, Vector
 
 
 def _ridge(seed: int) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whet.core.errors import StudyError
 from whet.core.space import Decision, Space
-from whet.search.genes import Vector
+from whet.decisions.genes import Vector
 from whet.search.predictors.posterior import Posterior
 
 ROUNDS = (0, 1, 2, 3)

@@ -8,8 +8,8 @@ import numpy as np
 
 from whet.core.space import Decision, Space
 from whet.core.strategy import Observation
-from whet.search.dominance import Points, best, ranks
-from whet.search.genes import Rows
+from whet.decisions.genes import Rows
+from whet.decisions.pareto import Points, best, ranks
 from whet.search.modelled import PENALTY, Modelled
 from whet.search.predictors.regression import Regression
 

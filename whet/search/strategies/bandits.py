@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.core.space import Decision, Space
-from whet.search.dominance import standing
-from whet.search.genes import Rows, Vector
+from whet.decisions.genes import Rows, Vector
+from whet.decisions.pareto import standing
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 50

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from whet.core.space import Decision, Space
-from whet.decisions.pareto import non_dominated
-from whet.search.dominance import Points, best
+from whet.decisions.pareto import Points, best, non_dominated
 from whet.search.modelled import Modelled
 from whet.search.predictors import surrogate
 

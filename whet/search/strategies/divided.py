@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from whet.core.space import Decision, Space
-from whet.search.dominance import Points, best
-from whet.search.genes import Rows
+from whet.decisions.genes import Rows
+from whet.decisions.pareto import Points, best
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 40

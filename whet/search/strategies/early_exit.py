@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from whet.core.space import Decision, Space
-from whet.search.dominance import best
+from whet.decisions.distance import distance
+from whet.decisions.pareto import best
 from whet.search.modelled import Modelled
-from whet.search.predictors.linear import distance
 
 ATTEMPTS = 100
 PARENTS = 16

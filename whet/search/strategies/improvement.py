@@ -9,8 +9,8 @@ import numpy as np
 
 from whet.core.space import Decision
 from whet.decisions.enumerate import draw, point, size
-from whet.search.dominance import Points, best
-from whet.search.genes import Genes, Rows, Vector
+from whet.decisions.genes import Genes, Rows, Vector
+from whet.decisions.pareto import Points, best
 from whet.search.predictors.gaussian_process import GaussianProcess
 from whet.search.strategies.bayesian import expected_improvement
 from whet.search.strategies.sensitivity import Sensitivity

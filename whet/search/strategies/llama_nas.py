@@ -8,8 +8,8 @@ from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import size
+from whet.decisions.genes import ordered
 from whet.decisions.ledger import LedgerStrategy
-from whet.search.genes import ordered
 from whet.search.strategies.alternating import Alternating
 
 DEPTH = "network:depth"

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from whet.core.errors import unknown
 from whet.core.space import Decision, Space
+from whet.decisions.genes import Features, Rows
 from whet.decisions.mixtures import MIXINGS, settled
-from whet.search.dominance import Points
-from whet.search.genes import Features, Rows
+from whet.decisions.pareto import Points
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 6

@@ -17,9 +17,9 @@ from whet.core.errors import DecisionError, unknown
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import neighbour
+from whet.decisions.genes import ordered
 from whet.decisions.ledger import LedgerStrategy
-from whet.search.dominance import standing
-from whet.search.genes import ordered
+from whet.decisions.pareto import standing
 from whet.search.strategies import check
 
 

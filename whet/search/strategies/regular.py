@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from whet.core.space import Decision, Space
+from whet.decisions.genes import Rows, ordered
 from whet.search.design_space import superiority
-from whet.search.genes import Rows, ordered
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 50

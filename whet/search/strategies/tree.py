@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.core.space import Decision, Space
-from whet.search.genes import Rows
+from whet.decisions.genes import Rows
 from whet.search.modelled import Modelled
 
 ATTEMPTS = 50

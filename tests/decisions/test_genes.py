@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whet.decisions.enumerate import point, size
-from whet.search.genes import Genes
+from whet.decisions.genes import Genes
 from whet.testing.strategies import SPACES
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from whet.bench.tabular import Table
 from whet.core.errors import ArtifactError, StudyError
 from whet.core.space import Choice, Decision, Space
 from whet.decisions.enumerate import point, size
 from whet.decisions.ledger import LedgerStrategy
 from whet.search import strategies
-from whet.search.tabular import Table
 from whet.testing.strategies import SPACES
 
 

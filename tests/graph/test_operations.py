@@ -14,8 +14,8 @@ from whet.compress.depth import Depth
 from whet.compress.width import Width
 from whet.core.passes import Chain
 from whet.decisions.enumerate import draw
+from whet.graph.operations import REST, Operations, operations_by_layer, total_operations
 from whet.networks.resnet import resnet
-from whet.search.predictors.operations import REST, Operations, operations_by_layer, total_operations
 from whet.testing.runs import planning_run
 
 
