@@ -122,7 +122,7 @@ def markdown(table: Table, results: Mapping[str, Any], protocol: Mapping[str, An
     for name in sorted(found, key=lambda n: (counts[n], n)):
         shares = [median(c[n - 1] for c in found[name]) if n <= len(found[name][0]) else None for n in looks]
         cells = ["" if s is None else f"{s:.3f}" for s in shares]
-        reached = "never" if counts[name] == float("inf") else f"{counts[name]:g}"
+        reached = f"not in {len(found[name][0])}" if counts[name] == float("inf") else f"{counts[name]:g}"
         lines.append(f"| {name} | {' | '.join(cells)} | {reached} | {1000 * results[name]['seconds']:.0f} |")
     return "\n".join([*lines, "", f"Device of the table: {table.about['device']['cpu']}. {made(results)}", ""])
 
