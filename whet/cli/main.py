@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from whet import catalogue, references
 from whet.cli.bench import bench
@@ -188,7 +188,7 @@ def list_methods(
     if as_json:
         print(json.dumps([vars(m) | {"citation": m.citation, "reach": m.reach} for m in rows]))
         return
-    table = Table("name", "family", "reached by", "status", "missing", "paper")
+    table = Table(Column("name", no_wrap=True), "family", "reached by", "status", "missing", "paper")
     for m in rows:
         table.add_row(m.name, m.family, escape(m.reach), m.status, m.missing, m.citation)
     Console().print(table)
