@@ -47,6 +47,8 @@ from whet.support.source import described
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bench, name="bench")
+WIDE = 160
+"""From how many columns of the terminal on the list of methods has all that is known."""
 
 
 @app.command()
@@ -188,10 +190,14 @@ def list_methods(
     if as_json:
         print(json.dumps([vars(m) | {"citation": m.citation, "reach": m.reach} for m in rows]))
         return
-    table = Table(Column("name", no_wrap=True), "family", "reached by", "status", "missing", "paper")
+    console = Console()
+    columns = [Column("name", no_wrap=True), "family", Column("reached by", overflow="fold"), "missing"]
+    wide = console.width >= WIDE
+    table = Table(*columns, *(["status", "paper"] if wide else []))
     for m in rows:
-        table.add_row(m.name, m.family, escape(m.reach), m.status, m.missing, m.citation)
-    Console().print(table)
+        more = [m.status, m.citation] if wide else []
+        table.add_row(m.name, m.family, escape(m.reach), m.missing, *more)
+    console.print(table)
 
 
 @app.command()
