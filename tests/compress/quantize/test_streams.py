@@ -81,7 +81,7 @@ def test_every_term_is_on_a_grid_and_the_outputs_stay(resnet: tuple[whet.Net, di
     errors = {
         name: float((s(x) - expected).detach().square().mean() / expected.detach().var()) for name, s in small.items()
     }
-    assert errors["floats"] < errors["sums"] < 0.03, "every branch is rounded once more, and no more than that"
+    assert errors["floats"] < errors["sums"] < 2 * errors["floats"], "every branch is rounded once more, no more"
 
 
 def test_openvino_does_not_leave_the_integers(resnet: tuple[whet.Net, dict[str, whet.Net]], tmp_path: Path) -> None:
