@@ -40,10 +40,11 @@ browser:
 	fi; \
 	echo "No browser (chromium, google-chrome): the test that looks at the report in one is skipped."
 
-# Two processes, one thread each; then the tests that measure time, with the machine for themselves. By default xdist
-# begins with the files of many tests, and the long tests, which are alone in theirs, would run last on one process.
+# Two processes, one thread each, examples of docstrings with them; then the tests that measure time, with the machine
+# for themselves. By default xdist begins with the files of many tests, and the long tests, which are alone in theirs,
+# would run last on one process.
 unit: $(STAMP) browser
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules -m "not alone" tests whet
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone $$(grep -rl mark.alone tests --include=*.py)
 
 test: lint type unit

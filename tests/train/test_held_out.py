@@ -12,7 +12,7 @@ from torch.nn import functional
 import whet
 from whet.core.errors import TaskError, TrainingError
 from whet.core.task import Task
-from whet.data.memory import TeacherMemory
+from whet.data.memory import KEY_BYTES, TeacherMemory
 from whet.train.fit import fit
 from whet.train.held_out import HeldOut
 from whet.train.recipe import Recipe
@@ -106,7 +106,7 @@ def test_hints_do_not_count_and_the_teacher_is_remembered() -> None:
     wanted, got = teacher(x).log_softmax(1), network(1)(x).log_softmax(1)
     apart = functional.kl_div(got, wanted, log_target=True, reduction="batchmean")
     assert report.held_before == pytest.approx(float(apart.detach()), rel=1e-4)
-    assert memory.used_bytes == 32 * 3 * 4
+    assert memory.used_bytes == 32 * (3 * 4 + KEY_BYTES)
 
 
 def test_no_training_data_is_said() -> None:

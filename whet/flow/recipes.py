@@ -20,6 +20,7 @@ from whet.decisions.distance import distance
 from whet.graph.operations import total_operations
 from whet.train.fit import FitReport, held_out_loss
 from whet.train.held_out import HeldOut
+from whet.train.moving_average import MovingAverage
 from whet.train.range_test import Found, RangeTest
 from whet.train.recipe import Recipe
 from whet.train.speed import LATEST, LEAST_STEPS, TrainingSpeed
@@ -49,10 +50,11 @@ WORDS: dict[str, str] = {
 class Trainer:
     """Fine-tunes candidates with distillation from the original; what it learns of rates and speeds the study keeps.
 
-    After each training the better of before and after is kept, by the quality on the first validation samples; a loss
-    of at most `tolerance` counts as none. One that made it worse halves the rate of its kind from then on. Training
-    data cannot judge: the original knows them by heart, and what was cut and repaired is nearer to it than what trained
-    on. A perceptron whose training took half of its drop away seemed worse on training data set apart.
+    After each training the best of before, after and the average of its last part is kept, by the quality on the first
+    validation samples; a loss of at most `tolerance` counts as none. One that made it worse halves the rate of its kind
+    from then on. Training data cannot judge: the original knows them by heart, and what was cut and repaired is nearer
+    to it than what trained on. A perceptron whose training took half of its drop away seemed worse on training data set
+    apart.
     """
 
     study: Study
@@ -84,7 +86,9 @@ class Trainer:
         state = {name: value.clone() for name, value in net.module.state_dict().items()}
         score = partial(self.quality, net, recipe.bf16())
         before, samples = judged(score, JUDGED_SHARE * limit.get("seconds", 0.0))
-        report: FitReport = self.run.fit(net, recipe=replace(recipe, learning_rate=rate), **limit)
+        mean = MovingAverage(judge=lambda: self.run.task.loss_of_quality(score(samples), before))
+        recipe = replace(recipe, learning_rate=rate, techniques=(*recipe.techniques, mean))
+        report: FitReport = self.run.fit(net, recipe=recipe, **limit)
         after = score(samples)
         self.learn(what, operations, report)
         report.held_before, report.held_after, report.kept = before, after, "after"

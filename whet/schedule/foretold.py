@@ -142,4 +142,4 @@ def normal(rows: Rows, furthest: Callable[[list[float]], float]) -> tuple[Rows, 
     ({'a:width': [1.0, 0.25, 0.0]}, {'a:width': -0.8})
     """
     found = {name: furthest(row) for name, row in rows.items() if furthest(row)}
-    return {name: [max(e / found[name], 0.0) for e in rows[name]] for name in found}, found
+    return {name: [max(0.0, e / found[name]) for e in rows[name]] for name in found}, found

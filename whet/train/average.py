@@ -26,7 +26,7 @@ def averaged(nets: Sequence[Net]) -> Net:
     >>> other = net.copy()
     >>> for module, value in ((net, 1.0), (other, 3.0)):
     ...     _ = module.module.get_parameter("weight").data.fill_(value)
-    >>> float(averaged([net, other]).module.get_parameter("weight"))
+    >>> averaged([net, other]).module.get_parameter("weight").item()
     2.0
 
     Papers: Izmailov et al. 2018, Averaging Weights Leads to Wider Optima and Better Generalization (several points of

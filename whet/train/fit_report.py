@@ -11,11 +11,11 @@ from typing import Literal
 class FitReport:
     """What a training did. `losses` holds the mean loss of each tenth of it or so, in order.
 
-    `distance` says by what student and teacher were compared, empty without a teacher. With held-out data `kept` says
-    whether the weights are those of `after` the training or, since it made them worse, of `before`; `held_before` and
-    `held_after` are the losses on that data, and `failure` says why a training was given up. Of `seconds`,
-    `data_seconds` went into batches and `teacher_seconds` into the teacher; `check_seconds` went into the held-out data
-    and are not among them.
+    `averaged` says that the weights are the mean of those of its last part. `distance` says by what student and teacher
+    were compared, empty without a teacher. With held-out data `kept` says whether the weights are those of `after` the
+    training or, since it made them worse, of `before`; `held_before` and `held_after` are the losses on that data, and
+    `failure` says why a training was given up. Of `seconds`, `data_seconds` went into batches and `teacher_seconds`
+    into the teacher; `check_seconds` went into the held-out data and are not among them.
     """
 
     samples: int = 0
@@ -28,6 +28,7 @@ class FitReport:
     held_before: float = math.nan
     held_after: float = math.nan
     failure: str = ""
+    averaged: bool = False
     data_seconds: float = 0.0
     teacher_seconds: float = 0.0
     check_seconds: float = 0.0

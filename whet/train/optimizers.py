@@ -28,7 +28,7 @@ def adamw(groups: list[dict[str, Any]], recipe: Recipe) -> optim.Optimizer:
 
     Paper: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization.
     """
-    return optim.AdamW(groups, recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon)
+    return optim.AdamW(groups, recipe.learning_rate, recipe.betas, recipe.epsilon, fused=True)
 
 
 class Optimizers(Mapping[str, Callable[[list[dict[str, Any]], "Recipe"], optim.Optimizer]]):
