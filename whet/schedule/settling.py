@@ -9,6 +9,7 @@ from whet.core.space import Choice, Decision
 from whet.core.study import Trial
 from whet.schedule.actions import Actions, MeasureLayers, Mix
 from whet.schedule.finishing import PAYS
+from whet.schedule.mixing import Mixing
 from whet.schedule.recovery import SPARE
 from whet.schedule.situation import Mixable, Situation
 from whet.search.programme import by_integer_programme
@@ -16,6 +17,8 @@ from whet.search.programme import by_integer_programme
 MOST, GROWTH = 6, 1.4
 """How many mixtures are verified for one structure, and by how much the error that they may do grows at first."""
 LEAST_GROWTH = 1.05
+RACES = 4
+"""How many files' time must be left for mixtures to be raced for speed."""
 BEGUN = 0.25
 """The error that the first mixture may do, as a share of the largest."""
 
@@ -59,11 +62,13 @@ class Settling:
         Bytes are won layer by layer. Speed is, where all layers together are within the limit, won by all together.
         """
         s = self.situation
-        if not self.pays():
-            return
         taken = s.finishing.decision
         best = max(s.history.of_stage("full"), key=self._expected, default=None)
         items = sorted(enumerate(s.facts.mixables()), key=lambda each: not _offers(each[1], taken))
+        if best is not None and items and self._left() >= RACES * s.clock.file_seconds:
+            yield from Mixing(s).run(*items[0], best, self._left())
+        if not self.pays():
+            return
         for place, item in items:
             if best is None:
                 return
