@@ -31,7 +31,7 @@ def chosen(decision: Decision) -> str:
 def test_cheap_borders_leave_each_layer_its_own_and_dear_ones_make_runs() -> None:
     assert chosen(TABLE.mixture(0.0)) == "ac"
     assert chosen(TABLE.mixture(0.02)) == "abc"
-    assert chosen(TABLE.mixture(1.0)) == ""
+    assert chosen(TABLE.mixture(1.0)) == "abcd"
 
 
 def test_the_price_is_what_a_mixture_takes_beyond_its_layers() -> None:
@@ -79,7 +79,7 @@ def raced(border_ms: float, study: dict[str, Any] | None = None) -> tuple[list[A
     trial = Trial(0, "full", Decision({"net:scope": "all"}), 0.9, 0.0, 1.2)
     s = situation([trial], Space(), Goal(0.01, budget_seconds=100.0), memos=study)
     item = Mixable(frozenset({"net:scope", *(c.name for c in CHOICES)}), SCOPE)
-    found = drive(Mixing(s).run(0, item, trial, 50.0), do)
+    found = drive(Mixing(s).run(item, trial, 50.0), do)
     return seen, found, s.study.notes  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,7 @@ from whet.core.space import Decision
 from whet.core.strategy import Strategy
 from whet.decisions.planner import Counting
 from whet.flow.evaluator import Evaluator
-from whet.flow.layerwise import mixable
+from whet.flow.layerwise import mixables
 from whet.schedule.clock import Clock
 from whet.schedule.finishing import Finishing
 from whet.schedule.foretold import Foretold
@@ -72,7 +72,8 @@ class Facts:
         return Foretold.of(request.passes, request.net, self.evaluator.run, names)
 
     def mixables(self) -> list[Mixable]:
-        return [mixable(item, self.evaluator) for item in self.evaluator.request.finishers]
+        finishers = enumerate(self.evaluator.request.finishers)
+        return [found for place, item in finishers for found in mixables(item, place, self.evaluator)]
 
     def strategy(self, seed: int) -> Strategy:
         strategy = strategies.get(self.evaluator.request.strategy, self.evaluator.builder.space, seed=seed)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from whet.core.net import Net
 from whet.core.objectives import Figures
 from whet.core.passes import Pass
-from whet.core.space import Choice, Decision, Value
+from whet.core.space import Choice, Decision, Space, Value
 from whet.core.study import Trial
-from whet.flow.mixing import base_of, profile
+from whet.flow.mixing import base_of, choices_in, profile
 from whet.schedule.actions import MeasureLayers, Mix, ProfileLayers
 from whet.schedule.settling import Measured
 from whet.schedule.situation import Mixable
@@ -21,11 +21,27 @@ SAVED = 1.01
 """What a value must gain by itself to be among those that are chosen from."""
 
 
-def mixable(item: Pass, evaluator: Evaluator) -> Mixable:
-    """Return what a scheduler has to know of a finisher."""
-    choices = list(item.space(evaluator.request.net, evaluator.request.target))
-    scopes = [Decision({c.when[0]: c.when[1][0]}) for c in choices if c.when is not None]
-    return Mixable(frozenset(c.name for c in choices), next(iter(scopes), None))
+def mixables(item: Pass, place: int, evaluator: Evaluator) -> list[Mixable]:
+    """Return what a scheduler has to know of a finisher: once for each scope that its choices for layers count in."""
+    space = item.space(evaluator.request.net, evaluator.request.target)
+    names, inner = frozenset(space.choices), {c.when[0] for c in space if c.when is not None}
+    scopes = [scope_of(space, c) for c in space if c.when is not None and c.name not in inner]
+    return [Mixable(names, scope, place) for scope in dict.fromkeys(scopes) or [None]]
+
+
+def scope_of(space: Space, choice: Choice) -> Decision:
+    """Return the values of other choices under which one counts, the first of each that do.
+
+    >>> outer = Choice("n:form", ("none", "a"), "none")
+    >>> inner = Choice("n:a", ("off", "each"), "off", ("n:form", ("a",)))
+    >>> space = Space([outer, inner, Choice("x:a", (8, 32), 32, ("n:a", ("each",)))])
+    >>> dict(scope_of(space, space.choices["x:a"]))
+    {'n:a': 'each', 'n:form': 'a'}
+    """
+    if choice.when is None:
+        return Decision()
+    name, values = choice.when
+    return scope_of(space, space.choices[name]).merge({name: values[0]})
 
 
 def measure(evaluator: Evaluator, action: MeasureLayers) -> Measured:
@@ -36,7 +52,7 @@ def measure(evaluator: Evaluator, action: MeasureLayers) -> Measured:
     """
     item, net = evaluator.request.finishers[action.finisher], base_of(evaluator, action.trial).net
     timed, budget = evaluator.request.goal.timed, evaluator.run.budget
-    choices = [c for c in item.space(net, evaluator.request.target) if c.when is not None]
+    choices = choices_in(item.space(net, evaluator.request.target), action.scope)
     profiled = _profiled(evaluator, action, choices)
     whole, error = 0.0 if profiled else _gain(evaluator, net), evaluator.builder.output_error(net)
     found = Measured([], [], [])

@@ -13,7 +13,7 @@ from torch import fx
 from whet.core.net import Net
 from whet.core.objectives import Figures
 from whet.core.passes import Result
-from whet.core.space import Choice, Decision
+from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.hardware.profile import layer_times
@@ -68,8 +68,13 @@ def layers_of(evaluator: Evaluator, action: LayersOf) -> Layers:
     """Return a structure's choices for single layers, and which of them read each other."""
     net = base_of(evaluator, action.trial).net
     space = evaluator.request.finishers[action.finisher].space(net, evaluator.request.target)
-    choices = [c for c in space if c.when is not None]
+    choices = choices_in(space, action.scope)
     return Layers(choices, borders(net, choices))
+
+
+def choices_in(space: Space, scope: Decision) -> list[Choice]:
+    """Return the choices for single layers that count within a scope."""
+    return [c for c in space if c.name not in scope and c.when is not None and scope.get(c.when[0]) in c.when[1]]
 
 
 def borders(net: Net, choices: Sequence[Choice]) -> dict[tuple[str, str], float]:

@@ -318,7 +318,9 @@ class OfLayers(Action):
 
 @dataclass(frozen=True)
 class LayersOf(OfLayers):
-    """Find the choices of a finisher for single layers of a structure. Outcome: `Layers`."""
+    """Find the choices of a finisher for single layers of a structure that count within a scope. Outcome: `Layers`."""
+
+    scope: Decision
 
 
 @dataclass(frozen=True)

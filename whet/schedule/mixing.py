@@ -86,12 +86,12 @@ class Mixing:
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
 
-    def run(self, place: int, item: Mixable, trial: Trial, left: float) -> Actions[Trial | None]:
+    def run(self, item: Mixable, trial: Trial, left: float) -> Actions[Trial | None]:
         """Look for a mixture of a finisher's values on the structure of a trial; return its trial where one wins."""
-        s, scope = self.situation, item.scope
+        s, scope, place = self.situation, item.scope, item.place
         if scope is None or "speed" not in s.goal.objectives.wanted or s.study.recall(PROFILE) is not None:
             return None
-        layers = yield LayersOf(trial, place)
+        layers = yield LayersOf(trial, place, scope)
         if layers is None or len(layers.choices) < 2:
             return None
         s.say(f"timing the layers of trial {trial.number}")

@@ -64,19 +64,19 @@ class Settling:
         s = self.situation
         taken = s.finishing.decision
         best = max(s.history.of_stage("full"), key=self._expected, default=None)
-        items = sorted(enumerate(s.facts.mixables()), key=lambda each: not _offers(each[1], taken))
+        items = sorted(s.facts.mixables(), key=lambda item: not _offers(item, taken))
         if best is not None and items and self._left() >= RACES * s.clock.file_seconds:
-            yield from Mixing(s).run(*items[0], best, self._left())
+            yield from Mixing(s).run(items[0], best, self._left())
         if not self.pays():
             return
-        for place, item in items:
+        for item in items:
             if best is None:
                 return
             if _offers(item, taken) and not s.history.is_finished(best):
                 whole = best.decision.merge(taken)
-                if self._known(whole) is None and self._has_time() and (yield Mix(best, place, whole)) is None:
+                if self._known(whole) is None and self._has_time() and (yield Mix(best, item.place, whole)) is None:
                     continue
-            yield from self._settle(place, item, best)
+            yield from self._settle(item, best)
 
     def pays(self) -> bool:
         """Say whether choosing layer by layer may gain something beyond a finisher for the whole network."""
@@ -92,9 +92,9 @@ class Settling:
         taken = s.finishing.taken
         return s.goal.merit(trial) * (1.0 if taken is None or s.history.is_finished(trial) else taken.gain)
 
-    def _settle(self, place: int, item: Mixable, trial: Trial) -> Actions[None]:
+    def _settle(self, item: Mixable, trial: Trial) -> Actions[None]:
         """Try mixtures of a finisher's values on the structure of a trial."""
-        s, scope = self.situation, item.scope
+        s, scope, place = self.situation, item.scope, item.place
         if scope is None or not self._has_time():
             return
         s.say(f"settling {next(iter(scope))} of trial {trial.number} layer by layer")

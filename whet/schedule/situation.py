@@ -20,10 +20,11 @@ from whet.schedule.told import Told
 
 @dataclass(frozen=True)
 class Mixable:
-    """A finisher: the names of its choices, and the decision under which those for single layers count."""
+    """A finisher, by its place: the names of its choices, and a decision under which those for single layers count."""
 
     names: frozenset[str]
     scope: Decision | None
+    place: int = 0
 
 
 class Facts(Protocol):
