@@ -21,6 +21,8 @@ LAYERS = Layers(CHOICES, {("a", "b"): 10.0, ("b", "c"): 10.0, ("c", "d"): 10.0})
 PLAIN = dict(zip(SITES, (4.0, 1.0, 4.0, 1.0), strict=True))
 OTHER = dict(zip(SITES, (2.0, 1.2, 2.0, 3.0), strict=True))
 SCOPE = Decision({"net:scope": "each"})
+WHOLE = Space([Choice("net:scope", ("off", "all", "each"), "off"), *CHOICES, Choice("runtime:threads", (1, 2), 2)])
+FAST, SLOW = Decision({"runtime:threads": 1}), Decision({"runtime:threads": 2})
 TABLE = Table.of(LAYERS, [8], [PLAIN, OTHER])
 
 
@@ -73,11 +75,11 @@ def raced(border_ms: float, study: dict[str, Any] | None = None) -> tuple[list[A
         if isinstance(action, ProfileLayers):
             return [each(d) for d in action.decisions]
         if isinstance(action, Race):
-            return [10.0 / ms(d) for d in action.decisions]
+            return [{SLOW: 9.0 / ms(d), FAST: 10.0 / ms(d)} for d in action.decisions]
         return "verified"
 
     trial = Trial(0, "full", Decision({"net:scope": "all"}), 0.9, 0.0, 1.2)
-    s = situation([trial], Space(), Goal(0.01, budget_seconds=100.0), memos=study)
+    s = situation([trial], Space(), Goal(0.01, budget_seconds=100.0), memos=study, whole=WHOLE)
     item = Mixable(frozenset({"net:scope", *(c.name for c in CHOICES)}), SCOPE)
     found = drive(Mixing(s).run(item, trial, 50.0), do)
     return seen, found, s.study.notes  # type: ignore[attr-defined]
@@ -89,6 +91,9 @@ def test_the_mixture_that_wins_the_race_is_verified(border_ms: float, best: str)
     seen, found, notes = raced(border_ms, memos)
     assert found == "verified" and isinstance(seen[-1], Mix)
     assert chosen(seen[-1].decision) == best and seen[-1].decision["net:scope"] == "each"
+    assert seen[-1].decision["runtime:threads"] == 1, "the setting that it was fastest in"
+    races = [action.decisions for action in seen if isinstance(action, Race)]
+    assert len(races) == 2 and len({d for race in races for d in race}) > len(races[0]), "the strategy proposed more"
     rows = {row["layer"]: row["chosen"] for row in memos[PROFILE]["layers"]}
     assert "".join(site for site, value in rows.items() if value == 8) == best
     assert any(f"{len(best)} of 4 layers are finished" in note for note in notes)

@@ -179,6 +179,8 @@ class Evaluator:
                 return record("predicted", decision, quality, gain=gain, note=SCORED_NOTE, **said)
         latency, settings = self.files.time_file(path, brief)
         quality = self.scores.file(Artifact(path, settings), request.task.val)
+        if any(name in request.target.space().choices for name in decision):
+            decision = decision.merge(mixing.placed(self, settings))
         figures = {"latency": latency, "settings": settings, "simulated": False, "net": result.net}
         if request.objectives.need_memory:
             figures["memory_bytes"] = self.files.memory_of(Artifact(path, settings))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from whet.core.passes import Chain
-from whet.core.space import Decision
+from whet.core.space import Decision, Value
 from whet.core.strategy import Strategy
 from whet.decisions.planner import Counting
 from whet.flow.evaluator import Evaluator
@@ -15,6 +16,7 @@ from whet.flow.layerwise import mixables
 from whet.schedule.clock import Clock
 from whet.schedule.finishing import Finishing
 from whet.schedule.foretold import Foretold
+from whet.schedule.late import Late
 from whet.schedule.obvious import Obvious, obvious
 from whet.schedule.plan import Plan
 from whet.schedule.situation import Mixable, Situation
@@ -80,6 +82,11 @@ class Facts:
         if isinstance(strategy, Counting):
             strategy.operations = lambda decision: self._operations(decision)
         return strategy
+
+    def late(self, done: Mapping[str, Value], saved: Mapping[str, float]) -> Late:
+        space, target = self.evaluator.study.space, self.evaluator.request.target
+        strategy = strategies.get(self.evaluator.request.strategy, space, seed=self.evaluator.request.seed)
+        return Late(strategy, space, target.space().choices, done, saved)
 
     @cached_property
     def _operations(self) -> Operations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,11 @@ from whet.core.passes import Result
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.core.target import Artifact
+from whet.decisions.enumerate import point, size
 from whet.hardware.profile import layer_times
 from whet.hardware.targets import inputs_of
 from whet.schedule.actions import LayersOf, ProfileLayers, Race
+from whet.schedule.late import Heat
 from whet.schedule.mixing import Layers
 
 if TYPE_CHECKING:
@@ -122,14 +124,27 @@ def _settings(evaluator: Evaluator, trial: Trial) -> dict[str, Any]:
     return dict(trial.settings or evaluator.baseline.artifact.settings)
 
 
-def race(evaluator: Evaluator, action: Race) -> list[float]:
-    """Return the gain of the file of each decision, all timed in one race."""
+def race(evaluator: Evaluator, action: Race) -> Heat:
+    """Return the gain of the file of each decision in each setting, all timed in one race."""
     objectives, whole = evaluator.request.objectives, evaluator.baseline.figures
     files = evaluator.mixtures.files(evaluator, action.trial, action.finisher, action.decisions)
     with evaluator.stopwatch("race"):
         timed = evaluator.files.timing.each(files, RACED_SECONDS * len(files))
-    gains = []
-    for how, path in files.items():
-        ratio = timed[how].latency.ratio if how in timed else 0.0
-        gains.append(objectives.gain(Figures(ratio, Artifact(path, {}).size_bytes), whole) if ratio else 0.0)
-    return gains
+    return [
+        {
+            placed(evaluator, each.settings): objectives.gain(
+                Figures(each.latency.ratio, Artifact(path, {}).size_bytes), whole
+            )
+            for each in timed[how]
+        }
+        for how, path in files.items()
+    ]
+
+
+def placed(evaluator: Evaluator, settings: Mapping[str, Any]) -> Decision:
+    """Return the target's choices that mean these settings."""
+    target = evaluator.request.target
+    space = target.space()
+    points = (point(space, rank) for rank in range(size(space)))
+    found = next((d for d in points if target.settings(d) == dict(settings)), None)
+    return Decision() if found is None else Decision({c.name: found.of(c) for c in space if space.active(c, found)})

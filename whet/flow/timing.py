@@ -70,14 +70,23 @@ class Timing:
         """
         return self._fastest(*self._timed(files, seconds))
 
-    def each(self, files: Mapping[str, Path], seconds: float) -> dict[str, Timed]:
-        """Time files interleaved with each other and the uncompressed network; what no setting runs is left out.
+    def each(self, files: Mapping[str, Path], seconds: float) -> dict[str, list[Timed]]:
+        """Time files interleaved with each other and the uncompressed network; return each in each of its settings.
 
-        Raises: TargetError if no setting runs any of them.
+        The ratios of one file's settings compare as their times do. Raises: TargetError if no setting runs any of them.
         """
         found, running = self._timed(files, seconds)
-        own = {how: {key: s for key, s in running.items() if key[0] == how} for how in files}
-        return {how: self._fastest(found, settings) for how, settings in own.items() if settings}
+        return {how: self._settings(found, {k: s for k, s in running.items() if k[0] == how}) for how in files}
+
+    def _settings(self, found: Mapping[str, Latency], running: Mapping[tuple[str, str], Settings]) -> list[Timed]:
+        if not running:
+            return []
+        best = self._fastest(found, running)
+        shares = {key: found[" ".join(key)].ratio / max(found[" ".join(k)].ratio for k in running) for key in running}
+        return [
+            Timed(key[0], _scaled(found[" ".join(key)], best.latency.ratio * shares[key]), setting)
+            for key, setting in running.items()
+        ]
 
     def _timed(
         self, files: Mapping[str, Path], seconds: float

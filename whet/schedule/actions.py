@@ -335,7 +335,7 @@ class ProfileLayers(OfLayers):
 
 @dataclass(frozen=True)
 class Race(OfLayers):
-    """Time the file of each of a finisher's decisions, all in one race. Outcome: their gains."""
+    """Time the file of each of a finisher's decisions, all in one race. Outcome: for each its gain by the setting."""
 
     decisions: tuple[Decision, ...]
 

@@ -9,11 +9,14 @@ from typing import Any
 from whet.core.space import Choice, Decision, Value
 from whet.core.study import Trial
 from whet.schedule.actions import Actions, LayersOf, Mix, ProfileLayers, Race
+from whet.schedule.late import Heat
 from whet.schedule.situation import Mixable, Situation
 from whet.search.cuts import by_minimum_cut
 
 PRICES = (0.25, 1.0, 4.0)
 """The prices of a border that mixtures are proposed at, in shares of the one that the first mixture's profile tells."""
+PROPOSED = 3
+"""How many mixtures of the strategy are raced."""
 SURELY = 1.005
 """By how much a mixture must win the race over each whole for it to be verified."""
 MOST_SHARE = 0.7
@@ -60,6 +63,11 @@ class Table:
         taken = by_minimum_cut([self.other[s][0] - self.plain[s] for s in sites], borders)
         return Decision({c.name: self.other[c.site][1] for c, t in zip(self.layers.choices, taken, strict=True) if t})
 
+    def saved(self) -> dict[str, float]:
+        """Return by choice which share of the plain file's time its quickest other value saves; below zero, costs."""
+        total = sum(self.plain.values())
+        return {c.name: (self.plain[c.site] - self.other[c.site][0]) / total for c in self.layers.choices}
+
     def price(self, mixture: Decision, times: dict[str, float]) -> float:
         """Return what a number that crosses costs, by how much more a mixture took than its layers did apart."""
         took, apart = (sum(each) for each in zip(*self._both(mixture, times), strict=True))
@@ -79,8 +87,8 @@ class Mixing:
 
     A layer's gain is the runtime's own figure. Between two formats numbers are converted, or kernels cannot be joined:
     what that costs is told by the profile of the first mixture, in which it is taken to cost nothing. A minimum cut
-    gives the mixture of least time at a price; all are raced with the plain and the whole files, and what wins is
-    verified.
+    gives the mixture of least time at a price; all are raced with the plain and the whole files. The strategy, told of
+    that, proposes more with the structure given (`Late`); what wins the last race is verified.
     """
 
     def __init__(self, situation: Situation) -> None:
@@ -103,17 +111,40 @@ class Mixing:
             return None
         table = Table.of(layers, values, times)
         mixtures = yield from self._mixtures(table, scope, place, trial, until)
-        raced = (Decision(), *wholes, *mixtures)
-        gains = yield Race(trial, place, raced)
-        if gains is None:
+        return (yield from self._raced(table, (Decision(), *wholes), mixtures, scope, item, trial, until))
+
+    def _raced(
+        self, table: Table, wholes: tuple[Decision, ...], mixtures: list[Decision], scope: Decision, item: Mixable,
+        trial: Trial, until: float,
+    ) -> Actions[Trial | None]:  # fmt: skip
+        """Race mixtures with the plain and the whole files, then the best with what the strategy proposes; verify it.
+
+        The last race decides: the best of several that differ little was best by luck as well.
+        """
+        s, raced = self.situation, (*wholes, *mixtures)
+        structure = s.history.structural(trial.decision)
+        heat: Heat | None = yield Race(trial, item.place, raced)
+        if heat is None or not all(heat[: len(wholes)]):
+            return None
+        late = s.facts.late({**structure, **scope}, table.saved())
+        late.tell(raced, heat)
+        proposed = [d for d in late.ask(PROPOSED) if d not in raced] if s.clock.spent_seconds < until else []
+        if proposed:
+            ahead = sorted(range(len(wholes), len(raced)), key=lambda i: -max(heat[i].values(), default=0.0))[:1]
+            raced = (*wholes, *(raced[i] for i in ahead), *proposed)
+            heat = (yield Race(trial, item.place, raced)) or [{} for _ in raced]
+            late.tell(raced, heat)
+        gains = [max(each.values(), default=0.0) for each in heat]
+        if not gains[0]:
             return None
         best = max(range(len(raced)), key=gains.__getitem__)
-        won = best > len(wholes) and gains[best] > SURELY * max(gains[: len(wholes) + 1])
+        won = best >= len(wholes) and gains[best] > SURELY * max(gains[: len(wholes)])
         s.study.remember(PROFILE, _said(trial, table, raced, gains, best))
-        self._note(table, raced, gains, best, won, len(wholes))
+        self._note(table, raced, gains, best, won, len(wholes) - 1)
         if not won:
             return None
-        return (yield Mix(trial, place, s.history.structural(trial.decision).merge(raced[best])))
+        setting = max(heat[best], key=heat[best].__getitem__)
+        return (yield Mix(trial, item.place, structure.merge(raced[best]).merge(setting)))
 
     def _mixtures(
         self, table: Table, scope: Decision, place: int, trial: Trial, until: float
