@@ -54,7 +54,9 @@ def test_of_several_values_each_layer_has_its_quickest() -> None:
     assert of_several().mixture(0.0) == Decision({"a:weights": "int4", "b:weights": "int8"})
 
 
-def raced(border_ms: float, study: dict[str, Any] | None = None) -> tuple[list[Action], Any, list[str]]:
+def raced(
+    border_ms: float, study: dict[str, Any] | None = None, left: float = 50.0
+) -> tuple[list[Action], Any, list[str]]:
     """Return what is done where a border costs so much in truth, and what comes of it."""
 
     def ms(decision: Decision) -> float:
@@ -81,7 +83,7 @@ def raced(border_ms: float, study: dict[str, Any] | None = None) -> tuple[list[A
     trial = Trial(0, "full", Decision({"net:scope": "all"}), 0.9, 0.0, 1.2)
     s = situation([trial], Space(), Goal(0.01, budget_seconds=100.0), memos=study, whole=WHOLE)
     item = Mixable(frozenset({"net:scope", *(c.name for c in CHOICES)}), SCOPE)
-    found = drive(Mixing(s).run(item, trial, 50.0), do)
+    found = drive(Mixing(s).run(item, trial, left), do)
     return seen, found, s.study.notes  # type: ignore[attr-defined]
 
 
@@ -108,3 +110,10 @@ def test_where_borders_cost_more_than_layers_gain_nothing_is_verified_and_that_i
 def test_it_is_done_once_in_a_study() -> None:
     seen, found, _ = raced(0.0, {PROFILE: {}})
     assert found is None and not seen
+
+
+def test_where_time_is_short_less_is_raced_and_nothing_is_begun_that_would_take_the_delivery_its_time() -> None:
+    full = [len(a.decisions) for a in raced(0.15)[0] if isinstance(a, Race)]
+    some = [len(a.decisions) for a in raced(0.15, left=8.0)[0] if isinstance(a, Race)]
+    none = [a for a in raced(0.15, left=3.0)[0] if isinstance(a, Race)]
+    assert len(full) == 2 and len(some) == 1 and not none

@@ -21,13 +21,10 @@ from whet.hardware.profile import layer_times
 from whet.hardware.targets import inputs_of
 from whet.schedule.actions import LayersOf, ProfileLayers, Race
 from whet.schedule.late import Heat
-from whet.schedule.mixing import Layers
+from whet.schedule.mixing import RACED_SECONDS, Layers
 
 if TYPE_CHECKING:
     from whet.flow.evaluator import Evaluator
-
-RACED_SECONDS = 1.0
-"""How long a file of a race is timed."""
 
 
 class Mixtures:

@@ -19,8 +19,8 @@ PROPOSED = 3
 """How many mixtures of the strategy are raced."""
 SURELY = 1.005
 """By how much a mixture must win the race over each whole for it to be verified."""
-MOST_SHARE = 0.7
-"""The share of the time that is left which profiles and races may take together."""
+RACED_SECONDS = 1.0
+"""How long each file of a race is timed."""
 PROFILE = "layer_times"
 """Under which key a study remembers what was measured, for the report."""
 Times = list[dict[str, float]]
@@ -93,6 +93,12 @@ class Mixing:
 
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
+        self.until_seconds, self.built_seconds = 0.0, 0.0
+
+    def _fits(self, built: int, raced: int = 0) -> bool:
+        """Say whether there is time to write so many files and to race so many, and still to verify one."""
+        needed = (built + 1) * self.built_seconds + raced * RACED_SECONDS + self.situation.clock.file_seconds
+        return self.situation.clock.spent_seconds + needed <= self.until_seconds
 
     def run(self, item: Mixable, trial: Trial, left: float) -> Actions[Trial | None]:
         """Look for a mixture of a finisher's values on the structure of a trial; return its trial where one wins."""
@@ -105,17 +111,23 @@ class Mixing:
         s.say(f"timing the layers of trial {trial.number}")
         values = list(dict.fromkeys(v for c in layers.choices for v in c.values if v != c.identity))
         wholes = [scope.merge({c.name: v for c in layers.choices if v in c.values}) for v in values]
-        until = s.clock.spent_seconds + MOST_SHARE * left
-        times = yield ProfileLayers(trial, place, (Decision(), *wholes))
-        if times is None or s.clock.spent_seconds > until:
+        began, plain_and_whole = s.clock.spent_seconds, (Decision(), *wholes)
+        self.until_seconds = began + left
+        times = yield ProfileLayers(trial, place, plain_and_whole)
+        if times is None:
             return None
+        self.built_seconds = (s.clock.spent_seconds - began) / len(plain_and_whole)
         table = Table.of(layers, values, times)
-        mixtures = yield from self._mixtures(table, scope, place, trial, until)
-        return (yield from self._raced(table, (Decision(), *wholes), mixtures, scope, item, trial, until))
+        mixtures = yield from self._mixtures(table, scope, place, trial)
+        while mixtures and not self._fits(len(mixtures), len(plain_and_whole) + len(mixtures)):
+            mixtures = mixtures[:-1]
+        if not mixtures and not self._fits(0, len(plain_and_whole)):
+            return None
+        return (yield from self._raced(table, plain_and_whole, mixtures, scope, item, trial))
 
     def _raced(
         self, table: Table, wholes: tuple[Decision, ...], mixtures: list[Decision], scope: Decision, item: Mixable,
-        trial: Trial, until: float,
+        trial: Trial,
     ) -> Actions[Trial | None]:  # fmt: skip
         """Race mixtures with the plain and the whole files, then the best with what the strategy proposes; verify it.
 
@@ -128,7 +140,8 @@ class Mixing:
             return None
         late = s.facts.late({**structure, **scope}, table.saved())
         late.tell(raced, heat)
-        proposed = [d for d in late.ask(PROPOSED) if d not in raced] if s.clock.spent_seconds < until else []
+        in_time = self._fits(PROPOSED, len(wholes) + 1 + PROPOSED)
+        proposed = [d for d in late.ask(PROPOSED) if d not in raced] if in_time else []
         if proposed:
             ahead = sorted(range(len(wholes), len(raced)), key=lambda i: -max(heat[i].values(), default=0.0))[:1]
             raced = (*wholes, *(raced[i] for i in ahead), *proposed)
@@ -146,17 +159,15 @@ class Mixing:
         setting = max(heat[best], key=heat[best].__getitem__)
         return (yield Mix(trial, item.place, structure.merge(raced[best]).merge(setting)))
 
-    def _mixtures(
-        self, table: Table, scope: Decision, place: int, trial: Trial, until: float
-    ) -> Actions[list[Decision]]:
+    def _mixtures(self, table: Table, scope: Decision, place: int, trial: Trial) -> Actions[list[Decision]]:
         """Return the mixtures that are worth a race: that of free borders, and those at the prices it tells."""
         most = len(table.layers.choices)
         first = table.mixture(0.0)
-        if not 0 < len(first) < most:
+        if not 0 < len(first) < most or not self._fits(1):
             return []
         times = yield ProfileLayers(trial, place, (Decision(), scope.merge(first)))
         found = [first]
-        if times is not None and self.situation.clock.spent_seconds < until:
+        if times is not None:
             price = table.price(first, times[1])
             found += [table.mixture(share * price) for share in PRICES]
         return [scope.merge(m) for m in dict.fromkeys(found) if 0 < len(m) < most]
