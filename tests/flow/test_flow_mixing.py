@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -92,3 +93,12 @@ def test_files_of_a_race_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> Non
     ratios = {how: {t.settings["threads"]: t.latency.ratio for t in found} for how, found in each.items()}
     assert ratios == {"0": {1: pytest.approx(1.5)}, "1": {1: pytest.approx(2.0), 2: pytest.approx(1.0)}, "2": {}}
     assert timing({"0": Path(), "1": Path()}, 1.0).how == "1"
+
+
+def test_layers_are_timed_as_the_uncompressed_network_is_the_fastest() -> None:
+    fast, integers = ({"runtime": "openvino", "precision": precision, "threads": 1} for precision in ("bf16", "f32"))
+    other = {"runtime": "onnxruntime", "precision": "f32", "threads": 1}
+    trial: Any = SimpleNamespace(settings=integers)
+    for bar, used in ((fast, fast), (other, integers)):
+        evaluator: Any = SimpleNamespace(baseline=SimpleNamespace(artifact=SimpleNamespace(settings=bar)))
+        assert mixing._settings(evaluator, trial) == used

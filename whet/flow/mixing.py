@@ -17,7 +17,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.decisions.enumerate import point, size
-from whet.hardware.profile import layer_times
+from whet.hardware.profile import PROFILERS, layer_times
 from whet.hardware.targets import inputs_of
 from whet.schedule.actions import LayersOf, ProfileLayers, Race
 from whet.schedule.late import Heat
@@ -73,7 +73,8 @@ def layers_of(evaluator: Evaluator, action: LayersOf) -> Layers:
 
 def choices_in(space: Space, scope: Decision) -> list[Choice]:
     """Return the choices for single layers that count within a scope."""
-    return [c for c in space if c.name not in scope and c.when is not None and scope.get(c.when[0]) in c.when[1]]
+    inside = [c for c in space if c.name not in scope and c.when is not None and scope.get(c.when[0]) in c.when[1]]
+    return [c for c in inside if len(c.values) > 1]
 
 
 def borders(net: Net, choices: Sequence[Choice]) -> dict[tuple[str, str], float]:
@@ -103,13 +104,12 @@ def _readers(node: fx.Node, sites: set[str]) -> set[str]:
 
 def profile(evaluator: Evaluator, action: ProfileLayers) -> list[dict[str, float]] | None:
     """Return the milliseconds of each layer in the file of each decision; None where the runtime does not tell."""
-    net, request = base_of(evaluator, action.trial).net, evaluator.request
+    net, request, settings = base_of(evaluator, action.trial).net, evaluator.request, _settings(evaluator, action.trial)
+    if settings["runtime"] not in PROFILERS:
+        return None
     files = evaluator.mixtures.files(evaluator, action.trial, action.finisher, action.decisions)
-    settings = _settings(evaluator, action.trial)
     for path in files.values():
-        request.target.open(
-            Artifact(path, settings), request.batch
-        )  # a crash is told from here, and takes nothing along
+        request.target.open(Artifact(path, settings), request.batch)  # a crash is told, and takes nothing along
     with evaluator.stopwatch("profile"):
         inputs = inputs_of(net, request.batch)
         times = layer_times(files, settings, list(net.layers()), inputs, batch=request.batch)
@@ -117,8 +117,12 @@ def profile(evaluator: Evaluator, action: ProfileLayers) -> list[dict[str, float
 
 
 def _settings(evaluator: Evaluator, trial: Trial) -> dict[str, Any]:
-    """Return the setting that a trial was fastest in, or the uncompressed network."""
-    return dict(trial.settings or evaluator.baseline.artifact.settings)
+    """Return the uncompressed network's fastest setting, or where its runtime tells nothing that of a trial.
+
+    Layers that stay as they are have the times of that one: a network of integers alone may be the fastest in another.
+    """
+    own = evaluator.baseline.artifact.settings
+    return dict(own if own["runtime"] in PROFILERS or not trial.settings else trial.settings)
 
 
 def race(evaluator: Evaluator, action: Race) -> Heat:

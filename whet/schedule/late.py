@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from whet.core.space import Choice, Decision, Space
+from whet.core.space import Choice, Decision, Space, Value
 from whet.core.strategy import Observation, Strategy
 from whet.decisions.given import agrees, whole
 from whet.decisions.planner import Planner
@@ -25,13 +25,13 @@ class Late:
     """
 
     def __init__(
-        self, strategy: Strategy, space: Space, settings: Collection[str], done: Mapping[str, object],
+        self, strategy: Strategy, space: Space, settings: Collection[str], done: Mapping[str, Value],
         gains: Mapping[str, float],
     ) -> None:  # fmt: skip
         self.strategy, self.space, self.settings = strategy, space, set(settings)
         self.layers = [name for name in gains if name in space.choices]
         free = self.settings | set(self.layers)
-        decided = Decision({n: v for n, v in done.items() if n in space.choices})  # type: ignore[misc]
+        decided = Decision({n: v for n, v in done.items() if n in space.choices})
         self.given = Decision({c.name: decided.of(c) for c in space if c.name not in free})
         if isinstance(strategy, Planner):
             believed = {name: _per_unit(strategy, space.choices[name], gains[name]) for name in self.layers}
