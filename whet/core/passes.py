@@ -126,8 +126,8 @@ class OneOf:
 
     def obvious(self, net: Net, target: Target) -> list[Decision]:
         """Return what anyone would try of each, one after the other."""
-        ways = {name: getattr(item, "obvious", lambda net, target: [])(net, target) for name, item in self.passes}
-        return [way.merge({self.name: name}) for name, found in ways.items() for way in found]
+        each = [(name, item.obvious(net, target)) for name, item in self.passes if hasattr(item, "obvious")]
+        return [way.merge({self.name: name}) for name, ways in each for way in ways]
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         item = dict(self.passes).get(str(decision.get(self.name, "none")))

@@ -135,9 +135,10 @@ class Mixing:
         """
         s, raced = self.situation, (*wholes, *mixtures)
         structure = s.history.structural(trial.decision)
-        heat: Heat | None = yield Race(trial, item.place, raced)
-        if heat is None or not all(heat[: len(wholes)]):
+        first: Heat | None = yield Race(trial, item.place, raced)
+        if first is None or not all(first[: len(wholes)]):
             return None
+        heat = first
         late = s.facts.late({**structure, **scope}, table.saved())
         late.tell(raced, heat)
         in_time = self._fits(PROPOSED, len(wholes) + 1 + PROPOSED)
@@ -157,7 +158,8 @@ class Mixing:
         if not won:
             return None
         setting = max(heat[best], key=heat[best].__getitem__)
-        return (yield Mix(trial, item.place, structure.merge(raced[best]).merge(setting)))
+        verified: Trial | None = yield Mix(trial, item.place, structure.merge(raced[best]).merge(setting))
+        return verified
 
     def _mixtures(self, table: Table, scope: Decision, place: int, trial: Trial) -> Actions[list[Decision]]:
         """Return the mixtures that are worth a race: that of free borders, and those at the prices it tells."""
