@@ -155,6 +155,7 @@ METHODS = tuple(
         ("search.joint-embedding", "whet.search.joint_embedding:JointEmbedding", "relaxation", "huang2024simultaneous"),
         ("search.programme.integer", "whet.search.programme:by_integer_programme", "selection", "yao2021hawqv3"),
         ("search.programme.dynamic", "whet.search.programme:by_dynamic_programme", "selection", "kim2024layermerge"),
+        ("search.programme.cut", "whet.search.cuts:by_minimum_cut", "selection", "greig1989exact"),
         ("search.recovery", "whet.schedule.recovery:Recovery", "selection", "schonlau1998constrained"),
         ("search.freeze-thaw", "whet.search.freeze_thaw:FreezeThaw", "selection", "rakotoarison2024freeze"),
         ("search.table", "whet.bench.tabular:Table", "benchmark", "klein2019tabular"),

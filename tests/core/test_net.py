@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import whet
-from whet.core.net import Net, owner_at
+from whet.core.net import Net
 
 
 class Nested(nn.Module):
@@ -58,10 +58,3 @@ def test_what_is_dead_goes(net: Net) -> None:
     node = next(n for n in net.graph.nodes if n.op == "call_module" and n.target == "norm")
     node.replace_all_uses_with(node.args[0])
     assert list(net.settle().layers()) == ["layer"] and net.parameter_count == 15
-
-
-def test_modules_on_the_way_are_made_once() -> None:
-    root = nn.Module()
-    first, _ = owner_at(root, "a.b.weight")
-    second, last = owner_at(root, "a.b.bias")
-    assert first is second and last == "bias" and owner_at(root, "x")[0] is root

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from quick import made
@@ -11,9 +13,14 @@ from quick import made
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.quantize.weight_only import EACH, NETWORK, WeightOnly
 from whet.core.errors import MethodError
+from whet.core.passes import OneOf
+from whet.core.space import Decision
 from whet.core.study import Study, Trial
 from whet.flow.folder import recorded
+from whet.flow.layerwise import mixables
+from whet.flow.mixing import choices_in
 from whet.flow.optimize import optimize
+from whet.hardware import targets
 from whet.hardware.onnx_export import export_onnx
 from whet.schedule import settling
 
@@ -71,3 +78,21 @@ def test_what_does_not_nest_is_not_trained_in_one_supernet(tmp_path: Path) -> No
     net, task = made(width=160, rows=512)
     with pytest.raises(MethodError, match="Svd cannot be"):
         optimize(net, task, passes=("width", "svd"), elastic=True, out=tmp_path / "r")
+
+
+def test_each_alternative_has_a_scope_in_which_its_layers_are_told_apart() -> None:
+    net, _ = made(width=32)
+    target = targets.get("openvino-cpu")
+    evaluator: Any = SimpleNamespace(request=SimpleNamespace(net=net, target=target))
+    one = OneOf("network:form", (("static", StaticQuantization()), ("stored", WeightOnly())))
+    found = mixables(one, 3, evaluator)
+    assert [dict(m.scope or {}) for m in found] == [
+        {"network:form": "static", "network:int8": "per-layer"}, {"network:form": "stored", NETWORK: EACH},
+    ]  # fmt: skip
+    layers = list(net.layers())
+    for item, kind in zip(found, ("bits", "weights"), strict=True):
+        assert item.scope is not None and item.place == 3
+        names = [c.name for c in choices_in(one.space(net, target), item.scope)]
+        assert names == [f"{site}:{kind}" for site in layers if f"{site}:{kind}" in item.names] and len(names) == 3
+    (plain,) = mixables(StaticQuantization(), 0, evaluator)
+    assert plain.scope == Decision({"network:int8": "per-layer"}) and plain.place == 0

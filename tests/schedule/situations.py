@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from whet.core.objectives import Figures
 from whet.core.run import Budget
-from whet.core.space import Decision, Space
+from whet.core.space import Decision, Space, Value
 from whet.core.strategy import Strategy
 from whet.core.study import Trial
 from whet.schedule.actions import Action, Actions
@@ -18,6 +18,7 @@ from whet.schedule.finishing import Finishing
 from whet.schedule.foretold import Foretold
 from whet.schedule.goal import Goal
 from whet.schedule.history import History
+from whet.schedule.late import Late
 from whet.schedule.plan import Plan
 from whet.schedule.situation import Mixable, Situation
 from whet.schedule.told import Told
@@ -34,6 +35,8 @@ class Facts:
     epoch_samples: int = 45_000
     speed: float = 1200.0
     ways: list[list[Decision]] = field(default_factory=list)
+    whole: Space = field(default_factory=Space)
+    """The one space: structure, finishers, settings."""
 
     def samples_per_second(self) -> float:
         return self.speed
@@ -55,6 +58,10 @@ class Facts:
 
     def strategy(self, seed: int) -> Strategy:
         return strategies.get("sensitivity", self.space, seed=seed)
+
+    def late(self, done: Mapping[str, Value], saved: Mapping[str, float]) -> Late:
+        settings = [name for name in self.whole.choices if name.startswith("runtime:")]
+        return Late(strategies.get("sensitivity", self.whole, seed=1), self.whole, settings, done, saved)
 
 
 def situation(

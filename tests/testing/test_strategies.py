@@ -27,13 +27,13 @@ class Wrapped:
 
 
 class Repeats(Wrapped):
-    def ask(self, n: int = 1) -> list[Decision]:
-        return self.inner.ask(n) or [self.space.identity()]
+    def ask(self, n: int = 1, given: Decision | None = None) -> list[Decision]:
+        return self.inner.ask(n, given) or [self.space.identity()]
 
 
 class NotCanonical(Wrapped):
-    def ask(self, n: int = 1) -> list[Decision]:
-        return [self.space.identity().merge(d) for d in self.inner.ask(n)]
+    def ask(self, n: int = 1, given: Decision | None = None) -> list[Decision]:
+        return [self.space.identity().merge(d) for d in self.inner.ask(n, given)]
 
 
 class Unseeded(Wrapped):
@@ -62,8 +62,13 @@ class GivesUp(Wrapped):
         self.inner.tell(trials)
         self.stopped = any(t.violation >= 1 for t in trials)
 
-    def ask(self, n: int = 1) -> list[Decision]:
-        return [] if self.__dict__.get("stopped") else self.inner.ask(n)
+    def ask(self, n: int = 1, given: Decision | None = None) -> list[Decision]:
+        return [] if self.__dict__.get("stopped") else self.inner.ask(n, given)
+
+
+class IgnoresGiven(Wrapped):
+    def ask(self, n: int = 1, given: Decision | None = None) -> list[Decision]:
+        return self.inner.ask(n)
 
 
 class KeepsFirst(Wrapped):
@@ -87,6 +92,7 @@ class RefusesAll(Wrapped):
         (Forgets, "restore"),
         (IgnoresQueue, "enqueued decisions must come first|not the same"),
         (GivesUp, "must not end the search|expected"),
+        (IgnoresGiven, "not as given"),
         (KeepsFirst, "must replace the first"),
         (RefusesAll, "refuses every space"),
     ],

@@ -23,12 +23,13 @@ from whet.compress.moments import (
 from whet.compress.repair import DAMPINGS
 from whet.compress.solving import IN_PLACE
 from whet.core.errors import CalibrationError, DecisionError
-from whet.core.net import Net, owner_at
+from whet.core.net import Net
 from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.graph.blocks import Block, analyze_blocks, delete_unread_parameters
+from whet.graph.paths import owner_at
 from whet.graph.readers import CONVOLUTIONS, find_readers
 
 KIND = "stand_in"

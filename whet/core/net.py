@@ -189,22 +189,3 @@ def give(graph: fx.Graph, leaves: Sequence[Any], spec: Any) -> None:
 def _copyable(spec: Any) -> Any:
     """Return a tree's description without `LeafSpec`, which warns when it is copied."""
     return _pytree.TreeSpec(spec.type, spec.context, [_copyable(child) for child in spec.children()])
-
-
-def owner_at(root: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """Return the module that holds what lies at a dotted path, made where it is missing, and the path's last part.
-
-    >>> root = nn.Module()
-    >>> owner, last = owner_at(root, "layer1.conv.weight")
-    >>> owner is root.get_submodule("layer1.conv"), last
-    (True, 'weight')
-    """
-    *parents, last = path.split(".")
-    owner = root
-    for part in parents:
-        if part not in owner._modules:
-            owner.add_module(part, nn.Module())
-        inner = owner._modules[part]
-        assert inner is not None
-        owner = inner
-    return owner, last

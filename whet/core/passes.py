@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
+from whet.core.errors import DecisionError
 from whet.core.net import Net
 from whet.core.run import Run
-from whet.core.space import Decision, Space
+from whet.core.space import Choice, Decision, Space
 from whet.core.spec import check_if_asked
 from whet.core.target import Target
 
@@ -93,6 +94,44 @@ class Untrained(Protocol):
     """A pass that is best searched otherwise where nothing is trained: a candidate then costs no more than its file."""
 
     def untrained(self) -> Pass: ...
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Passes as alternatives at one site: the choice `name`, `site:kind`, says by a pass's name which of them acts.
+
+    Their own choices count only with it; those that several have are one. With `none` the network stays as it is.
+    """
+
+    name: str
+    passes: tuple[tuple[str, Pass], ...]
+
+    @property
+    def traits(self) -> Traits:
+        each = [item.traits for _, item in self.passes]
+        return Traits(each[0].phase, all(t.nests for t in each), tuple(dict.fromkeys(n for t in each for n in t.needs)))
+
+    def space(self, net: Net, target: Target) -> Space:
+        found, names = dict[str, Choice](), list[str]()
+        for name, item in self.passes:
+            own = item.space(net, target)
+            names += [name] * bool(len(own))
+            for choice in own:
+                known = found.get(choice.name)
+                wanted = choice.when or (self.name, (*known.when[1], name) if known and known.when else (name,))
+                found[choice.name] = replace(choice, when=wanted)
+                if known and replace(known, when=wanted) != found[choice.name]:
+                    raise DecisionError(f"{self.name}: its passes have different choices '{choice.name}'.")
+        return Space([Choice(self.name, ("none", *names), "none"), *found.values()] if names else [])
+
+    def obvious(self, net: Net, target: Target) -> list[Decision]:
+        """Return what anyone would try of each, one after the other."""
+        each = [(name, item.obvious(net, target)) for name, item in self.passes if hasattr(item, "obvious")]
+        return [way.merge({self.name: name}) for name, ways in each for way in ways]
+
+    def apply(self, net: Net, decision: Decision, run: Run) -> Result:
+        item = dict(self.passes).get(str(decision.get(self.name, "none")))
+        return Result(net.copy()) if item is None else item.apply(net, decision, run)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class Space:
         self.choices: dict[str, Choice] = {}
         for choice in choices:
             if choice.name in self.choices:
-                raise DecisionError(f"choice '{choice.name}' is declared twice.")
+                raise DecisionError(f"choice '{choice.name}' is declared twice: make its passes alternatives, `OneOf`.")
             if choice.when and choice.when[0] not in self.choices:
                 raise DecisionError(f"choice '{choice.name}' depends on '{choice.when[0]}', declared later or never.")
             self.choices[choice.name] = choice

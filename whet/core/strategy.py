@@ -52,8 +52,11 @@ class Strategy(Protocol):
     again: a decision that was in flight when the process died is then proposed once more.
     """
 
-    def ask(self, n: int = 1) -> list[Decision]:
-        """Return up to `n` decisions; fewer when the space is exhausted."""
+    def ask(self, n: int = 1, given: Decision | None = None) -> list[Decision]:
+        """Return up to `n` decisions, with the choices that are `given` as they are; fewer when the space is exhausted.
+
+        So late choices, of bits and the runtime, are proposed for a structure that is trained already.
+        """
         ...
 
     def tell(self, trials: Iterable[Observation]) -> None:

@@ -182,21 +182,6 @@ def named_kinds(kinds: Any) -> tuple[Kind, ...]:
     return tuple(kind if isinstance(kind, Kind) else Kind(kind) for kind in given)
 
 
-def check_collection(task: str, name: str, batches: Any) -> None:
-    """Raise `TaskError` for what cannot be read again and again, as a search must."""
-    if batches is None:
-        return
-    if isinstance(batches, Iterator):
-        raise TaskError(
-            f"task '{task}': {name} is a {type(batches).__name__}, which can be read once only, and a search reads it "
-            f"many times. Give a list: {name}=list(...), or a DataLoader."
-        )
-    if isinstance(batches, str | bytes | Mapping | Tensor) or not isinstance(batches, Iterable | Sequence):
-        sampled = hasattr(batches, "__getitem__") and hasattr(batches, "__len__") and not isinstance(batches, Tensor)
-        hint = " Give a DataLoader of it." if sampled and not isinstance(batches, str | bytes | Mapping) else ""
-        raise TaskError(f"task '{task}': {name} must be a collection of batches; got {type(batches).__name__}.{hint}")
-
-
 @torch.no_grad()
 def predict(run: Callable[..., Tree], batches: Batches, limit: int | None = None) -> tuple[Tree, Tree]:
     """Return outputs and targets of `run` over the first `limit` samples of `batches`, joined."""

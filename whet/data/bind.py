@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,6 @@ from whet.core.task import (
     Loss,
     Metric,
     Task,
-    check_collection,
     length_of,
     no_loss,
     no_metric,
@@ -360,3 +359,18 @@ def described(tree: Tree) -> str:
     found: list[str] = []
     mapped_by_path(lambda path, leaf: found.append(f"{path}: {text(leaf)}" if path else text(leaf)), tree)
     return found[0] if len(found) == 1 else "{" + ", ".join(found[:8]) + "}"
+
+
+def check_collection(task: str, name: str, batches: Any) -> None:
+    """Raise `TaskError` for what cannot be read again and again, as a search must."""
+    if batches is None:
+        return
+    if isinstance(batches, Iterator):
+        raise TaskError(
+            f"task '{task}': {name} is a {type(batches).__name__}, which can be read once only, and a search reads it "
+            f"many times. Give a list: {name}=list(...), or a DataLoader."
+        )
+    if isinstance(batches, str | bytes | Mapping | Tensor) or not isinstance(batches, Iterable | Sequence):
+        sampled = hasattr(batches, "__getitem__") and hasattr(batches, "__len__") and not isinstance(batches, Tensor)
+        hint = " Give a DataLoader of it." if sampled and not isinstance(batches, str | bytes | Mapping) else ""
+        raise TaskError(f"task '{task}': {name} must be a collection of batches; got {type(batches).__name__}.{hint}")

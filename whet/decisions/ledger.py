@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from whet.core.errors import DecisionError, StudyError
-from whet.core.space import Decision, Space
+from whet.core.space import Decision, Space, Value
 from whet.core.strategy import Observation
-from whet.decisions.enumerate import size
+from whet.decisions.enumerate import draw, size
+from whet.decisions.given import agrees, free, restricted, whole
 
 
 class Ledger:
@@ -36,12 +38,15 @@ class Ledger:
     def enqueue(self, decisions: Iterable[Decision]) -> None:
         self.queue.extend(self.space.canonical(d) for d in decisions)
 
-    def next_queued(self) -> Decision | None:
-        """Take the first decision off the queue that is not in the ledger yet, None where there is none."""
-        while self.queue:
-            decision = self.queue.pop(0)
-            if decision not in self.entries:
-                return decision
+    def next_queued(self, given: Mapping[str, Value] | None = None) -> Decision | None:
+        """Take the first decision off the queue that is not in the ledger yet, None where there is none.
+
+        Those that do not agree with what is `given` stay in the queue.
+        """
+        self.queue = [decision for decision in self.queue if decision not in self.entries]
+        for place, decision in enumerate(self.queue):
+            if agrees(self.space, decision, given or {}):
+                return self.queue.pop(place)
         return None
 
     def measured(self, first: int | None = None) -> list[Observation]:
@@ -75,6 +80,15 @@ class LedgerStrategy:
     """
 
     operations: Callable[[Decision], float] | None = None
+    made_with: dict[str, Any]
+    """The options that it was made with, by which one is made that decides less."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        made = super().__new__(cls)
+        given = inspect.signature(cls.__init__).bind(made, *args, **options).arguments
+        more = given.pop("options", {})
+        made.made_with = {k: v for k, v in [*given.items(), *more.items()] if k not in ("self", "space")}
+        return made
 
     def __init__(self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize")) -> None:
         if not directions or set(directions) - {"maximize", "minimize"}:
@@ -89,7 +103,39 @@ class LedgerStrategy:
         """
         raise NotImplementedError
 
-    def ask(self, n: int = 1) -> list[Decision]:
+    def within(self, given: Mapping[str, Value]) -> LedgerStrategy:
+        """Return a strategy of the same kind on what is left to decide, told of all that agrees with what is `given`.
+
+        One that cannot work on so little draws.
+        """
+        inner = restricted(self.space, given)
+        try:
+            made: LedgerStrategy = type(self)(inner, **self.made_with)
+        except DecisionError:
+            made = Drawn(inner, self.ledger.seed, self.directions)
+        if (count := self.operations) is not None:
+            made.operations = lambda decision: count(whole(self.space, decision, given))
+        own = {d: seen for d, seen in self.ledger.entries.items() if agrees(self.space, d, given)}
+        made.ledger.entries = dict.fromkeys(free(inner, d, given) for d in own)
+        results = {free(inner, d, given): seen for d, seen in own.items() if seen is not None}
+        made.tell(Observation(d, seen.values, seen.violation) for d, seen in results.items())
+        return made
+
+    def ask(self, n: int = 1, given: Decision | None = None) -> list[Decision]:
+        return self._ask(n) if given is None else self._ask_within(n, given)
+
+    def _ask_within(self, n: int, given: Decision) -> list[Decision]:
+        asked: list[Decision] = []
+        while len(asked) < n and (queued := self.ledger.next_queued(given)) is not None:
+            self.ledger.entries[queued] = None
+            asked.append(queued)
+        if len(asked) < n:
+            rest = [whole(self.space, d, given) for d in self.within(given).ask(n - len(asked))]
+            self.ledger.entries |= dict.fromkeys(rest)
+            asked += rest
+        return asked
+
+    def _ask(self, n: int) -> list[Decision]:
         asked: list[Decision] = []
         while len(asked) < n:
             decision = self.ledger.next_queued()
@@ -120,3 +166,11 @@ class LedgerStrategy:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.ledger.restore(state)
+
+
+class Drawn(LedgerStrategy):
+    """Draws: what is left of a strategy where there is too little to decide for it."""
+
+    def propose(self) -> Decision:
+        """Return a new decision, all equally likely."""
+        return draw(self.space, self.ledger.rng(), self.ledger.entries)

@@ -14,7 +14,7 @@ from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.study import Study, Trial
 from whet.core.target import Artifact
-from whet.flow import candidates, layerwise, supernets, training
+from whet.flow import candidates, layerwise, mixing, supernets, training
 from whet.flow.baseline import Baseline, original_of, uncompressed
 from whet.flow.builder import Builder
 from whet.flow.conclude import meant
@@ -50,6 +50,9 @@ DOERS: dict[type[Action], Callable[[Evaluator, Any], Any]] = {
     actions.Score: supernets.score,
     actions.MeasureLayers: layerwise.measure,
     actions.Mix: layerwise.mix,
+    actions.LayersOf: mixing.layers_of,
+    actions.ProfileLayers: mixing.profile,
+    actions.Race: mixing.race,
 }
 """What does each action."""
 
@@ -70,6 +73,7 @@ class Evaluator:
         self.builder = Builder(request, run, self.stopwatch)
         self.files = Files(request, run, folder, self.stopwatch)
         self.supernets = supernets.Supernets(request, self.builder, run)
+        self.mixtures = mixing.Mixtures()
         self.kept: tuple[Any, Result] | None = None
         """What was built last for an action, by what it was built of: the next one may need it again."""
 
@@ -175,6 +179,8 @@ class Evaluator:
                 return record("predicted", decision, quality, gain=gain, note=SCORED_NOTE, **said)
         latency, settings = self.files.time_file(path, brief)
         quality = self.scores.file(Artifact(path, settings), request.task.val)
+        if any(name in request.target.space().choices for name in decision):
+            decision = decision.merge(mixing.placed(self, settings))
         figures = {"latency": latency, "settings": settings, "simulated": False, "net": result.net}
         if request.objectives.need_memory:
             figures["memory_bytes"] = self.files.memory_of(Artifact(path, settings))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from whet.core.passes import Chain
-from whet.core.space import Decision
+from whet.core.space import Decision, Value
 from whet.core.strategy import Strategy
 from whet.decisions.planner import Counting
 from whet.flow.evaluator import Evaluator
-from whet.flow.layerwise import mixable
+from whet.flow.layerwise import mixables
 from whet.graph.operations import Operations
 from whet.schedule.clock import Clock
 from whet.schedule.finishing import Finishing
 from whet.schedule.foretold import Foretold
+from whet.schedule.late import Late
 from whet.schedule.obvious import Obvious, obvious
 from whet.schedule.plan import Plan
 from whet.schedule.situation import Mixable, Situation
@@ -72,13 +74,19 @@ class Facts:
         return Foretold.of(request.passes, request.net, self.evaluator.run, names)
 
     def mixables(self) -> list[Mixable]:
-        return [mixable(item, self.evaluator) for item in self.evaluator.request.finishers]
+        finishers = enumerate(self.evaluator.request.finishers)
+        return [found for place, item in finishers for found in mixables(item, place, self.evaluator)]
 
     def strategy(self, seed: int) -> Strategy:
         strategy = strategies.get(self.evaluator.request.strategy, self.evaluator.builder.space, seed=seed)
         if isinstance(strategy, Counting):
             strategy.operations = lambda decision: self._operations(decision)
         return strategy
+
+    def late(self, done: Mapping[str, Value], saved: Mapping[str, float]) -> Late:
+        space, target = self.evaluator.study.space, self.evaluator.request.target
+        strategy = strategies.get(self.evaluator.request.strategy, space, seed=self.evaluator.request.seed)
+        return Late(strategy, space, target.space().choices, done, saved)
 
     @cached_property
     def _operations(self) -> Operations:

@@ -65,7 +65,7 @@ class Files:
         variants = {} if finishers.alone else {"as it is": net}
         if finishers.decision:
             how = f"with {in_words(finishers.decision)}"
-            variants[how] = Chain(self.request.finishers).apply(net, finishers.decision, self._hasty).net
+            variants[how] = Chain(self.request.finishers).apply(net, finishers.decision, self.hasty).net
         try:
             files = {how: self.save(v, folder / str(i)) for i, (how, v) in enumerate(variants.items())}
             with self.clock("race"):
@@ -95,7 +95,7 @@ class Files:
             return peak_memory_bytes(artifact, inputs)
 
     @cached_property
-    def _hasty(self) -> Run:
+    def hasty(self) -> Run:
         """The run with so few calibration inputs that they take no time: what is timed only need not be good."""
         task = self.request.task
         given = task.calibration if task.calibration is not None else task.train

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from whet.core.net import Net
 from whet.core.objectives import Figures
-from whet.core.passes import Pass, Result
-from whet.core.space import Choice, Decision, Value
+from whet.core.passes import Pass
+from whet.core.space import Choice, Decision, Space, Value
 from whet.core.study import Trial
-from whet.schedule.actions import MeasureLayers, Mix
+from whet.flow.mixing import base_of, choices_in, profile
+from whet.schedule.actions import MeasureLayers, Mix, ProfileLayers
 from whet.schedule.settling import Measured
 from whet.schedule.situation import Mixable
 
@@ -20,58 +21,85 @@ SAVED = 1.01
 """What a value must gain by itself to be among those that are chosen from."""
 
 
-def mixable(item: Pass, evaluator: Evaluator) -> Mixable:
-    """Return what a scheduler has to know of a finisher."""
-    choices = list(item.space(evaluator.request.net, evaluator.request.target))
-    scopes = [Decision({c.when[0]: c.when[1][0]}) for c in choices if c.when is not None]
-    return Mixable(frozenset(c.name for c in choices), next(iter(scopes), None))
+def mixables(item: Pass, place: int, evaluator: Evaluator) -> list[Mixable]:
+    """Return what a scheduler has to know of a finisher: once for each scope that its choices for layers count in."""
+    space = item.space(evaluator.request.net, evaluator.request.target)
+    names, inner = frozenset(space.choices), {c.when[0] for c in space if c.when is not None}
+    scopes = [scope_of(space, c) for c in space if c.when is not None and c.name not in inner]
+    return [Mixable(names, scope, place) for scope in dict.fromkeys(scopes) or [None]]
+
+
+def scope_of(space: Space, choice: Choice) -> Decision:
+    """Return the values of other choices under which one counts, the first of each that do.
+
+    >>> outer = Choice("n:form", ("none", "a"), "none")
+    >>> inner = Choice("n:a", ("off", "each"), "off", ("n:form", ("a",)))
+    >>> space = Space([outer, inner, Choice("x:a", (8, 32), 32, ("n:a", ("each",)))])
+    >>> dict(scope_of(space, space.choices["x:a"]))
+    {'n:a': 'each', 'n:form': 'a'}
+    """
+    if choice.when is None:
+        return Decision()
+    name, values = choice.when
+    return scope_of(space, space.choices[name]).merge({name: values[0]})
 
 
 def measure(evaluator: Evaluator, action: MeasureLayers) -> Measured:
-    """Apply each value of each choice alone, in as much time as there is."""
-    item, net = evaluator.request.finishers[action.finisher], _base(evaluator, action.trial).net
+    """Apply each value of each choice alone, in as much time as there is.
+
+    What layers gain of speed is told by the runtime's profile of whole files, where it has one: what a single layer
+    saves is lost in the noise of a file's time.
+    """
+    item, net = evaluator.request.finishers[action.finisher], base_of(evaluator, action.trial).net
     timed, budget = evaluator.request.goal.timed, evaluator.run.budget
-    whole, error = _gain(evaluator, net), evaluator.builder.output_error(net)
+    choices = choices_in(item.space(net, evaluator.request.target), action.scope)
+    profiled = _profiled(evaluator, action, choices)
+    whole, error = 0.0 if profiled else _gain(evaluator, net), evaluator.builder.output_error(net)
     found = Measured([], [], [])
-    for choice in item.space(net, evaluator.request.target):
-        if choice.when is None or (timed and budget.spent_seconds > action.until_seconds):
+    for choice in choices:
+        if timed and budget.spent_seconds > action.until_seconds:
+            break
+        costs = profiled.get(choice.name)
+        if profiled and not (costs and min(costs) < 0):
             continue
-        rows = [_alone(evaluator, item, net, action.scope, choice, value) for value in choice.values]
-        if max(gain for gain, _ in rows) > SAVED * whole:
-            found.choices.append(choice)
-            found.costs.append([whole / gain - 1 for gain, _ in rows])
-            found.errors.append([max(own - error, 0.0) for _, own in rows])
+        nets = [_alone(evaluator, item, net, action.scope, choice, value) for value in choice.values]
+        if costs is None:
+            gains = [_gain(evaluator, each) for each in nets]
+            if max(gains) <= SAVED * whole:
+                continue
+            costs = [whole / gain - 1 for gain in gains]
+        found.choices.append(choice)
+        found.costs.append(costs)
+        found.errors.append([max(evaluator.builder.output_error(each) - error, 0.0) for each in nets])
     return found
+
+
+def _profiled(evaluator: Evaluator, action: MeasureLayers, choices: list[Choice]) -> dict[str, list[float]]:
+    """Return by choice what each value leaves of the latency, less 1, from a file in which all layers have it."""
+    if evaluator.request.objectives.wanted != ("speed",) or not choices:
+        return {}
+    values = list(dict.fromkeys(v for c in choices for v in c.values if v != c.identity))
+    wholes = [action.scope.merge({c.name: v for c in choices if v in c.values}) for v in values]
+    times = profile(evaluator, ProfileLayers(action.trial, action.finisher, (Decision(), *wholes)))
+    if times is None:
+        return {}
+    total, by_value = sum(times[0].values()), dict(zip(values, times[1:], strict=True))
+    return {c.name: [(by_value.get(v, times[0])[c.site] - times[0][c.site]) / total for v in c.values] for c in choices}
 
 
 def mix(evaluator: Evaluator, action: Mix) -> Trial:
     """Apply a finisher by a decision and verify that."""
-    item, base = evaluator.request.finishers[action.finisher], _base(evaluator, action.trial)
+    item, base = evaluator.request.finishers[action.finisher], base_of(evaluator, action.trial)
     done = base.then(item.apply(base.net, action.decision, evaluator.run))
     return evaluator.verify(done, action.decision, action.trial.samples, action.trial.number)
 
 
-def _base(evaluator: Evaluator, trial: Trial) -> Result:
-    """Return the structure of a trial with its weights, before any finisher."""
-    if evaluator.kept is not None and evaluator.kept[0] == trial.number:
-        return evaluator.kept[1]
-    origin, history, builder = trial, evaluator.history, evaluator.builder
-    while history.is_finished(origin) and (parent := history.parent(origin)) is not None:
-        origin = parent
-    base = builder.structure(history.structural(origin.decision))
-    if not history.is_finished(origin):
-        base = Result(builder.rebuild(origin), base.changed, base.skipped)
-    evaluator.kept = trial.number, base
-    return base
-
-
 def _alone(
     evaluator: Evaluator, item: Pass, net: Net, scope: Decision, choice: Choice, value: Value
-) -> tuple[float, float]:
-    """Return the gain of a network in which one choice alone has a value, and the error of its outputs."""
+) -> Net:  # fmt: skip
+    """Return a network in which one choice alone has a value."""
     decision = scope.merge({choice.name: value})
-    done = item.apply(net, decision, evaluator.run).net if value != choice.identity else net
-    return _gain(evaluator, done), evaluator.builder.output_error(done)
+    return item.apply(net, decision, evaluator.run).net if value != choice.identity else net
 
 
 def _gain(evaluator: Evaluator, net: Net) -> float:

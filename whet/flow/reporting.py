@@ -14,6 +14,7 @@ from whet.flow.quantities import explained
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
 from whet.report.report import ReportData, render
+from whet.schedule.mixing import PROFILE
 from whet.verify.manifest import number, unit_of
 
 SERVED = "peak of resident memory of a new process with the runtime and NumPy alone, after three calls"
@@ -94,6 +95,7 @@ def _data(evaluator: Evaluator, front: DeliveredFront, latencies: Mapping[str, L
         unfit=evaluator.baseline.unfit,
         seconds=evaluator.stopwatch.so_far(),
         objectives=request.objectives.wanted,
+        layer_times=evaluator.study.recall(PROFILE) or {},
     )
 
 

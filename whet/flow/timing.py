@@ -64,10 +64,34 @@ class Timing:
                 self.bars.setdefault(threads, every[name])
 
     def __call__(self, files: Mapping[str, Path], seconds: float) -> Timed:
-        """Time the variants of a candidate interleaved with the uncompressed network.
+        """Time the variants of a candidate interleaved with the uncompressed network; return the fastest.
 
         Raises: TargetError if no setting runs any of them.
         """
+        return self._fastest(*self._timed(files, seconds))
+
+    def each(self, files: Mapping[str, Path], seconds: float) -> dict[str, list[Timed]]:
+        """Time files interleaved with each other and the uncompressed network; return each in each of its settings.
+
+        The ratios of one file's settings compare as their times do. Raises: TargetError if no setting runs any of them.
+        """
+        found, running = self._timed(files, seconds)
+        return {how: self._settings(found, {k: s for k, s in running.items() if k[0] == how}) for how in files}
+
+    def _settings(self, found: Mapping[str, Latency], running: Mapping[tuple[str, str], Settings]) -> list[Timed]:
+        if not running:
+            return []
+        best = self._fastest(found, running)
+        shares = {key: found[" ".join(key)].ratio / max(found[" ".join(k)].ratio for k in running) for key in running}
+        return [
+            Timed(key[0], _scaled(found[" ".join(key)], best.latency.ratio * shares[key]), setting)
+            for key, setting in running.items()
+        ]
+
+    def _timed(
+        self, files: Mapping[str, Path], seconds: float
+    ) -> tuple[dict[str, Latency], dict[tuple[str, str], Settings]]:
+        """Return all latencies of one race, and the settings of those that ran by file and setting's name."""
         sessions: dict[str, partial[Any]] = {}
         for threads, setting in self.bars.items():
             sessions[f"bar {threads}"] = self._session(self.original, setting)
@@ -83,6 +107,9 @@ class Timing:
         if not running:
             names = ", ".join(p.name for p in files.values())
             raise TargetError(f"no setting of {self.target.name} runs {names}: {self.unfit}")
+        return found, running
+
+    def _fastest(self, found: Mapping[str, Latency], running: Mapping[tuple[str, str], Settings]) -> Timed:
         ratio = self._level(found, running)
         best = max(running, key=lambda key: found[" ".join(key)].ratio)
         return Timed(best[0], _scaled(found[" ".join(best)], ratio), running[best])

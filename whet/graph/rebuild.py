@@ -11,10 +11,11 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 
 from whet.core.errors import LiftError
-from whet.core.net import Port, give, owner_at
+from whet.core.net import Port, give
 from whet.graph.calls import Flat
 from whet.graph.layers import ASSERTIONS, GETITEM, LAYERS, bind
 from whet.graph.outside import inward, outward, rows_of
+from whet.graph.paths import owner_at
 
 
 class Rebuild:

@@ -12,6 +12,7 @@ import numpy as np
 
 from whet.core.errors import TargetError
 from whet.core.net import Net
+from whet.core.target import Array
 from whet.graph.file_inputs import FileInput, fixed_batch, static_shapes
 from whet.hardware.cpu import BoundSession, Results, inputs_of_model, read_onnx, recorded_shapes, refusing, require
 from whet.hardware.onnx_export import export_onnx
@@ -45,6 +46,14 @@ class OpenVINO:
 
         Raises: ArtifactError for a missing or damaged file, TargetError for a network OpenVINO cannot run.
         """
+        request, bound = self.request(path, settings, batch, shapes)
+        return BoundSession(bound, _call(request))
+
+    def request(
+        self, path: Path, settings: Mapping[str, Any], batch: int,
+        shapes: Mapping[str, Sequence[int]] | None = None, **options: Any,
+    ) -> tuple[Any, list[Array]]:  # fmt: skip
+        """Return OpenVINO's request to run a file, compiled with more of its own `options`, and the arrays it reads."""
         inputs, recorded = inputs_of_file(path)
         with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
             model = _core().read_model(str(path))
@@ -55,14 +64,15 @@ class OpenVINO:
             ports = {name: port for port in model.inputs for name in port.get_names()}
             # An input that nothing reads may be gone.
             model.reshape({ports[name]: size for name, size in sizes.items() if name in ports})
-            request = _core().compile_model(model, "CPU", openvino_options(model, settings)).create_infer_request()
+            compiled_with = {**openvino_options(model, settings), **options}
+            request = _core().compile_model(model, "CPU", compiled_with).create_infer_request()
         bound = [np.zeros(sizes[port.name], port.dtype) for port in inputs]
         with refusing(TargetError, f"OpenVINO cannot run '{path}' with inputs of {list(sizes.values())}"):
             compiled = {name: port for port in request.model_inputs for name in port.get_names()}
             for port, buffer in zip(inputs, bound):
                 if port.name in compiled:
                     request.set_tensor(compiled[port.name], ov.Tensor(buffer, shared_memory=True))
-            return BoundSession(bound, _call(request))
+        return request, bound
 
 
 def _call(request: Any) -> Callable[[], Results]:

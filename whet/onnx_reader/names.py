@@ -7,7 +7,7 @@ import re
 
 from torch import Tensor, nn
 
-from whet.core.net import owner_at
+from whet.graph.paths import owner_at
 from whet.onnx_reader.graph import Step
 
 ENDINGS = (

@@ -23,7 +23,8 @@ class ReportData:
     `trials` are `Trial.to_dict()`, with `speedup_then` where the last race gave a new speed-up, `front` and `nearest`
     members of the delivered front, `settings` the latency of the uncompressed network by setting in ms, `outside` why
     some of these are no bars, `limit` and `drop_unit` how drops are read, `hypervolume` pairs of seconds and area,
-    `seconds` where they went by `stage/activity`, `objectives` what was wanted beside quality.
+    `seconds` where they went by `stage/activity`, `objectives` what was wanted beside quality, `layer_times` what each
+    layer takes in several formats, with the value that was chosen for it, and the race between mixtures of them.
     """
 
     title: str
@@ -56,6 +57,7 @@ class ReportData:
     unfit: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("speed",)
+    layer_times: dict[str, Any] = field(default_factory=dict)
 
 
 def render(data: ReportData, path: Path) -> Path:

@@ -304,6 +304,43 @@ class MeasureLayers(Action):
 
 
 @dataclass(frozen=True)
+class OfLayers(Action):
+    """Something that is done to tell layers of a trial's structure apart. `finisher` is its place among all."""
+
+    trial: Trial
+    finisher: int
+
+    @property
+    def attempt(self) -> Attempted:
+        """A trial of the structure whose layers are told apart, which continues it."""
+        return "full", self.trial.decision, self.trial.number
+
+
+@dataclass(frozen=True)
+class LayersOf(OfLayers):
+    """Find the choices of a finisher for single layers of a structure that count within a scope. Outcome: `Layers`."""
+
+    scope: Decision
+
+
+@dataclass(frozen=True)
+class ProfileLayers(OfLayers):
+    """Time each layer in the file of each of a finisher's decisions, by the runtime's own clock.
+
+    Outcome: the milliseconds by site, for each decision; None where the runtime does not tell them.
+    """
+
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True)
+class Race(OfLayers):
+    """Time the file of each of a finisher's decisions, all in one race. Outcome: for each its gain by the setting."""
+
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True)
 class Mix(Action):
     """Apply a finisher by a decision to a trial's structure, and verify it. Outcome: its trial."""
 

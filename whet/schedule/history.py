@@ -11,6 +11,8 @@ from whet.decisions.pareto import non_dominated
 from whet.schedule.goal import Goal
 from whet.schedule.recovery import mixed_samples
 
+SETTING = "runtime:"
+"""How the names of a target's own choices begin."""
 IN_A_ROW = 6
 """After so many failures one after the other nothing more of the kind is tried."""
 REPAIRED_SAMPLES = 4500
@@ -71,8 +73,8 @@ class History:
         return Decision({n: v for n, v in decision.items() if n in self.space.choices})
 
     def finishes(self, decision: Decision) -> bool:
-        """Say whether a decision applies finishers."""
-        return any(n not in self.space.choices for n in decision)
+        """Say whether a decision applies finishers; in which setting it was measured changes no file."""
+        return any(n not in self.space.choices and not n.startswith(SETTING) for n in decision)
 
     def is_finished(self, trial: Trial) -> bool:
         """Say whether finishers were applied in `trial`."""

@@ -9,6 +9,7 @@ from whet.core.space import Choice, Decision
 from whet.core.study import Trial
 from whet.schedule.actions import Actions, MeasureLayers, Mix
 from whet.schedule.finishing import PAYS
+from whet.schedule.mixing import Mixing
 from whet.schedule.recovery import SPARE
 from whet.schedule.situation import Mixable, Situation
 from whet.search.programme import by_integer_programme
@@ -16,6 +17,8 @@ from whet.search.programme import by_integer_programme
 MOST, GROWTH = 6, 1.4
 """How many mixtures are verified for one structure, and by how much the error that they may do grows at first."""
 LEAST_GROWTH = 1.05
+RACES = 4
+"""How many files' time must be left for mixtures to be raced for speed."""
 BEGUN = 0.25
 """The error that the first mixture may do, as a share of the largest."""
 
@@ -59,19 +62,21 @@ class Settling:
         Bytes are won layer by layer. Speed is, where all layers together are within the limit, won by all together.
         """
         s = self.situation
-        if not self.pays():
-            return
         taken = s.finishing.decision
         best = max(s.history.of_stage("full"), key=self._expected, default=None)
-        items = sorted(enumerate(s.facts.mixables()), key=lambda each: not _offers(each[1], taken))
-        for place, item in items:
+        items = sorted(s.facts.mixables(), key=lambda item: not _offers(item, taken))
+        if best is not None and items and self._left() >= RACES * s.clock.file_seconds:
+            yield from Mixing(s).run(items[0], best, self._left())
+        if not self.pays():
+            return
+        for item in items:
             if best is None:
                 return
             if _offers(item, taken) and not s.history.is_finished(best):
                 whole = best.decision.merge(taken)
-                if self._known(whole) is None and self._has_time() and (yield Mix(best, place, whole)) is None:
+                if self._known(whole) is None and self._has_time() and (yield Mix(best, item.place, whole)) is None:
                     continue
-            yield from self._settle(place, item, best)
+            yield from self._settle(item, best)
 
     def pays(self) -> bool:
         """Say whether choosing layer by layer may gain something beyond a finisher for the whole network."""
@@ -87,9 +92,9 @@ class Settling:
         taken = s.finishing.taken
         return s.goal.merit(trial) * (1.0 if taken is None or s.history.is_finished(trial) else taken.gain)
 
-    def _settle(self, place: int, item: Mixable, trial: Trial) -> Actions[None]:
+    def _settle(self, item: Mixable, trial: Trial) -> Actions[None]:
         """Try mixtures of a finisher's values on the structure of a trial."""
-        s, scope = self.situation, item.scope
+        s, scope, place = self.situation, item.scope, item.place
         if scope is None or not self._has_time():
             return
         s.say(f"settling {next(iter(scope))} of trial {trial.number} layer by layer")

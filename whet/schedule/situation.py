@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from whet.core.space import Decision, Space
+from whet.core.space import Decision, Space, Value
 from whet.core.strategy import Strategy
 from whet.core.study import Study
 from whet.schedule.clock import Clock
@@ -14,16 +14,18 @@ from whet.schedule.finishing import Finishing
 from whet.schedule.foretold import Foretold
 from whet.schedule.goal import Goal
 from whet.schedule.history import History
+from whet.schedule.late import Late
 from whet.schedule.plan import Plan
 from whet.schedule.told import Told
 
 
 @dataclass(frozen=True)
 class Mixable:
-    """A finisher: the names of its choices, and the decision under which those for single layers count."""
+    """A finisher, by its place: the names of its choices, and a decision under which those for single layers count."""
 
     names: frozenset[str]
     scope: Decision | None
+    place: int = 0
 
 
 class Facts(Protocol):
@@ -67,6 +69,10 @@ class Facts(Protocol):
 
     def strategy(self, seed: int) -> Strategy:
         """Return a new strategy on the structure's space."""
+        ...
+
+    def late(self, done: Mapping[str, Value], saved: Mapping[str, float]) -> Late:
+        """Return what proposes late choices where so much is done, by what values of layers save of the latency."""
         ...
 
 

@@ -9,6 +9,7 @@ from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation, Strategy
 from whet.decisions.enumerate import size
+from whet.decisions.given import agrees, restricted
 
 Make = Callable[[Space, int], Strategy]
 """Builds the strategy under test from a space and a seed; it may refuse a space with `DecisionError`."""
@@ -149,6 +150,34 @@ def seeds_matter(make: Make, space: Space, objectives: int) -> None:
         assert len(logs) == 3, "three seeds gave equal searches"
 
 
+def given_choices_stay(make: Make, space: Space, objectives: int) -> None:
+    """Check that proposals have what is given, are new, as many as are left, and are replayed; others wait."""
+    if size(space) < 3:
+        return
+    ends = list(space)[:: len(space) - 1 or 1]
+    given = Decision({c.name: c.values[0] for c in ends if c.when is None})
+    other = space.canonical(Decision({c.name: c.values[-1] for c in space}))
+    told = [toy(space, d, objectives) for d in make(space, 2).ask(5) if d != other]
+    known = sum(agrees(space, o.decision, given) for o in told)
+    logs = []
+    for _ in range(2):
+        strategy, seen = make(space, 2), list[Decision]()
+        strategy.tell(told)
+        strategy.enqueue([other])
+        for n in (2, 1, 3):
+            asked = strategy.ask(n, given)
+            strategy.tell(toy(space, d, objectives) for d in asked)
+            seen += asked
+        logs.append(seen)
+        for decision in seen:
+            assert decision == space.canonical(decision.merge(given)), f"{decision!r} is not as given: {given!r}"
+        assert not set(seen) & {o.decision for o in told} and len(set(seen)) == len(seen), "a proposal is not new"
+        left = size(restricted(space, given)) - known
+        assert len(seen) == min(6, left), f"{len(seen)} decisions where {left} are left"
+        assert agrees(space, other, given) or strategy.ask(1) == [other], "what is queued and not as given must wait"
+    assert logs[0] == logs[1], "the same seed, log and given choices gave other decisions"
+
+
 CHECKS: tuple[Callable[[Make, Space, int], None], ...] = (
     proposals_are_legal_and_new,
     replay_gives_the_same_decisions,
@@ -158,6 +187,7 @@ CHECKS: tuple[Callable[[Make, Space, int], None], ...] = (
     queue_comes_first,
     second_result_replaces_the_first,
     seeds_matter,
+    given_choices_stay,
 )
 
 

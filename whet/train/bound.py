@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from whet.core.errors import TrainingError
 from whet.core.net import Net
-from whet.core.task import Task, check_collection, split
-from whet.data.bind import Original, bind
+from whet.core.task import Task, split
+from whet.data.bind import Original, bind, check_collection
 
 Network = Net | nn.Module
 

@@ -14,6 +14,7 @@ from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import draw
+from whet.decisions.given import free
 from whet.decisions.ledger import LedgerStrategy
 from whet.search.predictors.linear import LinearForecast
 from whet.search.predictors.power import PowerForecast
@@ -81,6 +82,18 @@ class Sensitivity(LedgerStrategy):
         self.latency.believe(log_latency)
         self.damage.believe(damage)
         self._refit()
+
+    def within(self, given: Mapping[str, Value]) -> LedgerStrategy:
+        """Return a strategy on what is left to decide, which believes what this one does of it."""
+        made = super().within(given)
+        if isinstance(made, Sensitivity):
+            made.budgets, made.aimed = self.budgets, self.aimed
+            made.base = free(made.space, self.base, given)
+            for mine, other in ((self.latency, made.latency), (self.damage.linear, made.damage.linear)):
+                other.shape({name: row for name, row in mine.distances.items() if name not in given})
+            made.latency.prior, made.damage.prior = self.latency.prior.copy(), self.damage.prior.copy()
+            made._refit()
+        return made
 
     @property
     def believed(self) -> bool:
