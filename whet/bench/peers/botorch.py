@@ -64,7 +64,8 @@ class QLogNehvi(Modelled):
     def maximised(self, seen: Sequence[Observation]) -> Features:
         """Return figures to maximise, a broken limit taken off each. Shape (observations, objectives)."""
         values: Features = np.array([o.values for o in seen]) * -self._signs
-        return values - PENALTY * self.violations(seen)[:, None] * np.maximum(np.ptp(values, axis=0), 1e-12)
+        found: Features = values - PENALTY * self.violations(seen)[:, None] * np.maximum(np.ptp(values, axis=0), 1e-12)
+        return found
 
     def _features(self, rows: Rows) -> Features:
         return self.genes.features(rows) if self.tells else self.genes.values(rows)
@@ -95,7 +96,7 @@ def acquisition(
             model=_fitted(x, y), ref_point=end, X_baseline=x, prune_baseline=True
         )
         with torch.no_grad():
-            parts: list[Tensor] = [wanted(part[:, None]) for part in torch.from_numpy(pool).split(512)]
+            parts: list[Tensor] = [wanted(part[:, None]) for part in torch.split(torch.from_numpy(pool), 512)]
     found: Features = torch.cat(parts).numpy()
     return found
 
