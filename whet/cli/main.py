@@ -191,7 +191,7 @@ def list_methods(
         print(json.dumps([vars(m) | {"citation": m.citation, "reach": m.reach} for m in rows]))
         return
     console = Console()
-    columns = [Column("name", no_wrap=True), "family", Column("reached by", overflow="fold"), "missing"]
+    columns: list[Column | str] = [Column("name", no_wrap=True), "family", Column("reached by", overflow="fold"), "missing"]
     wide = console.width >= WIDE
     table = Table(*columns, *(["status", "paper"] if wide else []))
     for m in rows:
