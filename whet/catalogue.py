@@ -72,6 +72,7 @@ REACH = {
     "search.trainable-gate": "whet optimize --strategy \"one-shot(mixing='trainable-gate')\"",
     "search.programme.integer": DEFAULT,
     "search.programme.dynamic": "whet optimize --strategy \"sweep(programme='dynamic')\"",
+    "search.programme.cut": DEFAULT,
     "search.recovery": DEFAULT,
     "search.table": "python benchmarks/tables/compare.py",
     "predictors.linear": DEFAULT,

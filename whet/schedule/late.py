@@ -12,6 +12,8 @@ from whet.decisions.planner import Planner
 
 DAMAGE = 1e-3
 """What all layers finished are told to lose: files of a race are not scored, and whole ones were before."""
+TYPICAL = 0.1
+"""The log latency that a choice of the structure saves: forecasts believe what is far below that to be noise."""
 Heat = list[dict[Decision, float]]
 """Of each file of a race its gain in each setting, by the choices of that setting."""
 
@@ -21,7 +23,8 @@ class Late:
 
     `space` holds the choices of the structure, of the finishers and of the target; `done` what is decided of them, and
     `gains` by the name of a choice for a layer which share of the latency its value saves. The strategy is told of each
-    file in each setting, and believes what single layers save.
+    file in each setting, and believes what single layers save. A layer saves little of a network: gains are told to
+    the power that makes a typical layer's as large as a typical choice's of a structure, which leaves their order.
     """
 
     def __init__(
@@ -33,8 +36,11 @@ class Late:
         free = self.settings | set(self.layers)
         decided = Decision({n: v for n, v in done.items() if n in space.choices})
         self.given = Decision({c.name: decided.of(c) for c in space if c.name not in free})
+        logs = {name: math.log(max(1.0 - gains[name], 1e-6)) for name in self.layers}
+        typical = sum(map(abs, logs.values())) / max(len(logs), 1)
+        self.power = max(1.0, TYPICAL / typical) if typical else 1.0
         if isinstance(strategy, Planner):
-            believed = {name: _per_unit(strategy, space.choices[name], gains[name]) for name in self.layers}
+            believed = {name: self.power * log / _furthest(strategy, space.choices[name]) for name, log in logs.items()}
             damage = dict.fromkeys(self.layers, DAMAGE / max(len(self.layers), 1))
             nothing = dict.fromkeys(space.choices, 0.0)
             strategy.believe(nothing | believed, nothing | damage)
@@ -43,7 +49,7 @@ class Late:
         """Tell the strategy how fast each file of a race was in each setting, over the structure as it is."""
         plain = max(heat[0].values(), default=0.0)
         seen = [
-            Observation(self.decision(decision, setting), (gain / plain, self._damage(decision)))
+            Observation(self.decision(decision, setting), ((gain / plain) ** self.power, self._damage(decision)))
             for decision, gains in zip(decisions, heat, strict=True)
             for setting, gain in gains.items()
             if plain > 0 and gain > 0
@@ -65,7 +71,6 @@ class Late:
         return DAMAGE * sum(name in decision for name in self.layers) / max(len(self.layers), 1)
 
 
-def _per_unit(strategy: Planner, choice: Choice, saved: float) -> float:
-    """Return the log latency of a choice's furthest value for each unit of the strategy's distance."""
-    furthest = max(strategy.steps(choice, value)[0] for value in choice.values)
-    return math.log(max(1.0 - saved, 1e-6)) / max(furthest, 1e-6)
+def _furthest(strategy: Planner, choice: Choice) -> float:
+    """Return the strategy's distance of a choice's furthest value."""
+    return max(*(strategy.steps(choice, value)[0] for value in choice.values), 1e-6)
