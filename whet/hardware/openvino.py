@@ -53,10 +53,7 @@ class OpenVINO:
         self, path: Path, settings: Mapping[str, Any], batch: int,
         shapes: Mapping[str, Sequence[int]] | None = None, **options: Any,
     ) -> tuple[Any, list[Array]]:  # fmt: skip
-        """Return OpenVINO's request to run a file, compiled with more of its own `options`, and the arrays it reads.
-
-        They are of the file's shapes, with `batch` rows.
-        """
+        """Return the request to run a file, compiled with more `options`, and the arrays `(batch, ...)` it reads."""
         inputs, recorded = inputs_of_file(path)
         with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
             model = _core().read_model(str(path))
