@@ -12,7 +12,6 @@ from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.target import Target
 from whet.graph.fake_quantize import QUANTIZED, IntegerWeight, is_large_table, quantize_embedding, quantize_weight
-from whet.graph.fold import fold_batch_norms
 from whet.graph.grids import Grid
 
 NETWORK = "network:weights"
@@ -44,7 +43,7 @@ class WeightOnly:
     paper = "choukroun2019low"
 
     def space(self, net: Net, target: Target) -> Space:
-        names = [name for name in self.grids() if name.partition(" ")[0] in target.kernels()]
+        names = [n for n, grid in self.grids().items() if (f"int{grid.bits}" if grid.bits >= 4 else "int8") in target.kernels()]
         if not names:
             return Space()
         whole = Choice(NETWORK, (OFF, *names, EACH), OFF)
@@ -53,19 +52,26 @@ class WeightOnly:
 
     def grids(self) -> dict[str, Grid]:
         """Return the grids by the name that decisions have for them, those of most bytes first."""
-        return {grid.name: grid for grid in (Grid(8), Grid(4, self.group), Grid(4))}
+        return {g.name: g for g in (Grid(8), Grid(4, self.group), Grid(4), Grid(3), Grid(3, top=2), Grid(2))}
 
     def obvious(self, net: Net, target: Target) -> list[Decision]:
-        """Return each grid for the whole network, that of fewest bytes first."""
-        values = [v for c in self.space(net, target) if c.name == NETWORK for v in c.values if v not in (OFF, EACH)]
-        return [Decision({NETWORK: v}) for v in reversed(values)]
+        """Return each grid of four bits and more for the whole network, that of fewest bytes first."""
+        return [Decision({NETWORK: v}) for v in reversed(self._offered(net, target)) if self.grids()[v].bits >= 4]
+
+    def pressed(self, net: Net, target: Target) -> list[Decision]:
+        """Return the grids of fewer bits, which lose much until they are trained on, that of most bytes first."""
+        return [Decision({NETWORK: v}) for v in self._offered(net, target) if self.grids()[v].bits < 4]
+
+    def _offered(self, net: Net, target: Target) -> list[str]:
+        values = next((c.values for c in self.space(net, target) if c.name == NETWORK), ())
+        return [str(v) for v in values if v not in (OFF, EACH)]
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         scope = decision.get(NETWORK, OFF)
         if scope == OFF:
             return Result(net.copy())
         named = {n.rpartition(":")[0]: v for n, v in decision.items() if n.endswith(":weights") and n != NETWORK}
-        folded = fold_batch_norms(net)
+        folded = net.copy()
         layers = folded.layers()
         skipped = dict.fromkeys(named.keys() - layers.keys(), "not in the network any more")
         weighted = [name for name, layer in layers.items() if isinstance(layer, WEIGHTED) or is_large_table(layer)]
