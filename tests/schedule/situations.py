@@ -34,6 +34,7 @@ class Facts:
     epoch_samples: int = 45_000
     speed: float = 1200.0
     ways: list[list[Decision]] = field(default_factory=list)
+    dear: list[Decision] = field(default_factory=list)
 
     def samples_per_second(self) -> float:
         return self.speed
@@ -49,6 +50,9 @@ class Facts:
 
     def foretold(self) -> Foretold:
         return Foretold()
+
+    def pressed(self) -> list[Decision]:
+        return self.dear
 
     def mixables(self) -> list[Mixable]:
         return []

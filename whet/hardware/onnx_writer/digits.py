@@ -130,8 +130,8 @@ def shrunk(
 ) -> None:
     """Replace tensors of one type by what a stream of them all gives, unless the file is smaller without.
 
-    `decoded` writes a stream, a vector of integers or floats, and returns the name of what gives it again. Where a
-    `rival` writes it in fewer bytes nothing is done.
+    `decoded` writes a stream, a vector `(n,)` of integers or floats, and returns the name of what gives it again. Where
+    a `rival` writes it in fewer bytes nothing is done.
     """
     before, least = w.snapshot(), _size(w)
     if rival is not None:
