@@ -60,7 +60,12 @@ def test_nothing_is_trained_that_is_not_worth_it() -> None:
 
 @pytest.mark.parametrize(
     ("facts", "objectives", "seconds"),
-    [({"trains": False}, ("size",), 200.0), ({}, ("speed", "size"), 200.0), ({}, ("size",), float("inf")), ({}, ("size",), 9.0)],
+    [
+        ({"trains": False}, ("size",), 200.0),
+        ({}, ("speed", "size"), 200.0),
+        ({}, ("size",), float("inf")),
+        ({}, ("size",), 9.0),
+    ],
 )
 def test_it_takes_data_time_and_a_wish_for_bytes_alone(
     facts: dict[str, Any], objectives: tuple[str, ...], seconds: float

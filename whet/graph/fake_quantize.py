@@ -116,7 +116,7 @@ class IntegerWeight:
     grid: Grid = INT8
 
     def integer_weight(self, weight: Tensor) -> Tensor:
-        """Return the weight rounded to its grid, of the same shape; in training scales that do not train are set anew."""
+        """Return the weight on its grid, of the same shape; in training scales that do not train are set anew."""
         if self.training and not self.weight_scale.requires_grad:
             self.weight_scale.copy_(self.grid.scale(weight))
         most, rows = self.grid.most, self.grid.rows(weight)

@@ -15,7 +15,10 @@ from whet.schedule.together import Together
 
 
 def stages(situation: Situation, elastic: bool) -> list[Actions[None]]:
-    """Return what presses whole networks, what explores, what trains in earnest and what settles layers; `elastic` trains candidates together."""
+    """Return what presses, what explores, what trains in earnest and what settles layers.
+
+    `elastic` trains candidates together.
+    """
     mending = Mending(situation)
     beliefs = Beliefs(situation, mending)
     pace = Together(situation, mending, beliefs) if elastic else Alone(situation, mending)
