@@ -31,7 +31,7 @@ class WeightOnly:
     `rounded` by the second moments of what layers read (`compress.quantize.rounding`), without them to nearest.
     Runtimes hold the integers and multiply them out when they load the file or, where they have kernels for it, at each
     call (some then round inputs, too); the bytes on disk are an eighth (four bits) or a quarter (eight) of those of
-    floats, and a scale for each channel or group. Large embeddings have int8 rows in any case. Layers that are on a grid
+    floats, and a scale for each channel or group. Large embeddings have int8 rows in any case. Layers on a grid
     already, as `quantize.static` leaves them, keep it.
 
     Of fewer than four bits there are seven, five and three levels (`int3`, `5 levels`, `int2`), packed as digits or as
