@@ -12,12 +12,16 @@ from whet.schedule.pressing import Look, Press
 if TYPE_CHECKING:
     from whet.flow.evaluator import Evaluator
 
+RATE = 0.3
+"""The share of the recipe's learning rate: after 40,000 images ResNet-20 in five levels had .8754 at all of it, .8788 at
+.3 (one run each, original .8872)."""
+
 
 def press(evaluator: Evaluator, action: Press) -> Trial | Look:
     """Train a finished network on from where the last such training ended; look at it, or verify it from its file."""
     request, way = evaluator.request, action.way
     result, samples = evaluator.pressed.pop(way, None) or (evaluator.builder.finish(request.net, way), 0)
-    recipe = recipe_in_earnest(evaluator, 1.0)
+    recipe = recipe_in_earnest(evaluator, RATE)
     samples += evaluator.train(result.net, recipe, "finish", samples > 0, seconds=action.seconds).samples
     evaluator.pressed[way] = result, samples
     if action.verified:
