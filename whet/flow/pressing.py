@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from whet.flow.evaluator import Evaluator
 
 RATE = 0.3
-"""The share of the recipe's learning rate: after 40,000 images ResNet-20 in five levels had .8754 at all of it, .8788 at
-.3 (one run each, original .8872)."""
+"""The share of the recipe's learning rate: after 40,000 images ResNet-20 in five levels had .8754 at all of it, .8788
+at .3 (one run each, original .8872)."""
 
 
 def press(evaluator: Evaluator, action: Press) -> Trial | Look:
