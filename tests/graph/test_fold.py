@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import whet
+from whet.graph.fake_quantize import QuantizedConv2d, quantize_weight
 from whet.graph.fold import fold_batch_norms
+from whet.graph.grids import Grid
 
 
 def disturbed(module: nn.Module) -> nn.Module:
@@ -62,3 +65,19 @@ def test_a_layer_called_twice_is_left() -> None:
     assert list(folded.layers()) == list(net.layers())
     x = torch.randn(3, 4, 5, 5)
     assert torch.equal(folded(x), net(x))
+
+
+@pytest.mark.parametrize("grid", [Grid(4), Grid(4, group=12)], ids=lambda g: g.name)
+def test_an_integer_weight_keeps_its_integers_and_takes_the_sign_of_the_norm(grid: Grid) -> None:
+    module = disturbed(nn.Sequential(nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6)))
+    module[1].weight.data[2] = -0.7  # type: ignore[index, union-attr]
+    net = whet.lift(module, torch.randn(2, 4, 5, 5))
+    net.module.set_submodule("0", quantize_weight(net.layer("0"), grid))
+    folded = fold_batch_norms(net.settle())
+    before, after = net.layer("0"), folded.layer("0")
+    assert list(folded.layers()) == ["0"] and isinstance(before, QuantizedConv2d) and isinstance(after, QuantizedConv2d)
+    q, p = (grid.integers(m.weight, m.weight_scale) for m in (before, after))
+    sign = net.layer("1").get_parameter("weight").sign().view(6, 1, 1, 1)
+    assert torch.equal(q * sign.to(torch.int8), p) and (after.weight_scale > 0).all()
+    x = torch.randn(3, 4, 5, 5)
+    torch.testing.assert_close(folded(x), net(x), rtol=1e-5, atol=1e-5)

@@ -37,6 +37,7 @@ class Facts:
     ways: list[list[Decision]] = field(default_factory=list)
     whole: Space = field(default_factory=Space)
     """The one space: structure, finishers, settings."""
+    dear: list[Decision] = field(default_factory=list)
 
     def samples_per_second(self) -> float:
         return self.speed
@@ -52,6 +53,9 @@ class Facts:
 
     def foretold(self) -> Foretold:
         return Foretold()
+
+    def pressed(self) -> list[Decision]:
+        return self.dear
 
     def mixables(self) -> list[Mixable]:
         return []

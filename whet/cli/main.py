@@ -191,9 +191,9 @@ def list_methods(
         print(json.dumps([vars(m) | {"citation": m.citation, "reach": m.reach} for m in rows]))
         return
     console = Console()
-    columns: list[Column | str] = [Column("name", no_wrap=True), "family", Column("reached by", overflow="fold"), "missing"]
+    reached: list[Column | str] = [Column("reached by", overflow="fold"), "missing"]
     wide = console.width >= WIDE
-    table = Table(*columns, *(["status", "paper"] if wide else []))
+    table = Table(Column("name", no_wrap=True), "family", *reached, *(["status", "paper"] if wide else []))
     for m in rows:
         more = [m.status, m.citation] if wide else []
         table.add_row(m.name, m.family, escape(m.reach), m.missing, *more)

@@ -14,7 +14,7 @@ from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.study import Study, Trial
 from whet.core.target import Artifact
-from whet.flow import candidates, layerwise, mixing, supernets, training
+from whet.flow import candidates, layerwise, mixing, pressing, supernets, training
 from whet.flow.baseline import Baseline, original_of, uncompressed
 from whet.flow.builder import Builder
 from whet.flow.conclude import meant
@@ -30,6 +30,7 @@ from whet.flow.timing import Timing
 from whet.schedule import actions
 from whet.schedule.actions import Action
 from whet.schedule.history import SCORED_NOTE, History
+from whet.schedule.pressing import Press
 from whet.schedule.recovery import NOISE
 from whet.schedule.told import Told
 from whet.train.fit import FitReport
@@ -53,6 +54,7 @@ DOERS: dict[type[Action], Callable[[Evaluator, Any], Any]] = {
     actions.LayersOf: mixing.layers_of,
     actions.ProfileLayers: mixing.profile,
     actions.Race: mixing.race,
+    Press: pressing.press,
 }
 """What does each action."""
 
@@ -74,6 +76,8 @@ class Evaluator:
         self.files = Files(request, run, folder, self.stopwatch)
         self.supernets = supernets.Supernets(request, self.builder, run)
         self.mixtures = mixing.Mixtures()
+        self.pressed: dict[Decision, tuple[Result, int]] = {}
+        """The untouched network in ways of finishing that were trained, with the samples of each."""
         self.kept: tuple[Any, Result] | None = None
         """What was built last for an action, by what it was built of: the next one may need it again."""
 

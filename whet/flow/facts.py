@@ -20,6 +20,7 @@ from whet.schedule.foretold import Foretold
 from whet.schedule.late import Late
 from whet.schedule.obvious import Obvious, obvious
 from whet.schedule.plan import Plan
+from whet.schedule.pressing import Pressed
 from whet.schedule.situation import Mixable, Situation
 from whet.search import strategies
 
@@ -68,6 +69,11 @@ class Facts:
     def obvious(self) -> list[Decision]:
         request = self.evaluator.request
         return obvious(request.passes, request.net, request.target)
+
+    def pressed(self) -> list[Decision]:
+        request = self.evaluator.request
+        items = [p for p in request.finishers if isinstance(p, Pressed)]
+        return [way for item in items for way in item.pressed(request.net, request.target)]
 
     def foretold(self) -> Foretold:
         request, names = self.evaluator.request, self.evaluator.builder.space.choices

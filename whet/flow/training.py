@@ -24,7 +24,7 @@ def train(evaluator: Evaluator, action: Train) -> Trial:
     result = evaluator.builder.structure(candidate.decision)
     net, parent = inherit(evaluator.builder, evaluator.study.trials, candidate.decision, result.net)
     begun = net.copy() if action.settled else None
-    recipe, limits = _recipe(evaluator, action.rate), limit(action.seconds, action.samples)
+    recipe, limits = recipe_in_earnest(evaluator, action.rate), limit(action.seconds, action.samples)
     trained = evaluator.train(net, recipe, "full", action.settled, **limits).samples
     if begun is not None:
         net = _better(evaluator, net, averaged((begun, net)))
@@ -38,7 +38,7 @@ def _better(evaluator: Evaluator, net: Net, mean: Net) -> Net:
     return mean if evaluator.request.task.loss_of_quality(*qualities) < 0 else net
 
 
-def _recipe(evaluator: Evaluator, rate: float) -> Recipe:
+def recipe_in_earnest(evaluator: Evaluator, rate: float) -> Recipe:
     """Return how to train in earnest, at a share of the recipe's learning rate.
 
     Without hints: they help the first epoch and no longer the third, and without them the teacher is remembered.
@@ -59,7 +59,7 @@ def finish(evaluator: Evaluator, action: Finish) -> Trial:
     evaluator.kept = (made_of, result) if action.seconds is None else None
     samples = trained.samples
     if action.seconds is not None:
-        recipe, limits = _recipe(evaluator, action.rate), limit(action.seconds, action.samples)
+        recipe, limits = recipe_in_earnest(evaluator, action.rate), limit(action.seconds, action.samples)
         samples += evaluator.train(result.net, recipe, "finish", **limits).samples
     return evaluator.verify(result, decision, samples, trained.number)
 

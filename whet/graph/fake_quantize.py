@@ -24,7 +24,12 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, qmin:
 
     `scale` and `zero_point` are scalars with `axis` -1, else vectors along dimension `axis`. The gradient passes
     straight through inside the range and is zero outside (Bengio et al. 2013, Estimating or Propagating Gradients
-    Through Stochastic Neurons). Exported as QuantizeLinear and DequantizeLinear.
+    Through Stochastic Neurons); that of the scale, where it is asked for, is (Esser et al. 2020, Learned Step Size
+    Quantization)
+
+        dy / dscale = round(x / scale) - x / scale inside,    the integer at the end, less `zero_point`, outside
+
+    Exported as QuantizeLinear and DequantizeLinear.
     """
     step, zero = _along(scale, x, axis), _along(zero_point, x, axis)
     integers = torch.clamp(torch.round(x.float() / step) + zero, qmin, qmax)
@@ -46,13 +51,21 @@ def _along(vector: Tensor, x: Tensor, axis: int) -> Tensor:
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, scale, zero_point, axis, qmin, qmax = inputs
-    integers = torch.round(x.float() / _along(scale, x, axis)) + _along(zero_point, x, axis)
-    ctx.save_for_backward((integers >= qmin) & (integers <= qmax))
+    scaled, zero = x.float() / _along(scale, x, axis), _along(zero_point, x, axis)
+    integers = torch.round(scaled) + zero
+    inside, slope, ctx.axis = (integers >= qmin) & (integers <= qmax), None, axis
+    if ctx.needs_input_grad[1]:
+        slope = torch.clamp(integers, qmin, qmax) - zero - scaled * inside
+    ctx.save_for_backward(inside, slope)
 
 
 def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    (inside,) = ctx.saved_tensors
-    return gradient * inside, None, None, None, None, None
+    inside, slope = ctx.saved_tensors
+    step = None
+    if slope is not None:
+        along = gradient.float() * slope
+        step = along.sum() if ctx.axis < 0 else along.sum([d for d in range(along.dim()) if d != ctx.axis])
+    return gradient * inside, step, None, None, None, None
 
 
 fake_quantize.register_autograd(_straight_through, setup_context=_remember)
@@ -95,7 +108,7 @@ def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tu
 
 
 class IntegerWeight:
-    """A layer whose weight lies on a grid of integers; in training the scales follow the weight."""
+    """A layer whose weight lies on a grid of integers; in training the scales follow the weight, or are trained."""
 
     training: bool
     weight_scale: Tensor
@@ -103,8 +116,8 @@ class IntegerWeight:
     grid: Grid = INT8
 
     def integer_weight(self, weight: Tensor) -> Tensor:
-        """Return the weight rounded to its grid, of the same shape; in training the scales are set anew first."""
-        if self.training:
+        """Return the weight on its grid, of the same shape; in training scales that do not train are set anew."""
+        if self.training and not self.weight_scale.requires_grad:
             self.weight_scale.copy_(self.grid.scale(weight))
         most, rows = self.grid.most, self.grid.rows(weight)
         on_grid: Tensor = fake_quantize(rows, self.weight_scale, self.weight_zero_point, 0, -most, most)

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from whet.core.net import Net
+from whet.graph.fake_quantize import IntegerWeight, QuantizedConv1d, QuantizedConv2d, QuantizedLinear
 from whet.graph.uses import used_once
 
-FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+INTEGERS = (QuantizedConv1d, QuantizedConv2d, QuantizedLinear)
+FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *INTEGERS)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -16,7 +18,8 @@ def fold_batch_norms(net: Net) -> Net:
     """Return a copy in which each batch norm whose input only it reads is part of the layer before it.
 
     With `g = gamma / sqrt(var + eps)` the weight becomes `g * w` per output channel and the bias
-    `g * (b - mean) + beta`: the same outputs in eval mode.
+    `g * (b - mean) + beta`: the same outputs in eval mode. Of an integer weight the scales are multiplied by `|g|`, and
+    the integers are the same, with the sign of `g`.
     """
     net = net.copy()
     alone = used_once(net)
@@ -59,3 +62,5 @@ def _fold(layer: nn.Module, norm: nn.Module) -> None:
     bias = layer.bias if isinstance(layer.bias, Tensor) else torch.zeros_like(mean)
     layer.weight = nn.Parameter(weight * gain.view(-1, *[1] * (weight.dim() - 1)), weight.requires_grad)
     layer.bias = nn.Parameter((bias - mean) * gain + shift, weight.requires_grad)
+    if isinstance(layer, IntegerWeight):
+        layer.weight_scale = (layer.weight_scale.view(len(gain), -1) * gain.abs().unsqueeze(1)).flatten()

@@ -17,31 +17,34 @@ EXACT_BITS = 8
 
 @dataclass(frozen=True)
 class Grid:
-    """Signed symmetric integers of `bits`: w ~ s q with q in -most..most, most = 2^(bits - 1) - 1.
+    """Signed symmetric integers of `bits`: w ~ s q with q in -most..most, most = 2^(bits - 1) - 1, or `top` if given.
 
     A scale belongs to each output channel, or with `group` to each so many weights that follow one another in an
     output channel; where `group` does not divide these, to each channel. `name` is how reports call it.
 
-    >>> Grid(4).most, Grid(8).most, Grid(4, group=32).name
-    (7, 127, 'int4 in groups of 32')
+    >>> Grid(4).most, Grid(8).most, Grid(4, group=32).name, Grid(3, top=2).name
+    (7, 127, 'int4 in groups of 32', '5 levels')
     """
 
     bits: int = 8
     group: int = 0
+    top: int = 0
 
     def __post_init__(self) -> None:
         whole("bits", self.bits, least=2)
         whole("group", self.group, least=0)
+        whole("top", self.top, least=0)
 
     @property
     def most(self) -> int:
-        """The largest integer of the grid, 2^(bits - 1) - 1."""
-        return int(2 ** (self.bits - 1) - 1)
+        """The largest integer of the grid."""
+        return self.top or int(2 ** (self.bits - 1) - 1)
 
     @property
     def name(self) -> str:
         """What reports call the grid, such as `int4 in groups of 32`."""
-        return f"int{self.bits}" + (f" in groups of {self.group}" if self.group else "")
+        name = f"{2 * self.top + 1} levels" if self.top else f"int{self.bits}"
+        return name + (f" in groups of {self.group}" if self.group else "")
 
     def group_of(self, weight: Tensor) -> int:
         """Return how many weights share a scale: the group where it divides those of a channel, else all of them."""

@@ -59,6 +59,10 @@ class Facts(Protocol):
         """Return what anyone would try, the mildest first."""
         ...
 
+    def pressed(self) -> list[Decision]:
+        """Return ways of finishing that lose much until the finished network is trained on, the mildest first."""
+        ...
+
     def foretold(self) -> Foretold:
         """Return what passes tell of their choices."""
         ...

@@ -26,7 +26,8 @@ from whet.train.checkpoint import between_steps, load_checkpoint, save_checkpoin
 from whet.train.fit_report import FitReport as FitReport
 from whet.train.held_out import HeldOut
 from whet.train.hints import Hints
-from whet.train.recipe import SCHEDULES, Recipe
+from whet.train.learned_steps import LearnedSteps
+from whet.train.recipe import Recipe
 from whet.train.state import module_of
 from whet.train.technique import Hooks, Session, Technique
 from whet.train.zeros import HeldZeros
@@ -35,7 +36,7 @@ REPORT_SECONDS = 0.5
 COUNTED = ("steps", "samples", "losses")
 """Of the report, what a training goes on with."""
 GOOD_EVERY = 50
-ALWAYS: tuple[Technique, ...] = (Hints(), HeldZeros())
+ALWAYS: tuple[Technique, ...] = (Hints(), HeldZeros(), LearnedSteps())
 """Techniques of every training; they do nothing where neither recipe nor network asks for them."""
 
 
@@ -266,9 +267,8 @@ class _Loop:
         """Take one optimizer step; return its loss."""
         inputs, targets = split(batch)
         inputs = _laid_out(inputs)
-        factor = SCHEDULES[self.recipe.schedule](self.progress, self.recipe.warmup)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
+            group["lr"] = self.recipe.rate_at(self.progress)
         loss = self.loss(inputs, targets)
         value = float(loss.detach())
         self.report.steps += 1

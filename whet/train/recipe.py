@@ -128,6 +128,10 @@ class Recipe:
             return self.precision == "bf16"
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
+    def rate_at(self, progress: float) -> float:
+        """Return the learning rate when so large a share of the training, in [0, 1], is done."""
+        return self.learning_rate * SCHEDULES[self.schedule](progress, self.warmup)
+
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer over the parameters of `module` that train."""
         return OPTIMIZERS[self.optimizer](groups_of(module, self.weight_decay), self)

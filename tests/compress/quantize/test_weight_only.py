@@ -111,7 +111,7 @@ def test_offered_is_what_every_runtime_of_the_target_loads() -> None:
             return ()
 
     values = {c.name: c.values for c in WeightOnly().space(net, Few())}
-    assert values[NETWORK] == ("float", "int8", EACH)
+    assert values[NETWORK] == ("float", "int8", "int3", "5 levels", "int2", EACH)
     assert not len(WeightOnly().space(net, None_())) and not WeightOnly().obvious(net, None_())
     assert targets.get("cpu").kernels() == ("int8", "int4") and targets.get("inductor-cpu").kernels() == ()
 
@@ -119,4 +119,5 @@ def test_offered_is_what_every_runtime_of_the_target_loads() -> None:
 def test_what_anyone_would_try_begins_with_the_fewest_bytes() -> None:
     net = whet.lift(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 7)).eval(), (torch.randn(2, 64),))
     assert [d[NETWORK] for d in WeightOnly().obvious(net, TARGET)] == ["int4", "int4 in groups of 32", "int8"]
+    assert [d[NETWORK] for d in WeightOnly().pressed(net, TARGET)] == ["int3", "5 levels", "int2"]
     assert replace(WeightOnly(), group=16).obvious(net, TARGET)[1][NETWORK] == "int4 in groups of 16"

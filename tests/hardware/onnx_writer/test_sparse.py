@@ -21,7 +21,7 @@ from whet.core.target import Artifact
 from whet.graph.zeros import hold, largest
 from whet.hardware import targets
 from whet.hardware.onnx_export import export_onnx
-from whet.hardware.onnx_writer import file, sparse
+from whet.hardware.onnx_writer import digits, file, sparse
 from whet.testing.runs import planning_run
 
 BITS = {"float": 32, "int8": 8, "int4": 4}
@@ -117,7 +117,7 @@ def test_a_file_is_read_back_with_its_layers_and_zeros(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 7, 8, 65, 1000, 4096, 20_001])
 def test_any_length_is_decoded_in_pieces_too(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference evaluator computes what is written, without any runtime's rewriting."""
-    monkeypatch.setattr(sparse, "PIECE", 9000)
+    monkeypatch.setattr(digits, "PIECE", 9000)
     rng = np.random.default_rng(count)
     flat = (rng.normal(size=count) * (rng.random(count) < 0.3)).astype(np.float32)
     assert np.array_equal(_decode(flat), flat)
@@ -131,7 +131,8 @@ def _decode(flat: Any) -> Any:
     w.trace = type("Nothing", (), {"constants": set()})()
     w.store("weight", flat)
     w.emit("Identity", ["weight"], "out")
-    sparse._pack(w, onnx.TensorProto.FLOAT, ["weight"])
+    kind = digits.kind_of(w.initializers["weight"])
+    digits._pack(w, ["weight"], lambda part: sparse._decoded(w, kind, part))
     out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, flat.shape)
     graph = onnx.helper.make_graph(w.nodes, "g", [], [out], list(w.initializers.values()))
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])

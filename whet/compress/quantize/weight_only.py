@@ -1,19 +1,19 @@
-"""Weights stored as integers of eight or four bits; what is computed stays in floats."""
+"""Weights stored as integers of eight bits and fewer; what is computed stays in floats."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
+from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.core.net import Net
 from whet.core.passes import Change, Result, Traits
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space, Value
 from whet.core.target import Target
 from whet.graph.fake_quantize import QUANTIZED, IntegerWeight, is_large_table, quantize_embedding, quantize_weight
-from whet.graph.fold import fold_batch_norms
-from whet.graph.grids import Grid
+from whet.graph.grids import EXACT_BITS, Grid
 
 NETWORK = "network:weights"
 OFF, EACH = "float", "per-layer"
@@ -27,24 +27,31 @@ class WeightOnly:
 
         w ~ s q,    q in -most..most of `bits`,    s for each output channel, or for each `group` weights of one
 
-    of the least squared error (`whet.graph.grids.Grid`). No data are needed. Runtimes hold the integers and multiply
-    them out when they load the file or, where they have kernels for it, at each call (some then round inputs, too); the
-    bytes on disk are an eighth (four bits) or a quarter (eight) of those of floats, and a scale for each channel or
-    group. Large embeddings have int8 rows in any case. Layers that are on a grid already, as `quantize.static` leaves
-    them, keep it.
+    of the least squared error (`whet.graph.grids.Grid`). With calibration data, weights of fewer than eight bits are
+    `rounded` by the second moments of what layers read (`compress.quantize.rounding`), without them to nearest.
+    Runtimes hold the integers and multiply them out when they load the file or, where they have kernels for it, at each
+    call (some then round inputs, too); the bytes on disk are an eighth (four bits) or a quarter (eight) of those of
+    floats, and a scale for each channel or group. Large embeddings have int8 rows in any case. Layers on a grid
+    already, as `quantize.static` leaves them, keep it.
 
-    Choices: `network:weights` is `float`, `int8`, `int4`, `int4 in groups of 32`, or `per-layer`, which gives each
-    layer its own `SITE:weights`. Offered is what all runtimes of the target load (`Target.kernels`).
+    Of fewer than four bits there are seven, five and three levels (`int3`, `5 levels`, `int2`), packed as digits or as
+    a mask and digits (`hardware.onnx_writer.digits`) and decoded when the file is opened. Training mends them
+    (`train.learned-steps`). Batch norms stay for that; files have them folded.
+
+    Choices: `network:weights` is `float`, one of these, `int8`, `int4`, `int4 in groups of 32`, or `per-layer`, which
+    gives each layer its own `SITE:weights`. Offered is what all runtimes of the target load (`Target.kernels`).
     Paper: Choukroun et al. 2019, Low-bit Quantization of Neural Networks for Efficient Inference (scales of least
     squared error for each kernel); theirs quantizes activations too.
     """
 
     group: int = 32
+    rounded: bool = True
     traits = Traits("weights")
     paper = "choukroun2019low"
 
     def space(self, net: Net, target: Target) -> Space:
-        names = [name for name in self.grids() if name.partition(" ")[0] in target.kernels()]
+        loaded = target.kernels()
+        names = [name for name, grid in self.grids().items() if f"int{_loaded_bits(grid)}" in loaded]
         if not names:
             return Space()
         whole = Choice(NETWORK, (OFF, *names, EACH), OFF)
@@ -53,19 +60,26 @@ class WeightOnly:
 
     def grids(self) -> dict[str, Grid]:
         """Return the grids by the name that decisions have for them, those of most bytes first."""
-        return {grid.name: grid for grid in (Grid(8), Grid(4, self.group), Grid(4))}
+        return {g.name: g for g in (Grid(8), Grid(4, self.group), Grid(4), Grid(3), Grid(3, top=2), Grid(2))}
 
     def obvious(self, net: Net, target: Target) -> list[Decision]:
-        """Return each grid for the whole network, that of fewest bytes first."""
-        values = [v for c in self.space(net, target) if c.name == NETWORK for v in c.values if v not in (OFF, EACH)]
-        return [Decision({NETWORK: v}) for v in reversed(values)]
+        """Return each grid of four bits and more for the whole network, that of fewest bytes first."""
+        return [Decision({NETWORK: v}) for v in reversed(self._offered(net, target)) if self.grids()[v].bits >= 4]
+
+    def pressed(self, net: Net, target: Target) -> list[Decision]:
+        """Return the grids of fewer bits, which lose much until they are trained on, that of most bytes first."""
+        return [Decision({NETWORK: v}) for v in self._offered(net, target) if self.grids()[v].bits < 4]
+
+    def _offered(self, net: Net, target: Target) -> list[str]:
+        values = next((c.values for c in self.space(net, target) if c.name == NETWORK), ())
+        return [str(v) for v in values if v not in (OFF, EACH)]
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
         scope = decision.get(NETWORK, OFF)
         if scope == OFF:
             return Result(net.copy())
         named = {n.rpartition(":")[0]: v for n, v in decision.items() if n.endswith(":weights") and n != NETWORK}
-        folded = fold_batch_norms(net)
+        folded = net.copy()
         layers = folded.layers()
         skipped = dict.fromkeys(named.keys() - layers.keys(), "not in the network any more")
         weighted = [name for name, layer in layers.items() if isinstance(layer, WEIGHTED) or is_large_table(layer)]
@@ -74,7 +88,7 @@ class WeightOnly:
         for site, value in wanted.items():
             if site not in layers or value == OFF:
                 continue
-            stored = _stored(layers[site], self.grids()[str(value)])
+            stored = self._stored(net, run, site, layers[site], self.grids()[str(value)])
             if isinstance(stored, str):
                 skipped[site] = stored
                 continue
@@ -85,6 +99,24 @@ class WeightOnly:
         if not changed:
             skipped.setdefault("network", "no layer is left whose weights could be stored as integers")
         return Result(folded.settle(), tuple(changed), skipped)
+
+    def _stored(
+        self, net: Net, run: Run, site: str, layer: nn.Module, grid: Grid
+    ) -> tuple[nn.Module, str] | str:  # fmt: skip
+        """Return a layer with its weight on a grid, by the moments of what it reads where there are, and its text."""
+        stored = _stored(layer, grid)
+        if not self.rounded or grid.bits >= EXACT_BITS or isinstance(stored, str) or type(layer) not in QUANTIZED:
+            return stored
+        known, why = input_moments(net, run)
+        if site not in known:
+            return stored[0], f"{stored[1]}, rounded to nearest: {why.get(site, 'nothing is known of its inputs.')}"
+        put_on_grid(stored[0], known[site])
+        return stored
+
+
+def _loaded_bits(grid: Grid) -> int:
+    """Return the bits of the integers that a runtime loads: fewer than four are decoded within the file."""
+    return grid.bits if grid.bits >= 4 else 8
 
 
 def _treatable(net: Net) -> list[str]:
@@ -103,4 +135,4 @@ def _stored(layer: nn.Module, grid: Grid) -> tuple[nn.Module, str] | str:
     own = quantize_weight(layer, grid)
     grouped = grid.group in (0, grid.group_of(own.get_parameter("weight")))
     note = "" if grouped else f", a scale a channel: {grid.group} do not divide its weights"
-    return own, f"{Grid(grid.bits).name if note else grid.name}{note}"
+    return own, f"{replace(grid, group=0).name if note else grid.name}{note}"

@@ -16,6 +16,7 @@ from whet.core.net import Port
 from whet.graph.file_inputs import BATCH
 from whet.graph.layers import bind
 from whet.hardware.onnx_writer import elementwise, layers, products, shapes
+from whet.hardware.onnx_writer.digits import pack_digits, shorten
 from whet.hardware.onnx_writer.sparse import pack_zeros
 from whet.hardware.onnx_writer.trace import Trace, trace
 from whet.hardware.onnx_writer.writer import DTYPES, Unwritten, Writer
@@ -45,6 +46,9 @@ def write(module: fx.GraphModule, example: Sequence[Tensor], inputs: Sequence[Po
         elif node not in w.trace.constants and isinstance(w.trace.values[node][0], Tensor | tuple | list):
             w.names[node] = _written(w, node)
     pack_zeros(w)
+    pack_digits(w)
+    if w.is_packed:
+        shorten(w, {port.name for port in outputs})
     return _model(w, example, inputs, outputs, made)
 
 

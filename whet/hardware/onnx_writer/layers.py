@@ -19,7 +19,7 @@ from whet.graph.fake_quantize import (
     QuantizedEmbedding,
     QuantizedLinear,
 )
-from whet.graph.grids import INT8
+from whet.graph.grids import INT8, Grid
 from whet.graph.layers import Args
 from whet.hardware.onnx_writer.elementwise import Rule
 from whet.hardware.onnx_writer.products import linear
@@ -32,7 +32,10 @@ LayerRule = Callable[[Writer, fx.Node, Any], Names]
 
 
 def _window(kernel: list[int], stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
-    """Return a convolution's attributes; 'same' padding is spelled out, the odd element at the end."""
+    """Return a convolution's attributes, without those that ONNX takes to be so.
+
+    'same' padding is spelled out, the odd element at the end.
+    """
     rank = len(kernel)
     dilations = spread(dilation, rank)
     if padding == "same":
@@ -40,9 +43,11 @@ def _window(kernel: list[int], stride: Any, padding: Any, dilation: Any, groups:
         around = [p // 2 for p in whole] + [p - p // 2 for p in whole]
     else:
         around = pads([0] * rank if padding == "valid" else spread(padding, rank))
+    ones, strides = [1] * rank, spread(stride, rank)
     return {
-        "kernel_shape": kernel, "strides": spread(stride, rank), "dilations": dilations,
-        "pads": around, "group": groups,
+        "kernel_shape": kernel, "strides": strides if strides != ones else None,
+        "dilations": dilations if dilations != ones else None, "pads": around if any(around) else None,
+        "group": groups if groups > 1 else None,
     }  # fmt: skip
 
 
@@ -96,9 +101,18 @@ def _weight(w: Writer, site: str, layer: Any, turned: bool = False) -> str:
     integers, group = grid.integers(weight, scale), grid.group_of(weight)
     if group < weight[0].numel():
         return _grouped(w, site, layer, integers.flatten(1), scale.view(len(weight), -1), turned)
-    stored = w.constant(integers.t() if turned else integers, f"{site}.weight.int{grid.bits}", bits=grid.bits)
+    stored = w.constant(integers.t() if turned else integers, _name(site, grid), bits=_bits(grid))
     zeros = [w.constant(layer.weight_zero_point.to(torch.int8), f"{site}.zero_point")] if grid.bits == 8 else []
     return w.emit("DequantizeLinear", [stored, w.constant(scale), *zeros], axis=int(turned))
+
+
+def _name(site: str, grid: Grid) -> str:
+    return f"{site}.weight.int{grid.bits}"
+
+
+def _bits(grid: Grid) -> int:
+    """Return the bits of the type that integers are given in; fewer than four are packed at the end."""
+    return grid.bits if grid.bits >= 4 else 8
 
 
 def _dynamic_linear(w: Writer, n: fx.Node, layer: DynamicLinear) -> Names:
@@ -117,10 +131,10 @@ def _dynamic_linear(w: Writer, n: fx.Node, layer: DynamicLinear) -> Names:
 
 def _grouped(w: Writer, site: str, layer: Any, integers: Tensor, scale: Tensor, turned: bool) -> str:
     """Write a weight whose groups lie along its rows, `(out, all the rest)`: blocks are of one axis."""
-    group, bits = layer.grid.group, layer.grid.bits
+    grid = layer.grid
     parts = (integers.t(), scale.t()) if turned else (integers, scale)
-    stored = w.constant(parts[0], f"{site}.weight.int{bits}", bits=bits)
-    wide = w.emit("DequantizeLinear", [stored, w.constant(parts[1])], axis=int(not turned), block_size=group)
+    stored = w.constant(parts[0], _name(site, grid), bits=_bits(grid))
+    wide = w.emit("DequantizeLinear", [stored, w.constant(parts[1])], axis=int(not turned), block_size=grid.group)
     return wide if turned or layer.weight.dim() == 2 else w.emit("Reshape", [wide, w.vector(layer.weight.shape)])
 
 

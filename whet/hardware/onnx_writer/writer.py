@@ -50,6 +50,8 @@ class Writer:
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self.names: dict[fx.Node, Names] = {}
+        self.is_packed = False
+        """Whether weights are decoded within the file, which is to be as small as it can."""
         self._kept: dict[Any, str] = {}
         self._alive: list[Tensor] = []
         self._taken: set[str] = set()
@@ -103,6 +105,10 @@ class Writer:
     def reserve(self, names: Iterable[str]) -> None:
         """Keep names for inputs and outputs."""
         self._taken.update(names)
+
+    def is_taken(self, name: str) -> bool:
+        """Say whether something has a name."""
+        return name in self._taken
 
     def fresh(self, wanted: str) -> str:
         """Return a name that nothing has yet."""

@@ -1,0 +1,138 @@
+"""Rounding by second moments: what one weight loses on its grid the weights after it make up for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, fx, nn
+
+from whet.compress.moments import inputs_of, moments
+from whet.core.errors import CalibrationError
+from whet.core.net import Net
+from whet.core.run import Run
+from whet.graph.fake_quantize import IntegerWeight
+from whet.graph.grids import CLIPS, Grid, widest_scale
+from whet.graph.readers import find_readers
+from whet.graph.zeros import holds
+
+DAMPING = 1e-2
+"""The share of the mean of the diagonal that is added to it; Frantar et al. take 1 %."""
+SAMPLES = 256
+WHOLE = "its inputs are too many for their moments."
+
+
+class Solver(Protocol):
+    """Puts a weight on a grid whose scales are known, by the second moments of what it reads.
+
+    Shapes: weight `(groups, out / groups, d)`, moments `(groups, d, d)`, scale as `grid.scale` gives it.
+    """
+
+    def __call__(self, weight: Tensor, moments: Tensor, grid: Grid, scale: Tensor) -> Tensor: ...
+
+
+@torch.no_grad()
+def put_on_grid(layer: nn.Module, moments: Tensor, solver: Solver | None = None) -> None:
+    """Put the weight of a layer of integers on its grid, in place: scales by the moments, then what a solver gives.
+
+    Zeros that the layer holds stay zeros. The solver is by default `compensated`; moments have the shape
+    `(groups, d, d)`.
+    """
+    assert isinstance(layer, IntegerWeight) and isinstance(layer, nn.Module)
+    weight = layer.get_parameter("weight")
+    rows = weight.reshape(len(moments), -1, moments.shape[-1])
+    scale = weighted_scale(rows, moments, layer.grid)
+    layer.weight_scale.copy_(scale)
+    solve = solver or partial(compensated, held=rows == 0 if holds(layer) else None)
+    weight.copy_(solve(rows, moments, layer.grid, scale).view_as(weight))
+
+
+def compensated(
+    weight: Tensor, moments: Tensor, grid: Grid, scale: Tensor, damping: float = DAMPING, held: Tensor | None = None
+) -> Tensor:
+    """Return a weight on its grid, rounded input by input; those that are not rounded yet make up for each error.
+
+        H = E x x^T + damping * mean(diagonal) I,    H^-1 = U^T U,
+        q_j = round(w_j),    w_k -= (w_j - q_j) U_jk / U_jj  for all k behind j
+
+    This is the least of the error tr (W - Q) H (W - Q)^T that later weights can reach given earlier ones. Inputs go by
+    falling moments. Diagonal moments leave rounding to nearest. Shapes: weight `(groups, out / groups, d)`, moments
+    `(groups, d, d)`, scale as `grid.scale` gives it. Where the result errs more than rounding to nearest, that is
+    returned. What is `held`, of the weight's shape, becomes zero.
+
+    Paper: Frantar et al. 2022, GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers.
+    """
+    steps = scale.double().view(*weight.shape[:2], -1).repeat_interleave(grid.group_of(weight.flatten(0, 1)), -1)
+    left = torch.ones_like(steps) if held is None else (~held).double()
+    each = zip(weight.double(), moments, steps, left, strict=True)
+    found = torch.stack([_solved(*group, grid.most, damping) for group in each])
+    nearest = _nearest(weight.double(), steps, grid.most) * left
+    better = error(weight, found, moments) <= error(weight, nearest, moments)
+    return torch.where(better.view(-1, 1, 1), found, nearest).to(weight.dtype)
+
+
+def _solved(weight: Tensor, moments: Tensor, steps: Tensor, left: Tensor, most: int, damping: float) -> Tensor:
+    """Return the weight `(out, d)` of one group on its grid, compensated."""
+    diagonal = moments.diagonal()
+    ridge = (damping * diagonal.mean()).clamp(min=1e-30)
+    order = torch.argsort(diagonal, descending=True, stable=True)
+    w, s, left = weight[:, order].clone(), steps[:, order], left[:, order]
+    h = moments[order][:, order] + ridge * torch.eye(len(order), dtype=torch.float64)
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    found = torch.empty_like(w)
+    for j in range(len(order)):
+        found[:, j] = _nearest(w[:, j], s[:, j], most) * left[:, j]
+        lost = (w[:, j] - found[:, j]) / upper[j, j]
+        w[:, j + 1 :] -= lost.unsqueeze(1) * upper[j, j + 1 :]
+    return found[:, torch.argsort(order)]
+
+
+def _nearest(weight: Tensor, steps: Tensor, most: int) -> Tensor:
+    return torch.clamp(torch.round(weight / steps), -most, most) * steps
+
+
+def error(weight: Tensor, found: Tensor, moments: Tensor) -> Tensor:
+    """Return tr (W - Q) E[x x^T] (W - Q)^T of each group: shape `(groups,)`."""
+    lost = weight.double() - found.double()
+    return ((lost @ moments) * lost).sum((-1, -2))
+
+
+def weighted_scale(weight: Tensor, moments: Tensor, grid: Grid) -> Tensor:
+    """Return the scales of least error by the moments' diagonal: a number for each row of the grid.
+
+        s = c max|w| / most,    c = argmin over CLIPS of sum_j E x_j^2 (w_j - s round(w_j / s))^2
+
+    Shapes: weight `(groups, out / groups, d)`, moments `(groups, d, d)`.
+    """
+    flat = weight.flatten(0, 1)
+    power = moments.diagonal(dim1=-2, dim2=-1).unsqueeze(1).expand_as(weight).flatten(0, 1)
+    rows, power = grid.rows(flat).double(), grid.rows(power.contiguous())
+    widest = widest_scale(rows, grid.most)
+    best, least = widest, torch.full_like(widest, torch.inf)
+    for clip in CLIPS.double():
+        scale = widest * clip
+        lost = (power * (rows - _nearest(rows, scale.unsqueeze(1), grid.most)).square()).sum(1)
+        best, least = torch.where(lost < least, scale, best), torch.minimum(lost, least)
+    return best.float()
+
+
+_taken: WeakKeyDictionary[fx.GraphModule, tuple[object, dict[str, Tensor], dict[str, str]]] = WeakKeyDictionary()
+
+
+def input_moments(net: Net, run: Run, samples: int = SAMPLES) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return by layer the second moments about zero `(groups, d, d)` of what it reads, and why others have none.
+
+    They are taken once for each network and calibration data; where there are none, there are no moments.
+    """
+    version = sum(t._version for t in net.module.state_dict().values()), run.task, samples
+    if net.module not in _taken or _taken[net.module][0] != version:
+        readers, skipped = find_readers(net)
+        try:
+            found = moments(net, inputs_of(run.task, samples), readers.values())
+            why = dict(skipped.values()) | {r.site: WHOLE for r in readers.values() if r.site not in found}
+        except CalibrationError as problem:
+            found, why = {}, {reader.site: str(problem) for reader in readers.values()}
+        _taken[net.module] = version, {site: m.raw().xx for site, m in found.items()}, why
+    return _taken[net.module][1:]

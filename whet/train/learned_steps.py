@@ -1,0 +1,78 @@
+"""Training on rounded weights: the steps of their grids are learned with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from whet.core.checks import positive
+from whet.graph.fake_quantize import IntegerWeight
+from whet.graph.grids import EXACT_BITS
+from whet.train.optimizers import OPTIMIZERS
+from whet.train.technique import Hooks, Session
+
+LEAST_STEP = 1e-8
+
+
+@dataclass(frozen=True)
+class LearnedSteps:
+    """Layers whose weights have few bits learn the steps s of their grids; the weights are rounded in every forward.
+
+        y = s clamp(round(w / s), -Q, Q),    dL/ds = g sum_w dL/dy (round(w / s) - w / s, or +-Q beyond the ends),
+        g = 1 / sqrt(N Q)
+
+    N weights share a step; gradients of the weights pass straight through inside the range. The steps take the
+    recipe's optimizer, without decay, at `rate` times its learning rate. Weights of eight and more bits keep steps that
+    reach their largest value: what a learned one saves there is nothing.
+
+    Paper: Esser et al. 2020, Learned Step Size Quantization, which has one step a layer and also trains those of
+    activations. Raises: ValueRangeError for a rate that is not positive.
+    """
+
+    rate: float = 1.0
+    paper: str = field(default="esser2020learned", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        positive("rate", self.rate)
+
+    def begin(self, session: Session) -> Hooks:
+        layers = few_bits(session.module)
+        if not layers:
+            return Hooks()
+        steps = [layer.weight_scale for layer in layers]
+        shares = [share_of(layer) for layer in layers]
+        for step in steps:
+            step.requires_grad_(True)
+        recipe = session.recipe
+        optimizer = OPTIMIZERS[recipe.optimizer]([{"params": steps, "weight_decay": 0.0}], recipe)
+
+        @torch.no_grad()
+        def after_step() -> None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * recipe.rate_at(session.progress())
+            for step, share in zip(steps, shares, strict=True):
+                if step.grad is not None:
+                    step.grad.mul_(share)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            for step in steps:
+                step.clamp_(min=LEAST_STEP)
+
+        def end() -> None:
+            for step in steps:
+                step.requires_grad_(False).grad = None
+
+        return Hooks(after_step=after_step, end=end)
+
+
+def few_bits(module: nn.Module) -> list[IntegerWeight]:
+    """Return the layers whose weights are on grids of fewer than eight bits."""
+    return [m for m in module.modules() if isinstance(m, IntegerWeight) and m.grid.bits < EXACT_BITS]
+
+
+def share_of(layer: IntegerWeight) -> float:
+    """Return g = 1 / sqrt(N Q) of a layer whose steps have N weights each and whose largest integer is Q."""
+    weight: Tensor = layer._parameters["weight"]  # type: ignore[attr-defined]
+    return float((layer.grid.group_of(weight) * layer.grid.most) ** -0.5)
