@@ -145,13 +145,16 @@ class Recorder:
         e.study.remember("rate_shares", {})  # what a training did to one structure does not slow down the next
         result = e.builder.structure(decision)
         net, signature = result.net, cost_signature(result.net)
-        told = {"error": e.builder.output_error(net), "operations": float(total_operations(net)), "signature": signature}
+        error, operations = e.builder.output_error(net), float(total_operations(net))
         finished = [self.finished_drop(net, signature)]
         drops = [self.drop_of(net), *self.trained(net, (0, *self.plan.samples))]
         finished.append(self.finished_drop(net, signature))
         more = self.extension(decision, net) if extended else None
         samples = [0, *self.plan.samples]
-        return {**told, "samples": samples, "drops": drops, "finished": finished, "extended": more}
+        return {
+            "error": error, "operations": operations, "signature": signature, "samples": samples, "drops": drops,
+            "finished": finished, "extended": more,
+        }  # fmt: skip
 
     def trained(self, net: Net, samples: Sequence[int]) -> list[float]:
         """Train a network in place from each number of samples to the next; return its drops after each."""
@@ -269,11 +272,16 @@ class Recorder:
             "network": e.request.net.name, "task": e.request.task.name, "metric": e.request.task.metric_name,
             "direction": e.request.task.direction, "reference": e.baseline.reference, "max_drop": e.request.max_drop,
             "drop": e.request.task.drop, "bar": e.baseline.bar, "epoch_samples": e.request.epoch_samples,
-            "original_bytes": e.baseline.size_bytes, "finishing": dict(self.finishing), "val_samples": sum(rows_of(split(b)[0]) for b in e.request.task.val),
+            "original_bytes": e.baseline.size_bytes, "finishing": dict(self.finishing),
+            "val_samples": sum(rows_of(split(b)[0]) for b in e.request.task.val),
             "batch": rows_of(split(next(iter(e.request.task.training)))[0]),
             "extended": [row["extended"] for row in rows.values() if row.get("extended")],
             "device": fingerprint().to_dict(), "commit": commit(),
         }  # fmt: skip
+
+
+def _target() -> closing[Guarded]:
+    return closing(Guarded(targets.get("cpu")))
 
 
 @contextmanager
@@ -287,7 +295,7 @@ def recorder(network: str, data: Path | None, out: Path, times: bool = False) ->
     module, example = bundle.trained(network)
     net, task = lift(module, example, name=network), bind(bundle.task, lift(module, example, name=network))
     early, late = by_phase(catalogue.default_passes(("speed",)))
-    with closing(Folder(out / ("timed" if times else "trained"))) as folder, closing(Guarded(targets.get("cpu"))) as target:
+    with closing(Folder(out / ("timed" if times else "trained"))) as folder, _target() as target:
         request = Request(
             net=net, task=task, target=target, passes=early, finishers=late, budget_seconds=NOMINAL_SECONDS,
             out=folder.path, limit=parse("1%"), recipe=bundle.recipe, identity=identity(net, bundle.task),

@@ -2,11 +2,11 @@
 
     python benchmarks/simulate.py --network digits_cnn --budget 3min --seeds 20
     python benchmarks/simulate.py --network digits_cnn --budget 3min --set recovery.SPARE=0.8 --set recovery.SPARE=1.0
-    python benchmarks/simulate.py --network digits_cnn --budget 3min --budget 20min --strategy bayesian --strategy random
+    python benchmarks/simulate.py --network digits_cnn --budget 3min --budget 20min --strategy tpe --strategy random
     python benchmarks/simulate.py --constants --budget 3min --seeds 20
 
 Each `--set` is a row beside that of the schedule as it stands; so is each `--strategy`. `--constants` takes every
-constant of `whet.schedule` at half and twice its value, and writes `benchmarks/results/schedule-constants.md`. What was
+constant of `whet.schedule` at half to twice its value, and writes `benchmarks/results/schedule-constants.md`. What was
 searched is kept in `--out` by the code's commit: killed, the same command goes on.
 """
 
@@ -35,18 +35,18 @@ from whet.search.predictors import gaussian_process
 from whet.search.strategies import sensitivity
 
 HERE = Path(__file__).parent
-FACTORS = (0.5, 2.0)
+FACTORS = (0.5, 0.75, 1.5, 2.0)
+TOGETHER, EPOCHS, RATES = "candidates that train together", "budgets in epochs", "learning rates"
 UNSIMULATED = {
-    "chain": "candidates that train together", "legs": "candidates that train together",
-    "together": "candidates that train together", "settling": "choices layer by layer", "clock.SETTLING_SHARE": "size",
-    "plan.elastic_until": "candidates that train together", "plan.elastic_explore_share": "candidates that train together",
-    "plan.usual_rounds": "budgets in epochs", "rounds.GENTLE": "learning rates", "rounds.SETTLED": "learning rates",
-    "rounds.FINDING": "looking for recipes", "probes.FEWER": "searches that train nothing",
+    "chain": TOGETHER, "legs": TOGETHER, "together": TOGETHER, "plan.elastic_until": TOGETHER,
+    "plan.elastic_explore_share": TOGETHER, "plan.usual_rounds": EPOCHS, "rounds.GENTLE": RATES,
+    "rounds.SETTLED": RATES, "rounds.FINDING": "looking for recipes", "settling": "choices layer by layer",
+    "clock.SETTLING_SHARE": "choices layer by layer", "probes.FEWER": "searches that train nothing",
     "beliefs.UNLIMITED": "searches without a limit", "goal.TYPICAL_DROP": "searches without a limit",
-    "clock.TRAINED_SECONDS": "what the user is told", "rounds.UNSPENT": "", "history.UNMET": "limits of size and memory",
-    "history.IN_A_ROW": "failures", "foretold.IDLE": "what the table was made with", "beliefs.WITHIN": "",
+    "clock.TRAINED_SECONDS": "what the user is told", "history.UNMET": "limits of size and memory",
+    "history.IN_A_ROW": "failures", "foretold.IDLE": "what the table was made with",
 }  # fmt: skip
-"""What no table tells of, by constant or file; an empty reason is that of nothing, the constant is tried."""
+"""What no table tells of, by file or constant: what the constant is for."""
 RESAMPLED = 2000
 
 
@@ -145,7 +145,7 @@ def table(searches: Searches, variants: Sequence[Variant], budgets: Sequence[str
     return "\n".join(lines)
 
 
-# -- every constant ------------------------------------------------------------------------------------------------------
+# -- every constant --------------------------------------------------------------------------------------------------
 
 
 def unsimulated(name: str) -> str:
@@ -177,7 +177,7 @@ def markdown(found: Mapping[str, Any], seeds: int) -> str:
     known = constants()
     lines = [
         "### The constants of the schedule on recorded curves", "",
-        f"Each constant at half and twice its value, {seeds} simulated searches each with the same seeds; shown is the "
+        f"Each constant at half to twice its value, {seeds} simulated searches each with the same seeds; shown is the "
         "median ratio of the speed-ups, seed by seed, to those of the schedule as it stands, with its 90 % interval. "
         "`=`: not one search came out different. **Bold**: the interval does not hold 1.", "",
     ]  # fmt: skip
@@ -186,7 +186,8 @@ def markdown(found: Mapping[str, Any], seeds: int) -> str:
     lines += ["|---|---|---|" + "---|" * len(columns)]
     for network, budget in columns:
         speeds = [one["speedup"] for one in found[network][budget][""]["as it stands"]]
-        lines.insert(-2, f"As it stands, {network}, {budget}: {spread(speeds)}: {' '.join(f'{s:.2f}' for s in sorted(speeds))}.\n")
+        each = " ".join(f"{s:.2f}" for s in sorted(speeds))
+        lines.insert(-2, f"As it stands, {network}, {budget}: {spread(speeds)}: {each}.\n")
     for name, value in known.items():
         if unsimulated(name):
             continue
@@ -225,8 +226,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--set", action="append", default=[], metavar="FILE.NAME=VALUE")
     parser.add_argument("--strategy", action="append", default=[], help="a row for each")
-    parser.add_argument("--constants", action="store_true", help="every constant at half and twice its value")
-    parser.add_argument("--held-out", action="store_true", help="print how well the table forecasts what it was not told")
+    parser.add_argument("--constants", action="store_true", help="every constant at half to twice its value")
+    parser.add_argument("--held-out", action="store_true", help="print how well what was not fitted is forecast")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no search after so long")
     parser.add_argument("--out", type=Path, default=Path("runs/simulate"), help="where finished searches are kept")
     parser.add_argument("--results", type=Path, default=HERE / "results")

@@ -18,7 +18,7 @@ from whet.core.errors import MethodError, unknown
 
 PACKAGE = "whet.schedule"
 FOLDER = Path(__file__).parents[2] / "schedule"
-READERS = (PACKAGE, "whet.bench.simulation.simulator")
+READERS = (PACKAGE, *(f"whet.bench.simulation.{name}" for name in ("simulator", "doing", "facts")))
 """What is imported anew where a constant changes."""
 PLAN = "plan"
 """The file whose class holds constants too, as the defaults of its fields."""
@@ -70,7 +70,7 @@ def parsed(text: str) -> tuple[str, Any]:
 
     Raises: MethodError for text without a value; UnknownNameError for a constant that does not exist.
     """
-    name, equals, value = text.partition("=")
+    name, _, value = text.partition("=")
     known = constants()
     if name.strip() not in known:
         raise unknown("constant", name.strip(), known)

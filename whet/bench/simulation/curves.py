@@ -1,4 +1,4 @@
-"""`Curves`: what some hundred decisions of a network became with training, so that a schedule can be tried in seconds."""
+"""`Curves`: what some hundred decisions of a network became with training: a schedule is tried in seconds."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Curves:
             "lasting": {c.name: c.lasting for c in self.space},
             "rows": [{**asdict(row), "decision": dict(row.decision)} for row in self.rows],
             "obvious": [dict(d) for d in self.obvious], "ways": [[dict(d) for d in ways] for ways in self.ways],
-            "damage": dict(self.damage), "log_operations": dict(self.log_operations), "layers": list(self.layers), "shares": dict(self.shares),
-            "costs": asdict(self.costs),
+            "damage": dict(self.damage), "log_operations": dict(self.log_operations), "layers": list(self.layers),
+            "shares": dict(self.shares), "costs": asdict(self.costs),
         }  # fmt: skip
         with whole(path) as part:
             part.write_bytes(gzip.compress(json.dumps(record).encode(), mtime=0))

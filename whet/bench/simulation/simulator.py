@@ -1,36 +1,33 @@
-"""`Simulator`: stands in for the evaluator of a search, with a table in place of a network and a clock that is made up."""
+"""`Simulator`: stands in for the evaluator of a search, with a table for a network and a made-up clock."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from whet.bench.simulation.curves import Curves
+from whet.bench.simulation.doing import DOERS
+from whet.bench.simulation.facts import SimulatedFacts
 from whet.bench.simulation.landscape import Landscape
 from whet.core.objectives import Figures
-from whet.core.space import Decision, Space
-from whet.core.strategy import Strategy
+from whet.core.space import Decision
 from whet.core.study import Stage, Trial
 from whet.core.task import Task
-from whet.decisions.planner import Counting
 from whet.flow.stopwatch import Stopwatch
 from whet.schedule import actions
-from whet.schedule.actions import Action, Actions, Hope
+from whet.schedule.actions import Action, Actions
 from whet.schedule.clock import Clock
 from whet.schedule.finishing import Finishing
-from whet.schedule.foretold import Foretold
 from whet.schedule.goal import Goal
 from whet.schedule.history import SCORED_NOTE, History
 from whet.schedule.plan import Plan
 from whet.schedule.recovery import NOISE
 from whet.schedule.search import stages
-from whet.schedule.situation import Mixable, Situation
+from whet.schedule.situation import Situation
 from whet.schedule.told import Told, quality_at
-from whet.search import strategies
 from whet.train.speed import LEAST_STEPS, TrainingSpeed
 
 BEGINNING_SECONDS = 10.0
@@ -38,7 +35,6 @@ BEGINNING_SECONDS = 10.0
 TIMED_AT_FIRST = 6.0, 0.05
 """How long the uncompressed network is timed, and at most which share of the budget."""
 RACED_SECONDS = {"candidate": 1.2, "finished": 2.0}
-PREDICT_SECONDS = 0.02
 JITTER = 0.1
 """The standard deviation of the logarithm of a step's seconds."""
 RACE_NOISE = 0.02
@@ -114,7 +110,8 @@ class Simulator:
         study: Any = self.study
         budget: Any = self.budget
         facts = SimulatedFacts(self)
-        history = History(study, self.curves.space, self.goal, True, Figures(1.0, int(self.curves.about["original_bytes"])))
+        whole = Figures(1.0, int(self.curves.about["original_bytes"]))
+        history = History(study, self.curves.space, self.goal, True, whole)
         told = Told(study, self.task, lambda: self.reference, True)
         finishing = Finishing(history, lambda: [list(w) for w in self.curves.ways], bool(self.curves.ways))
         clock = Clock(budget, self.watch, history, plan, bool(self.curves.ways))
@@ -144,7 +141,7 @@ class Simulator:
         return DOERS[type(action)](self, action)
 
     def found(self) -> Found:
-        """Return the fastest by true speed of the verified trials within the limit, as the last race tells them apart."""
+        """Return the fastest of the verified trials within the limit: the last race tells true speeds."""
         full = [t for t in self.study.trials if t.stage == "full"]
         within = [(self._true(t.decision), t) for t in full if self.goal.feasible(t)]
         trained = sum(1 for t in full if t.samples)
@@ -233,7 +230,8 @@ class Simulator:
     def train(self, decision: Decision, begun: float, what: str, seconds: float) -> tuple[int, float, float]:
         """Train for so long; return the samples, where the curve then is, and the drop, which is undone where worse."""
         about, shape = self.curves.about, self.shape(decision)
-        each = self.speed.seconds(self.curves.operations(decision)) * math.exp(JITTER * self.generator.standard_normal())
+        each = self.speed.seconds(self.curves.operations(decision))
+        each *= math.exp(JITTER * self.generator.standard_normal())
         samples = int(max(seconds - self._first("train"), 0.0) / each)
         before = shape.drop(begun)
         if seconds / each / float(about["batch"]) < LEAST_STEPS or not samples:
@@ -272,188 +270,6 @@ class Simulator:
         if drop <= foresight.most_drop and foresight.gain > foresight.best:
             return None
         return self.record("predicted", action.decision, drop, foresight.gain)
-
-
-class SimulatedFacts:
-    """What schedulers are told of the network."""
-
-    repairs, trains = True, True
-
-    def __init__(self, simulator: Simulator) -> None:
-        self.simulator, self.curves = simulator, simulator.curves
-
-    @property
-    def epoch_samples(self) -> int:
-        return int(self.curves.about["epoch_samples"])
-
-    def samples_per_second(self) -> float:
-        recall = self.simulator.study.recall
-        return float(recall("samples_per_second_full") or recall("samples_per_second_short") or 0.0)
-
-    def original_samples_per_second(self) -> float:
-        return self.simulator.speed.samples(self.curves.operations({}), 1.0)
-
-    def reference(self) -> float:
-        return self.simulator.reference
-
-    def obvious(self) -> list[Decision]:
-        return list(self.curves.obvious)
-
-    def foretold(self) -> Foretold:
-        damage, logs = ({n: list(row) for n, row in rows.items()} for rows in (self.curves.damage, self.curves.log_operations))
-        return Foretold(damage, logs)
-
-    def mixables(self) -> list[Mixable]:
-        names = (frozenset(n for way in ways for n in way) for ways in self.curves.ways)
-        return [Mixable(each, None) for each in names]
-
-    def strategy(self, seed: int) -> Strategy:
-        strategy = strategies.get(self.simulator.strategy_name, self.curves.space, seed=seed)
-        if isinstance(strategy, Counting):
-            strategy.operations = self.curves.operations
-        return strategy
-
-
-# -- what does each action -----------------------------------------------------------------------------------------------
-
-
-def _finish_untouched(s: Simulator, action: actions.FinishUntouched) -> Trial:
-    s.step("finish")
-    return s.verify(action.way, s.shape({}).finished_drop(0), 0, None)
-
-
-def _foretell(s: Simulator, action: actions.Foretell) -> Hope:
-    s.step("cut", "repair", "error")
-    gain = s.forecast(action.decision)
-    return Hope(s.error(action.decision), gain, gain, {})
-
-
-def _predict(s: Simulator, action: actions.Predict) -> Trial:
-    s.budget.spent_seconds += PREDICT_SECONDS
-    told = s.situation.told
-    return s.record("predicted", action.decision, told.drop_of(told.quality(action.rate, action.error)), action.gain)
-
-
-def _probe(s: Simulator, action: actions.Probe) -> Trial:
-    began, told = s.budget.spent_seconds, s.situation.told
-    s.step("cut", "repair")
-    if action.rate is not None:
-        s.step("error")
-        drop = told.drop_of(told.quality(action.rate, s.error(action.decision)))
-    else:
-        s.step("quick")
-        drop = s.shape(action.decision).drop(0)
-    gain = s.forecast(action.decision)
-    if action.timed:
-        s.race("candidate")
-        gain = s.measured(s.shape(action.decision).speedup)
-    s.watch.lasted.setdefault("probe", []).append(s.budget.spent_seconds - began)
-    return s.record("probe" if action.timed else "predicted", action.decision, drop, gain)
-
-
-def _try(s: Simulator, action: actions.Try) -> Trial:
-    began = s.budget.spent_seconds
-    s.step("cut", "repair")
-    found = s.foreseen(action)
-    if found is None:
-        found = _verified_at_once(s, action) if action.verified else _looked_at(s, action)
-    if action.counted:
-        s.watch.lasted.setdefault("repaired", []).append(s.budget.spent_seconds - began)
-    return found
-
-
-def _verified_at_once(s: Simulator, action: actions.Try) -> Trial:
-    gain = None if action.foresight is None else action.foresight.gain
-    return _verified(s, action.decision, action.finishers.applied, gain)
-
-
-def _verified(s: Simulator, decision: Decision, finishing: Decision, gain: float | None) -> Trial:
-    shape = s.shape(decision)
-    if finishing:
-        s.step("finish")
-    drop = shape.finished_drop(0) if finishing else shape.drop(0)
-    trial = s.verify(decision.merge(finishing), drop, 0, None, brief=True, gain=gain)
-    s.situation.told.remember(decision, s.error(decision), trial.drop)
-    return trial
-
-
-def _looked_at(s: Simulator, action: actions.Try) -> Trial:
-    decision, finishers, shape = action.decision, action.finishers, s.shape(action.decision)
-    variants = [] if finishers.alone else [shape.speedup]
-    variants += [shape.speedup_finished] if finishers.decision else []
-    s.race("candidate", len(variants))
-    parent = s.parent_of(decision)
-    begun, samples = s.begun(decision, parent), 0
-    drop = shape.drop(begun)
-    if action.seconds is not None:
-        samples, begun, drop = s.train(decision, begun, "short", action.seconds)
-    s.step("quick")
-    inherited = 0 if parent is None else parent.samples
-    gain = s.measured(max(variants))
-    number = None if parent is None else parent.number
-    trial = s.record("short", decision, drop, gain, samples=samples + inherited, parent=number)
-    if trial.samples:
-        s.trained[trial.number] = begun
-    else:
-        s.situation.told.remember(decision, s.error(decision), drop)
-    return trial
-
-
-def _verify(s: Simulator, action: actions.Verify) -> Trial:
-    chosen = action.candidate
-    s.step("cut", "repair")
-    if action.told:
-        return _verified(s, chosen.decision, action.finishing, chosen.gain)
-    if action.finishing:
-        s.step("finish")
-    shape = s.shape(chosen.decision)
-    drop = shape.finished_drop(0) if action.finishing else shape.drop(0)
-    return s.verify(chosen.decision.merge(action.finishing), drop, 0, chosen.number)
-
-
-def _train(s: Simulator, action: actions.Train) -> Trial:
-    decision = action.candidate.decision
-    s.step("cut", "repair")
-    parent = s.parent_of(decision)
-    samples, reached, drop = s.train(decision, s.begun(decision, parent), "full", action.seconds)
-    trial = s.verify(decision, drop, samples + (0 if parent is None else parent.samples), action.candidate.number)
-    s.trained[trial.number] = reached
-    return trial
-
-
-def _finish(s: Simulator, action: actions.Finish) -> Trial:
-    trained, decision = action.trained, s.structural(action.trained.decision)
-    s.step("cut", "finish")
-    reached, samples, shape = s.trained.get(trained.number, 0.0), trained.samples, s.shape(decision)
-    plain = trained.drop
-    if action.seconds is not None:
-        more, reached, drop = s.train(decision, reached, "finish", action.seconds)
-        samples, plain = samples + more, min(plain, drop)
-    added = shape.finished_drop(reached) - shape.drop(reached)
-    return s.verify(trained.decision.merge(action.finishing), plain + added, samples, trained.number)
-
-
-def _mix(s: Simulator, action: actions.Mix) -> Trial:
-    s.step("finish")
-    reached, shape = s.trained.get(action.trial.number, 0.0), s.shape(action.trial.decision)
-    added = shape.finished_drop(reached) - shape.drop(reached)
-    return s.verify(action.decision, action.trial.drop + added, action.trial.samples, action.trial.number)
-
-
-DOERS: dict[type[Action], Callable[[Simulator, Any], Any]] = {
-    actions.FinishUntouched: _finish_untouched,
-    actions.Foretell: _foretell,
-    actions.Predict: _predict,
-    actions.Probe: _probe,
-    actions.Try: _try,
-    actions.FindRecipe: lambda s, action: None,
-    actions.Verify: _verify,
-    actions.Train: _train,
-    actions.Finish: _finish,
-    actions.Mix: _mix,
-    actions.MeasureLayers: lambda s, action: None,
-}
-"""What does each action; those of supernets have no table."""
 
 
 def simulate(
