@@ -6,18 +6,21 @@
     python benchmarks/simulate.py --constants --budget 3min --seeds 20
 
 Each `--set` is a row beside that of the schedule as it stands; so is each `--strategy`. `--constants` takes every
-constant of `whet.schedule` at half to twice its value, and writes `benchmarks/results/schedule-constants.md`. What was
-searched is kept in `--out` by the code's commit: killed, the same command goes on.
+constant of `whet.schedule` at half to twice its value, and some strategies, and writes
+`benchmarks/results/schedule-constants.md`; `--real` shows what `whet optimize --json` found beside it. What was
+searched is kept in `--out` by the code and the table that made it: killed, the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -35,6 +38,9 @@ from whet.search.predictors import gaussian_process
 from whet.search.strategies import sensitivity
 
 HERE = Path(__file__).parent
+STRATEGIES = ("sensitivity", "bayesian", "bandits", "random")
+CODE = ("schedule", "search", "decisions", "bench/simulation")
+"""The folders of whet whose code makes the outcome of a simulated search."""
 FACTORS = (0.5, 0.75, 1.5, 2.0)
 TOGETHER, EPOCHS, RATES = "candidates that train together", "budgets in epochs", "learning rates"
 UNSIMULATED = {
@@ -83,6 +89,12 @@ def remember_solutions() -> None:
     process.fit = fitted
 
 
+def digest(table: Path) -> str:
+    """Return a digest of the code and of the table that make the outcome of a search."""
+    files = [path for folder in CODE for path in sorted((HERE.parent / "whet" / folder).rglob("*.py"))]
+    return sha256(b"".join(path.read_bytes() for path in [*files, table])).hexdigest()[:12]
+
+
 class Searches:
     """The searches of one network's table; what is done is kept."""
 
@@ -90,7 +102,7 @@ class Searches:
         path = HERE / "tables" / f"curves-{network}.json.gz"
         self.network, self.curves = network, Curves.load(path)
         self.landscape = Landscape(self.curves)
-        self.lines = Lines(out / f"{network}-{commit().replace(' ', '-')}-{len(self.curves.rows)}.jsonl")
+        self.lines = Lines(out / f"{network}-{digest(path)}.jsonl")
         self.known = self.lines.read()
 
     def of(self, variant: Variant, budget: str, seeds: int, until: float) -> list[dict[str, Any]]:
@@ -160,6 +172,7 @@ def sweep(searches: Sequence[Searches], budgets: Sequence[str], seeds: int, unti
         for budget in budgets:
             rows = found.setdefault(one.network, {}).setdefault(budget, {})
             base = rows[""] = {"as it stands": one.of(Variant(), budget, seeds, until)}
+            rows["strategy"] = {name: one.of(Variant((), name), budget, seeds, until) for name in STRATEGIES}
             for name, value in known.items():
                 if unsimulated(name):
                     continue
@@ -172,7 +185,7 @@ def sweep(searches: Sequence[Searches], budgets: Sequence[str], seeds: int, unti
     return found
 
 
-def markdown(found: Mapping[str, Any], seeds: int) -> str:
+def markdown(found: Mapping[str, Any], seeds: int, real: Sequence[Path] = ()) -> str:
     """Return the constants' table."""
     known = constants()
     lines = [
@@ -194,16 +207,21 @@ def markdown(found: Mapping[str, Any], seeds: int) -> str:
         for text in dict.fromkeys(t for n, b in columns for t in found[n][b].get(name, {})):
             cells = [_cell(found[n][b], name, text) for n, b in columns]
             lines.append(f"| {name} | `{value!r}` | `{text}` | " + " | ".join(cells) + " |")
+    for name in STRATEGIES:
+        cells = [_cell(found[n][b], "strategy", name) for n, b in columns]
+        lines.append(f"| --strategy | improvement | {name} | " + " | ".join(cells) + " |")
     lines += ["", "Not simulated:", ""]
     lines += [f"- {name} = `{known[name]!r}`: {why}" for name in known if (why := unsimulated(name))]
+    speeds = [f"x{json.loads(path.read_text())['front'][0]['speedup']:.2f} ({path.stem})" for path in real]
+    lines += ["", f"Real searches: {', '.join(speeds)}."] if speeds else []
     return "\n".join([*lines, "", made_by({"commit": commit()}), ""])
 
 
 def _cell(rows: Mapping[str, Any], name: str, text: str) -> str:
     got = rows.get(name, {}).get(text)
-    if got is None:
-        return ""
     base = rows[""]["as it stands"]
+    if got is None or len(got) < len(base):
+        return ""
     if got == base:
         return "="
     middle, low, high = difference([g["speedup"] for g in got], [b["speedup"] for b in base])
@@ -227,6 +245,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="FILE.NAME=VALUE")
     parser.add_argument("--strategy", action="append", default=[], help="a row for each")
     parser.add_argument("--constants", action="store_true", help="every constant at half to twice its value")
+    parser.add_argument("--real", type=Path, action="append", default=[], help="what `whet optimize --json` printed")
     parser.add_argument("--held-out", action="store_true", help="print how well what was not fitted is forecast")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no search after so long")
     parser.add_argument("--out", type=Path, default=Path("runs/simulate"), help="where finished searches are kept")
@@ -243,7 +262,8 @@ def main() -> None:
                     print(f"{one.network}: {name}: {error:.3f}")
         elif asked.constants:
             found = sweep(searches, budgets, asked.seeds, until)
-            write_result(asked.results / "schedule-constants", {"found": found}, markdown(found, asked.seeds))
+            text = markdown(found, asked.seeds, asked.real)
+            write_result(asked.results / "schedule-constants", {"found": found}, text)
         else:
             for one in searches:
                 table(one, list(variants_of(asked)), budgets, asked.seeds)

@@ -54,7 +54,7 @@ class Shape:
         last, before = self.drops[-1], self.drops[-2]
         if samples > self.samples[-1]:
             fell = math.log(before / last) / math.log(self.samples[-1] / self.samples[-2]) if last > 0 < before else 0.0
-            return last * (samples / self.samples[-1]) ** -min(max(fell, 0.0), STEEPEST)
+            return float(last * (samples / self.samples[-1]) ** -min(max(fell, 0.0), STEEPEST))
         return float(np.interp(self._level(samples), [self._level(s) for s in self.samples], self.drops))
 
     def finished_drop(self, samples: float) -> float:
