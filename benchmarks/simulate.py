@@ -191,7 +191,7 @@ def _values(value: Any) -> list[str]:
     return [text for text in tried if text != repr(value)]
 
 
-def markdown(found: Mapping[str, Any], real: Sequence[Path] = ()) -> str:
+def markdown(found: Mapping[str, Any], decisions: Mapping[str, int], real: Sequence[Path] = ()) -> str:
     """Return the constants' table."""
     known = constants()
     lines = [
@@ -199,7 +199,8 @@ def markdown(found: Mapping[str, Any], real: Sequence[Path] = ()) -> str:
         "Each constant at half to twice its value in simulated searches, all with the same seeds; shown is the median "
         "ratio of the speed-ups, seed by seed, to those of the schedule as it stands, with its 90 % interval. `=`: not "
         "one search came out different. **Bold**: the interval does not hold 1; of so many rows one in ten does by "
-        "chance. What is not bold in the first column is not tried in the next.", "",
+        "chance. What is not bold in the first column is not tried in the next. Recorded decisions: "
+        f"{', '.join(f'{count} of {network}' for network, count in decisions.items())}.", "",
     ]  # fmt: skip
     columns = [(network, budget) for network, budgets in found.items() for budget in budgets]
     lines += ["| constant | value | tried | " + " | ".join(f"{n}, {b}" for n, b in columns) + " |"]
@@ -270,8 +271,9 @@ def main() -> None:
                     print(f"{one.network}: {name}: {error:.3f}")
         elif asked.constants:
             found = sweep(searches, budgets, [asked.seeds, *[asked.later_seeds] * (len(budgets) - 1)], until)
-            text = markdown(found, asked.real)
-            write_result(asked.results / "schedule-constants", {"found": found}, text)
+            decisions = {one.network: len(one.curves.rows) for one in searches}
+            text = markdown(found, decisions, asked.real)
+            write_result(asked.results / "schedule-constants", {"found": found, "decisions": decisions}, text)
         else:
             for one in searches:
                 table(one, list(variants_of(asked)), budgets, asked.seeds)
