@@ -176,6 +176,9 @@ def sweep(searches: Sequence[Searches], budgets: Sequence[str], seeds: Sequence[
         for budget, count in zip(budgets, seeds, strict=True):
             rows = found.setdefault(one.network, {}).setdefault(budget, {})
             base = rows[""] = {"as it stands": one.of(Variant(), budget, count, until)}
+            if len(base["as it stands"]) < count:  # no time
+                del found[one.network][budget]
+                break
             rows["strategy"] = {name: one.of(Variant((), name), budget, count, until) for name in STRATEGIES}
             for name, text in wanted:
                 got = one.of(Variant((parsed(f"{name}={text}"),)), budget, count, until)
