@@ -319,7 +319,7 @@ def main(
         raise typer.BadParameter(f"network must be one of {', '.join(PLANS)}; got '{network}'.")
     with recorder(network, data, out / network, seconds > 0) as made:
         if table:
-            path = HERE / "tables" / f"curves-{network}.json.gz"
+            path = HERE / "tables" / "curves" / f"{network}.json.gz"
             found = made.table()
             found.save(path)
             print(f"{path}: {len(found.rows)} decisions, {path.stat().st_size:,} bytes")

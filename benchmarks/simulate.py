@@ -99,7 +99,7 @@ class Searches:
     """The searches of one network's table; what is done is kept."""
 
     def __init__(self, network: str, out: Path) -> None:
-        path = HERE / "tables" / f"curves-{network}.json.gz"
+        path = HERE / "tables" / "curves" / f"{network}.json.gz"
         self.network, self.curves = network, Curves.load(path)
         self.landscape = Landscape(self.curves)
         self.lines = Lines(out / f"{network}-{digest(path)}.jsonl")
@@ -228,6 +228,13 @@ def markdown(found: Mapping[str, Any], decisions: Mapping[str, int], real: Seque
     return "\n".join([*lines, "", made_by({"commit": commit()}), ""])
 
 
+def _speedups(found: Any) -> Any:
+    """Return what was found with the speed-ups alone."""
+    if isinstance(found, list):
+        return [one["speedup"] for one in found]
+    return {key: _speedups(each) for key, each in found.items()}
+
+
 def _cell(rows: Mapping[str, Any], name: str, text: str) -> str:
     got = rows.get(name, {}).get(text)
     base = rows[""]["as it stands"]
@@ -276,7 +283,8 @@ def main() -> None:
             found = sweep(searches, budgets, [asked.seeds, *[asked.later_seeds] * (len(budgets) - 1)], until)
             decisions = {one.network: len(one.curves.rows) for one in searches}
             text = markdown(found, decisions, asked.real)
-            write_result(asked.results / "schedule-constants", {"found": found, "decisions": decisions}, text)
+            figures = {"speedups": _speedups(found), "decisions": decisions}
+            write_result(asked.results / "schedule-constants", figures, text)
         else:
             for one in searches:
                 table(one, list(variants_of(asked)), budgets, asked.seeds)
