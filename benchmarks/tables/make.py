@@ -8,11 +8,10 @@ Killed, the same command goes on. The table is written beside this script.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 import typer
 
 from whet import tasks
+from whet.bench.lines import Lines
 from whet.bench.tabular import Table
 from whet.compress.depth import Depth
 from whet.compress.quantize.static import NETWORK, StaticQuantization
@@ -135,12 +135,13 @@ class Maker:
 
     def scored(self, structures: Sequence[Decision], processes: int) -> dict[str, Any]:
         """Return each structure's cost signature and its quality in each form, by its decision's text."""
-        known = self.log("drops.jsonl")
+        lines = Lines(self.out / "drops.jsonl")
+        known = lines.read()
         left = [d for d in structures if d.to_json() not in known]
         with workers(processes, begin, self.net.name, self.data, self.out) as pool:
             for decision, one in zip(left, pool.map(one_structure, left), strict=True):
                 known[decision.to_json()] = one
-                self.append("drops.jsonl", decision.to_json(), one)
+                lines.append(decision.to_json(), one)
                 tell({"stage": f"scored {len(known)} of {len(structures)} structures"})
         return known
 
@@ -161,10 +162,11 @@ class Maker:
 
     def timed(self, signatures: Collection[str]) -> dict[str, Any]:
         """Return the speed-ups of each form of what has each cost signature."""
-        known = self.log("times.jsonl")
+        lines = Lines(self.out / "times.jsonl")
+        known = lines.read()
         for signature in sorted(set(signatures) - set(known)):
             known[signature] = self.speeds(self.out / "files" / signature)
-            self.append("times.jsonl", signature, known[signature])
+            lines.append(signature, known[signature])
             tell({"stage": f"timed {len(known)} of {len(signatures)} signatures"})
         return known
 
@@ -187,25 +189,6 @@ class Maker:
 
     def single_thread(self, precision: str) -> dict[str, Any]:
         return next(s for s in self.target.all_settings() if (s["precision"], s["threads"]) == (precision, 1))
-
-    def log(self, name: str) -> dict[str, Any]:
-        path = self.out / name
-        if path.exists() and not path.read_text().endswith("\n"):
-            self.append(name, "", None)
-        return dict(self._lines(path))
-
-    @staticmethod
-    def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                key, value = json.loads(line)
-            except ValueError:  # what a killed run was writing
-                continue
-            yield key, value
-
-    def append(self, name: str, key: str, value: Any) -> None:
-        with (self.out / name).open("a") as file:
-            file.write("\n" * (not key) + json.dumps([key, value]) + "\n")
 
 
 _maker: list[Maker] = []

@@ -20,7 +20,8 @@ at .3 (one run each, original .8872)."""
 def press(evaluator: Evaluator, action: Press) -> Trial | Look:
     """Train a finished network on from where the last such training ended; look at it, or verify it from its file."""
     request, way = evaluator.request, action.way
-    result, samples = evaluator.pressed.pop(way, None) or (evaluator.builder.finish(request.net, way), 0)
+    begun = evaluator.pressed.pop(way) if way in evaluator.pressed else (evaluator.builder.finish(request.net, way), 0)
+    result, samples = begun
     recipe = recipe_in_earnest(evaluator, RATE)
     samples += evaluator.train(result.net, recipe, "finish", samples > 0, seconds=action.seconds).samples
     evaluator.pressed[way] = result, samples

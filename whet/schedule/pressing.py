@@ -88,9 +88,9 @@ class Pressing:
             if look is not None:
                 self.looks[way], self.per_second[way] = look, look.samples / each
         share = FIRST
-        while (seconds := share * self.left()) >= LEAST_SECONDS and (way := self.best(seconds)) is not None:
-            s.say(f"{in_words(way)}, trained for {seconds:.0f} s")
-            self.learn(way, (yield Press(way, seconds, verified=True)))
+        while (seconds := share * self.left()) >= LEAST_SECONDS and (best := self.best(seconds)) is not None:
+            s.say(f"{in_words(best)}, trained for {seconds:.0f} s")
+            self.learn(best, (yield Press(best, seconds, verified=True)))
             share = 1.0
 
     def pays(self) -> bool:

@@ -70,7 +70,7 @@ def bits_of(levels: int) -> float:
     [1.0, 1.6, 2.0, 2.46, 2.91]
     """
     word, each = _word(levels)
-    return 8 * np.dtype(word).itemsize / each
+    return float(8 * np.dtype(word).itemsize / each)
 
 
 def _word(levels: int) -> tuple[Any, int]:
