@@ -51,10 +51,10 @@ from whet.flow.request import Request
 from whet.flow.scoring import EVALUATION_BATCH
 from whet.flow.timing import cost_signature
 from whet.graph.lift import lift
+from whet.graph.operations import Operations, total_operations
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.guard import Guarded
-from whet.search.predictors.operations import Operations, total_operations
 from whet.train.fit import fit
 from whet.verify.equivalence import evaluate
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from whet.core.space import Decision
+from whet.core.space import Decision, Value
 from whet.core.strategy import Strategy
 from whet.decisions.planner import Counting
 from whet.schedule.foretold import Foretold
+from whet.schedule.late import Late
 from whet.schedule.situation import Mixable
 from whet.search import strategies
 
@@ -40,6 +42,9 @@ class SimulatedFacts:
     def obvious(self) -> list[Decision]:
         return list(self.curves.obvious)
 
+    def pressed(self) -> list[Decision]:
+        return []
+
     def foretold(self) -> Foretold:
         both = self.curves.damage, self.curves.log_operations
         damage, logs = ({name: list(row) for name, row in rows.items()} for rows in both)
@@ -54,3 +59,6 @@ class SimulatedFacts:
         if isinstance(strategy, Counting):
             strategy.operations = self.curves.operations
         return strategy
+
+    def late(self, done: Mapping[str, Value], saved: Mapping[str, float]) -> Late:
+        raise NotImplementedError("a table has no times of single layers: late choices are not simulated.")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from whet.bench.simulation.curves import Curve, Curves
 from whet.core.space import Decision
+from whet.decisions.distance import distance
 from whet.search.predictors.gaussian_process import GaussianProcess
-from whet.search.predictors.linear import distance
 
 LEAST_ERROR = 1e-5
 """What an error counts at least, for logarithms."""
