@@ -8,7 +8,7 @@ import pytest
 from situations import drive, situation
 
 from whet.core.objectives import Objectives
-from whet.core.space import Decision, Space
+from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.schedule.actions import Action
 from whet.schedule.goal import Goal
@@ -26,7 +26,7 @@ def verified(way: Decision, drop: float, samples: int = 60_000) -> Trial:
     return Trial(0, "full", way, quality=0.9 - drop, drop=drop, speedup=1.0, gain=GAINS[way], samples=samples)
 
 
-def pressed(drops: dict[Decision, float], ends: dict[Decision, float]) -> list[Press]:
+def pressed(drops: dict[Decision, float], ends: dict[Decision, float], space: Space | None = None) -> list[Press]:
     """Return the trainings in earnest of a search whose looks and trainings end with such drops."""
     found: list[Press] = []
 
@@ -37,7 +37,7 @@ def pressed(drops: dict[Decision, float], ends: dict[Decision, float]) -> list[P
         found.append(action)
         return verified(action.way, ends[action.way])
 
-    drive(Pressing(situation([], Space(), goal(), dear=ways, file_seconds=2.0)).run(), do)
+    drive(Pressing(situation([], space or Space(), goal(), dear=ways, file_seconds=2.0)).run(), do)
     return found
 
 
@@ -52,6 +52,12 @@ def test_what_missed_the_limit_goes_on_or_gives_way_to_a_milder_one() -> None:
     assert [p.way for p in near[:2]] == [MIDDLE, MIDDLE] and near[1].seconds > near[0].seconds / 10
     far = pressed({MILD: 0.006, MIDDLE: 0.013, SMALL: 0.2}, {MIDDLE: 0.05, MILD: 0.004})
     assert [p.way for p in far[:2]] == [MIDDLE, MILD]
+
+
+def test_half_of_the_time_is_kept_for_structures_where_there_are_any() -> None:
+    drops, ends = {MILD: 0.3, MIDDLE: 0.012, SMALL: 0.2}, {MIDDLE: 0.02}
+    alone, beside = (pressed(drops, ends, s) for s in (None, Space([Choice("a:width", (0.5, 1.0), 1.0)])))
+    assert beside[0].seconds == pytest.approx(alone[0].seconds / 2, rel=0.05)
 
 
 def test_nothing_is_trained_that_is_not_worth_it() -> None:

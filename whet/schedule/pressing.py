@@ -23,6 +23,8 @@ FIRST = 0.7
 POWER = 0.4
 """By which power of the samples the drop of rounded weights shrinks: ResNet-20 in five levels lost 7.4 points after 9
 steps of 128 images, 1.2 after 313."""
+HALF = 0.5
+"""The share of the time for all of this where there are structures to search, which may have fewer bytes still."""
 WORTHLESS = 0.05
 """The gain to be expected, as a share of the best so far, below which nothing more is trained."""
 
@@ -73,6 +75,7 @@ class Pressing:
         self.situation = situation
         self.looks: dict[Decision, Look] = {}
         self.per_second: dict[Decision, float] = {}
+        self.kept_seconds = 0.0
 
     def run(self) -> Actions[None]:
         """Look at all ways, then train what is worth most until the time is up or nothing is worth it."""
@@ -81,6 +84,7 @@ class Pressing:
         if not ways or any(t.decision in ways and t.samples for t in s.history.of_stage("full")):
             return
         yield from finish_untouched(s)
+        self.kept_seconds = (1 - HALF) * self.left() if len(s.space) else 0.0
         each = LOOKED * self.left()
         for way in ways if each >= LEAST_SECONDS else []:
             s.say(f"{in_words(way)}, trained for a moment")
@@ -101,9 +105,10 @@ class Pressing:
         return sized and goal.timed and goal.max_drop is not None and self.situation.facts.trains
 
     def left(self) -> float:
-        """Return the seconds that are left to train in, less those of two files; nothing is settled after this."""
+        """Return the seconds that are left to train in, less those of two files and of the structures to come."""
         clock = self.situation.clock
-        return clock.budget.left_seconds - clock.reserve_seconds(settling=True) - 2 * clock.file_seconds
+        kept = clock.reserve_seconds(settling=True) + 2 * clock.file_seconds + self.kept_seconds
+        return clock.budget.left_seconds - kept
 
     def best(self, seconds: float) -> Decision | None:
         """Return the way that is worth most where it is trained for so long; None where none is worth it."""
