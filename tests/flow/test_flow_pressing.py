@@ -18,6 +18,7 @@ def none_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "MOST", 0)
 
 
+@pytest.mark.alone
 def test_few_bits_are_trained_and_delivered(tmp_path: Path) -> None:
     net, task = made(width=160, rows=512)
     front = optimize(

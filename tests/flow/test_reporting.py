@@ -34,7 +34,7 @@ def given(trials: tuple[Trial, ...] = ()) -> Any:
     found = evaluator(trials=trials, limit=Limit(1.0, "%"))
     found.recorder.device = DEVICE
     found.memory = {}
-    found.study.remember = found.memory.__setitem__
+    found.study.remember, found.study.recall = found.memory.__setitem__, found.memory.get
     vars(found.request).update(
         net=made()[0], batch=4, max_drop=0.01, skipped={"layer": "tied"}, command="whet optimize", budget_seconds=60.0
     )

@@ -11,6 +11,7 @@ from situations import situation
 from whet.schedule.alone import Alone
 from whet.schedule.exploring import Exploring
 from whet.schedule.goal import Goal
+from whet.schedule.pressing import Pressing
 from whet.schedule.rounds import Rounds
 from whet.schedule.search import stages
 from whet.schedule.settling import Settling
@@ -18,9 +19,9 @@ from whet.schedule.together import Together
 
 
 @pytest.mark.parametrize(("elastic", "pace"), [(False, Alone), (True, Together)])
-def test_exploring_comes_before_the_rounds_and_settling_last(elastic: bool, pace: type) -> None:
+def test_small_forms_come_first_and_settling_last(elastic: bool, pace: type) -> None:
     made: list[Any] = [stage.gi_frame.f_locals["self"] for stage in stages(situation([], SPACE, Goal(0.01)), elastic)]
-    explorer, rounds, settling = made
-    assert [type(stage) for stage in made] == [Exploring, Rounds, Settling] and isinstance(settling, Settling)
+    _, explorer, rounds, _ = made
+    assert [type(stage) for stage in made] == [Pressing, Exploring, Rounds, Settling]
     assert type(explorer.pace) is pace and rounds.explorer is explorer
     assert explorer.mending is explorer.pace.mending is explorer.beliefs.mending, "what the pace plans all go by"

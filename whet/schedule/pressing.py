@@ -23,8 +23,8 @@ FIRST = 0.7
 POWER = 0.4
 """By which power of the samples the drop of rounded weights shrinks: ResNet-20 in five levels lost 7.4 points after 9
 steps of 128 images, 1.2 after 313."""
-HALF = 0.5
-"""The share of the time for all of this where there are structures to search, which may have fewer bytes still."""
+KEPT = 0.4
+"""The share of the time that is kept for the search of structures, if there are any: they may have fewer bytes still."""
 WORTHLESS = 0.05
 """The gain to be expected, as a share of the best so far, below which nothing more is trained."""
 
@@ -84,8 +84,8 @@ class Pressing:
         if not ways or any(t.decision in ways and t.samples for t in s.history.of_stage("full")):
             return
         yield from finish_untouched(s)
-        self.kept_seconds = (1 - HALF) * self.left() if len(s.space) else 0.0
         each = LOOKED * self.left()
+        self.kept_seconds = KEPT * self.left() if len(s.space) else 0.0
         for way in ways if each >= LEAST_SECONDS else []:
             s.say(f"{in_words(way)}, trained for a moment")
             look = yield Press(way, each)
