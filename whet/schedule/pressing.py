@@ -24,7 +24,7 @@ POWER = 0.4
 """By which power of the samples the drop of rounded weights shrinks: ResNet-20 in five levels lost 7.4 points after 9
 steps of 128 images, 1.2 after 313."""
 KEPT = 0.4
-"""The share of the time that is kept for the search of structures, if there are any: they may have fewer bytes still."""
+"""The share of the time that is kept for structures, where any can be searched: they may have fewer bytes still."""
 WORTHLESS = 0.05
 """The gain to be expected, as a share of the best so far, below which nothing more is trained."""
 
