@@ -11,6 +11,7 @@ from whet.schedule.growth import MORE, MOST, Growth
 from whet.schedule.hopes import missed, told
 from whet.schedule.obvious import in_words
 from whet.schedule.prospects import PROMISING, Prospects
+from whet.schedule.recovery import SPREAD
 from whet.schedule.shares import LEAST_SECONDS, Shares
 from whet.schedule.situation import Situation
 from whet.schedule.untrained import Untrained
@@ -127,9 +128,17 @@ class Rounds:
         return self.prospects.choose(left, self.told())[1] >= PROMISING
 
     def told(self) -> list[Trial]:
-        """Return candidates that were not trained or timed, and whose drop the rounds are expected to mend."""
-        found, limit = told(self.situation) + missed(self.situation), self.situation.goal.max_drop
-        return found if limit is None else [t for t in found if t.drop <= self.explorer.mending.mendable(limit)]
+        """Return candidates that were not trained or timed, and whose drop a training in all that is left may mend."""
+        s = self.situation
+        found, limit = told(s) + missed(s), s.goal.max_drop
+        if limit is None:
+            return found
+        mendable = self.explorer.mending.mendable(limit)
+        if s.goal.timed:
+            more = self.prospects.portion.samples_in(max(s.clock.left_after(1), 0.0))
+            hoped = self.prospects.recovery(limit).mendable(s.history.head_start, more) / (1 - SPREAD)
+            mendable = max(mendable, hoped)
+        return [t for t in found if t.drop <= mendable]
 
     def _note_why(self, short: bool) -> None:
         """Keep for the conclusion why no more is trained, where nothing was or a part of the budget is left over.
