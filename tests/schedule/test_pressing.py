@@ -12,7 +12,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.schedule.actions import Action
 from whet.schedule.goal import Goal
-from whet.schedule.pressing import KEPT, Look, Press, Pressing
+from whet.schedule.pressing import KEPT, LONG, Look, Press, Pressing
 
 MILD, MIDDLE, SMALL = ways = [Decision({"network:grid": value}) for value in ("mild", "middle", "small")]
 GAINS = dict(zip(ways, (9.0, 11.0, 16.0), strict=True))
@@ -29,15 +29,17 @@ def verified(way: Decision, drop: float, samples: int = 60_000) -> Trial:
 def pressed(drops: dict[Decision, float], ends: dict[Decision, float], space: Space | None = None) -> list[Press]:
     """Return the trainings in earnest of a search whose looks and trainings end with such drops."""
     found: list[Press] = []
+    given = situation([], space or Space(), goal(), dear=ways, file_seconds=2.0)
 
     def do(action: Action) -> Any:
         assert isinstance(action, Press)
+        given.clock.budget.spent_before += action.seconds
         if not action.verified:
             return Look(drops[action.way], 5000, GAINS[action.way])
         found.append(action)
         return verified(action.way, ends[action.way])
 
-    drive(Pressing(situation([], space or Space(), goal(), dear=ways, file_seconds=2.0)).run(), do)
+    drive(Pressing(given).run(), do)
     return found
 
 
@@ -55,9 +57,16 @@ def test_what_missed_the_limit_goes_on_or_gives_way_to_a_milder_one() -> None:
 
 
 def test_time_is_kept_for_structures_where_there_are_any() -> None:
-    drops, ends = {MILD: 0.3, MIDDLE: 0.012, SMALL: 0.2}, {MIDDLE: 0.02}
+    drops, ends = {MILD: 0.3, MIDDLE: 0.012, SMALL: 0.2}, {MIDDLE: 0.008}
     alone, beside = (pressed(drops, ends, s) for s in (None, Space([Choice("a:width", (0.5, 1.0), 1.0)])))
     assert beside[0].seconds == pytest.approx((1 - KEPT) * alone[0].seconds, rel=0.15)
+
+
+def test_a_short_search_is_for_structures() -> None:
+    wanted, seen = Goal(0.01, Objectives(("size",)), LONG), list[Action]()
+    space = Space([Choice("a:width", (0.5, 1.0), 1.0)])
+    drive(Pressing(situation([], space, wanted, dear=ways, file_seconds=2.0)).run(), seen.append)
+    assert not [a for a in seen if isinstance(a, Press)]
 
 
 def test_nothing_is_trained_that_is_not_worth_it() -> None:

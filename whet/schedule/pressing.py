@@ -25,6 +25,8 @@ POWER = 0.4
 steps of 128 images, 1.2 after 313."""
 KEPT = 0.4
 """The share of the time that is kept for structures, where any can be searched: they may have fewer bytes still."""
+LONG = 90.0
+"""The seconds below which structures have all of the time: a short search is done with them before this is trained."""
 WORTHLESS = 0.05
 """The gain to be expected, as a share of the best so far, below which nothing more is trained."""
 
@@ -84,6 +86,8 @@ class Pressing:
         if not ways or any(t.decision in ways and t.samples for t in s.history.of_stage("full")):
             return
         yield from finish_untouched(s)
+        if len(s.space) and self.left() < LONG:
+            return
         each = LOOKED * self.left()
         self.kept_seconds = KEPT * self.left() if len(s.space) else 0.0
         for way in ways if each >= LEAST_SECONDS else []:
