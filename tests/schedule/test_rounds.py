@@ -92,7 +92,7 @@ def test_time_that_is_left_after_the_planned_rounds_is_used_if_a_candidate_promi
 
 def test_what_is_told_to_be_beyond_mending_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     stage, _ = rounds(explored())
-    monkeypatch.setattr(rounds_module, "told", lambda s: [told(4, 3.5, 0.04), told(5, 4.5, 0.1), told(6, 6.0, 0.2)])
+    monkeypatch.setattr(rounds_module, "told", lambda s: [told(4, 3.5, 0.04), told(5, 4.5, 0.1), told(6, 6.0, 0.5)])
     assert [t.number for t in stage.told()] == [4, 5], "all of the time may mend what a share of it does not"
     stage.situation.clock.budget.spent_before = 1100.0
     assert [t.number for t in stage.told()] == [4], "as much as the rounds are planned to mend is always looked at"

@@ -136,7 +136,7 @@ class Rounds:
         mendable = self.explorer.mending.mendable(limit)
         if s.goal.timed:
             more = self.prospects.portion.samples_in(max(s.clock.left_after(1), 0.0))
-            hoped = self.prospects.recovery(limit).mendable(s.history.head_start, more) / (1 - SPREAD)
+            hoped = self.prospects.recovery(limit).mendable(self.prospects.short_samples(), more) / (1 - SPREAD)
             mendable = max(mendable, hoped)
         return [t for t in found if t.drop <= mendable]
 
