@@ -108,8 +108,7 @@ class OneOf:
 
     @property
     def traits(self) -> Traits:
-        each = [item.traits for _, item in self.passes]
-        return Traits(each[0].phase, all(t.nests for t in each), tuple(dict.fromkeys(n for t in each for n in t.needs)))
+        return Chain(tuple(item for _, item in self.passes)).traits
 
     def space(self, net: Net, target: Target) -> Space:
         found, names = dict[str, Choice](), list[str]()

@@ -86,10 +86,16 @@ class Trainer:
         state = {name: value.clone() for name, value in net.module.state_dict().items()}
         score = partial(self.quality, net, recipe.bf16())
         before, samples = judged(score, JUDGED_SHARE * limit.get("seconds", 0.0))
-        mean = MovingAverage(judge=lambda: self.run.task.loss_of_quality(score(samples), before))
+        ends: list[float] = []  # of the last weights, and of their average
+
+        def judge() -> float:
+            ends.append(score(samples))
+            return self.run.task.loss_of_quality(ends[-1], before)
+
+        mean = MovingAverage(judge=judge)
         recipe = replace(recipe, learning_rate=rate, techniques=(*recipe.techniques, mean))
         report: FitReport = self.run.fit(net, recipe=recipe, **limit)
-        after = score(samples)
+        after = ends[report.averaged] if ends else score(samples)
         self.learn(what, operations, report)
         report.held_before, report.held_after, report.kept = before, after, "after"
         if not self.run.task.loss_of_quality(after, before) <= self.tolerance:
