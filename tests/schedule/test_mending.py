@@ -29,7 +29,7 @@ def test_a_round_has_its_part_of_the_rounds_share_at_the_original_s_speed() -> N
 
 def test_what_is_mendable_ends_just_within_the_limit() -> None:
     found = mending(repairs=True)
-    expected = Recovery(0.01).expected(found.mendable(0.01), REPAIRED_SAMPLES, found.trainable())
+    expected = Recovery.of(0.01).expected(found.mendable(0.01), REPAIRED_SAMPLES, found.trainable())
     assert expected == pytest.approx(0.009)
 
 

@@ -45,7 +45,7 @@ def test_a_narrower_network_is_expected_to_gain_less_from_more_training_in_earne
     space = Space([*SPACE, Choice("group:width", (0.75, 1.0), 1.0, lasting=3.0)])
     stage, _ = rounds([begun, missed, other, trial(3, "short", 2.01, 0.0392, 20_992)], space=space)
     lasting, mended = stage.prospects.left(missed, 100.0), stage.prospects.left(other, 100.0)
-    assert 0.012 < lasting < 0.0142 and mended < 0.0115
+    assert mended < 0.012 < lasting < 0.0142
     worth = stage.prospects.worth([missed, other], 0.01, 100.0, 1.5)
     assert worth[1] < 0.7 * worth[2]
 

@@ -83,7 +83,8 @@ class Legs:
         limit, most = self.situation.goal.max_drop or 0.0, self.parts[leg][1]
         if not leg or most == len(self.rungs):
             return slice(0, len(self.rungs))
-        recovery = Recovery.learnt(limit, self._pairs(leg), believed=BELIEVED[False, True])
+        power = BELIEVED[False, True]
+        recovery = Recovery.learnt(limit, [(pair, power) for pair in self._pairs(leg)], power)
         spent, more = self.own_samples(leg), self.samples_to_come(leg)
         drops = self.drops(leg - 1)
         within = [i for i, drop in enumerate(drops) if recovery.expected(drop, spent, more) <= SPARE * limit]

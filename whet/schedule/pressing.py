@@ -125,7 +125,7 @@ class Pressing:
         """Return the gain to be expected over the best so far after a training on so many more samples."""
         limit = self.situation.goal.max_drop
         assert limit is not None
-        return Recovery(limit, POWER).worth(look.gain, best, look.drop, max(look.samples, 1), more)
+        return Recovery.of(limit, POWER).worth(look.gain, best, look.drop, max(look.samples, 1), more)
 
     def learn(self, way: Decision, trial: Trial | None) -> None:
         """Go by what a training in earnest ended with: a way that failed or is within the limit is done with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from whet.core.space import Decision
 from whet.core.study import Trial
@@ -14,6 +15,8 @@ from whet.schedule.trained import Trained
 
 PROMISING = 0.02
 """The share of the best speed-up that a candidate must promise beyond it, or else more are looked for."""
+
+learnt = lru_cache(maxsize=64)(Recovery.learnt)
 
 
 class Prospects:
@@ -114,20 +117,20 @@ class Prospects:
         return max([s.history.best_gain(), *map(self.trained.forecast_gain, unfinished)])
 
     def recovery(self, limit: float, earnest: bool = False, lasting: bool | None = None) -> Recovery:
-        """Return the forecast of drops, from what the full trainings of its kind so far did to theirs.
+        """Return the forecast of drops, from what the full trainings so far did to theirs.
 
         `earnest` says that training in earnest went before, `lasting` that there were cuts whose damage lasts: by
         default that the space has such choices.
         """
         history = self.situation.history
         kind = earnest, any(map(self._lasts, self.situation.space.choices)) if lasting is None else lasting
-        pairs: dict[bool, list[Pair]] = {True: [], False: []}
+        seen = list[tuple[Pair, float]]()
         for later in self.trained.structures():
             before = history.parent(later)
-            if before is not None:
+            if before is not None and later.samples > before.samples:
                 figures = before.drop, history.fresh_samples(before), later.drop, history.fresh_samples(later)
-                pairs[self.kind(before) == kind].append(figures)
-        return Recovery.learnt(limit, pairs[True], pairs[False], BELIEVED[kind])
+                seen.append((figures, BELIEVED[self.kind(before)]))
+        return learnt(limit, tuple(seen), BELIEVED[kind])
 
     def kind(self, trial: Trial) -> tuple[bool, bool]:
         """Return whether a trial was trained in earnest, and whether it has cuts whose damage lasts."""
