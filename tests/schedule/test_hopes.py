@@ -12,7 +12,7 @@ from whet.core.study import Trial
 from whet.schedule.actions import Hope
 from whet.schedule.goal import Goal
 from whet.schedule.history import SCORED_NOTE
-from whet.schedule.hopes import Hopes, missed, told
+from whet.schedule.hopes import REALISED, Hopes, missed, told
 from whet.schedule.mending import Mending
 from whet.schedule.situation import Situation
 
@@ -36,8 +36,8 @@ def of(trials: list[Trial], seconds: float = 180.0, file_seconds: float = 1.0, s
     )
 
 
-def power(trials: list[Trial]) -> float:
-    return Hopes(of(trials), Mending(of(trials))).power(HOPES)
+def power(trials: list[Trial], decision: Decision = QUARTER) -> float:
+    return Hopes(of(trials), Mending(of(trials))).power(decision, HOPES)
 
 
 def test_the_drops_told_of_hopes_follow_what_was_scored_since() -> None:
@@ -64,6 +64,15 @@ def test_what_missed_the_limit_as_repaired_may_be_trained_once() -> None:
 
 
 def test_a_speed_up_by_operations_is_believed_as_far_as_others_were_realised() -> None:
-    assert power([]) == 1.0
-    assert power([trial(0, "short", HALF, speedup=1.8**0.5)]) == pytest.approx(0.5)
+    assert power([]) == pytest.approx(REALISED)
+    assert power([trial(0, "short", HALF, speedup=1.8**0.5)]) == pytest.approx(0.5, abs=0.03)
     assert power([trial(0, "short", HALF, speedup=0.9)]) == 0.0
+
+
+def test_what_narrower_layers_gained_says_little_of_dropped_blocks() -> None:
+    """One network with three quarters of its channels was no faster; then nothing at all was hoped for."""
+    nothing = [trial(0, "short", HALF, speedup=1.0)]
+    dropped = Decision({"a:keep": False})
+    assert power(nothing) < 0.05
+    assert power(nothing, dropped) == pytest.approx(REALISED)
+    assert power(nothing) < power(nothing, BOTH) < power(nothing, dropped)
