@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import gzip
 import re
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -79,3 +85,27 @@ def test_a_networks_words_are_its_files_name_and_options_keep_files_apart() -> N
     names = [file_name(words) for words in ("resnet20", "mlp(features=9)", "mlp(features=8)", "mlp (features='/')")]
     assert names[0] == "resnet20" and len(set(names)) == 4
     assert all(re.fullmatch(r"mlp-[0-9a-f]{8}", name) for name in names[1:])
+
+
+def test_a_network_that_is_trained_from_scratch_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {}
+    for name, stops in (("whole", False), ("stopped", True)):
+        monkeypatch.setenv("WHET_CACHE", str(tmp_path / name))
+        bundle = replace(tasks.get("digits"), pretraining_epochs=2)
+        steps = count()
+
+        def stop(event: dict[str, Any], steps: Iterator[int] = steps) -> None:
+            if next(steps) == 1:
+                signal.raise_signal(signal.SIGINT)
+
+        with patch("whet.train.fit.REPORT_SECONDS", 0.0):
+            if stops:
+                with pytest.raises(KeyboardInterrupt):
+                    bundle.trained(progress=stop)
+                assert list((tmp_path / name).glob("*.part"))
+            weights[name] = bundle.trained()[0].state_dict()
+        assert not list((tmp_path / name).glob("*.part"))
+    for one, other in zip(weights["whole"].values(), weights["stopped"].values(), strict=True):
+        torch.testing.assert_close(one, other)

@@ -117,7 +117,10 @@ class Bundle:
     def trained(
         self, name: str | None = None, progress: Callable[[dict[str, Any]], None] = lambda event: None
     ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-        """Return a trained network in eval mode and example inputs. Each input has the shape (2, ...)."""
+        """Return a trained network in eval mode and example inputs. Each input has the shape (2, ...).
+
+        What is trained from scratch and killed goes on from where it was half a minute before.
+        """
         chosen = name or self.networks[0]
         torch.manual_seed(0)
         module = self.built(chosen)
@@ -128,11 +131,12 @@ class Bundle:
         if cached.exists():
             load_state(cached, module)
             return module.eval(), self.example
+        cached.parent.mkdir(parents=True, exist_ok=True)
         report = fit(
             module, self.task, recipe=self.pretraining, epochs=self.pretraining_epochs,
+            checkpoint=cached.with_suffix(".part"),
             progress=lambda event: progress({**event, "stage": f"training {chosen} from scratch"}),
         )  # fmt: skip
-        cached.parent.mkdir(parents=True, exist_ok=True)
         save_state(module, cached, {"samples": report.samples, "seconds": report.seconds})
         return module.eval(), self.example
 
