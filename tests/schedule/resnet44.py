@@ -23,9 +23,7 @@ class Explorer:
 
     def __init__(self, trials: list[Trial], budget_seconds: float) -> None:
         self.trials, self.aimed, self.base, self.speedup = trials, 0.0, Decision(), 1.5
-        self.mending = SimpleNamespace(
-            slow=False, once=False, none=False, mendable=lambda limit: 5 * limit, rounds_seconds=budget_seconds
-        )
+        self.mending = SimpleNamespace(slow=False, mendable=lambda limit: 5 * limit, rounds_seconds=budget_seconds)
         self.pace = SimpleNamespace(short_seconds=lambda: 14.0)
 
     def aim(self, drop: float, base: Decision | None = None) -> bool:

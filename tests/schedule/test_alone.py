@@ -19,7 +19,7 @@ from whet.schedule.plan import Plan
 
 def alone(seconds: float = 1000.0, slow: bool = False, trials: int | None = None, **more: Any) -> Alone:
     goal = Goal(0.01, budget_seconds=seconds, trials=trials)
-    return Alone(situation([], SPACE, goal, **more), SimpleNamespace(slow=slow, none=slow))  # type: ignore[arg-type]
+    return Alone(situation([], SPACE, goal, **more), SimpleNamespace(slow=slow))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

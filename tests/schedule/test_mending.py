@@ -43,12 +43,3 @@ def test_training_is_slow_below_so_many_repairs_worth_unless_the_data_are_few() 
     assert mending(0.99 * edge, repairs=True).slow and not mending(1.01 * edge, repairs=True).slow
     assert not mending(0.99 * edge, repairs=True, epoch_samples=1000).slow
     assert not mending(0.99 * edge).slow, "what is not repaired has to be trained"
-
-
-def test_where_there_is_time_for_one_training_and_not_for_two_it_has_all_of_it() -> None:
-    edge = SLOW * REPAIRED_SAMPLES * 2 / ROUNDS_SHARE / 1e4
-    none, once, several = (mending(share * edge, repairs=True) for share in (0.49, 0.99, 1.01))
-    assert (none.none, once.none, several.none) == (True, False, False)
-    assert (none.once, once.once, several.once) == (False, True, False)
-    assert once.trainable() == pytest.approx(2 * several.trainable(), rel=0.03)
-    assert once.mendable(0.01) > several.mendable(0.01)

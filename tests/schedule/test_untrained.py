@@ -36,7 +36,7 @@ def test_what_an_error_tells_is_less_certain_than_what_was_scored() -> None:
 
 
 def of(trials: list[Trial], goal: Goal, slow: bool = False, **more: Any) -> Untrained:
-    explorer: Any = SimpleNamespace(mending=SimpleNamespace(slow=slow, once=False, none=slow))
+    explorer: Any = SimpleNamespace(mending=SimpleNamespace(slow=slow))
     return Untrained(situation(trials, SPACE, goal, **more), explorer)
 
 

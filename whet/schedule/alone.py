@@ -11,7 +11,7 @@ from whet.schedule.mending import Mending
 from whet.schedule.situation import Situation
 
 EXPLORED_SHARE = 0.75
-"""The share of the budget that is explored for where nothing is trained."""
+"""The share of the budget that is explored for where training is slow."""
 
 
 class Alone:
@@ -30,7 +30,7 @@ class Alone:
         return math.inf if self.situation.goal.trials is None else self.situation.goal.trials
 
     def until_share(self) -> float:
-        return EXPLORED_SHARE if self.mending.none else self.situation.plan.explore_until
+        return EXPLORED_SHARE if self.mending.slow else self.situation.plan.explore_until
 
     def short_seconds(self) -> float | None:
         plan = self.situation.plan
@@ -43,5 +43,5 @@ class Alone:
         s = self.situation
         return Try(
             decision, s.finishing.of_candidates, self.short_seconds(), s.plan.short_samples, foresight,
-            verified=foresight is not None and self.mending.none,
+            verified=foresight is not None and self.mending.slow,
         )  # fmt: skip

@@ -46,7 +46,7 @@ class Beliefs:
         head_start = self.situation.history.head_start
         if limit and head_start and (mended := self.mending.mendable(limit)) < math.inf:
             strategy.budgets = (mended * MENDED[0], mended * MENDED[1])
-            if self.mending.none:
+            if self.mending.slow:
                 strategy.aim((limit * WITHIN[0], limit * WITHIN[1]))
 
     @cached_property

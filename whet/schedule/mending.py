@@ -24,14 +24,20 @@ class Mending:
         return self.situation.goal.budget_seconds * self.share
 
     def mendable(self, limit: float) -> float:
-        """Return the drop of a repaired candidate that one of the rounds, or the only training, is expected to mend."""
+        """Return the drop of a repaired candidate that one of the rounds is expected to mend."""
         more = self.trainable()
         head_start = self.situation.history.head_start
-        return math.inf if math.isinf(more) else Recovery.of(limit).mendable(head_start, more)
+        return math.inf if math.isinf(more) else Recovery(limit).mendable(head_start, more)
 
     def trainable(self) -> float:
-        """Return the samples that one of the rounds, or the only training, has; infinite where that is unknown."""
-        return self._samples(1 if self.once else self.situation.plan.rounds(self.rounds_seconds))
+        """Return the samples that one of the rounds is trained on, by the original's speed; infinite if unknown."""
+        s = self.situation
+        if not s.facts.trains:
+            return 0.0
+        if not s.goal.timed:
+            return math.inf
+        seconds = ROUNDS_SHARE * s.goal.budget_seconds / s.plan.rounds(self.rounds_seconds)
+        return seconds * s.facts.original_samples_per_second()
 
     @property
     def slow(self) -> bool:
@@ -39,29 +45,6 @@ class Mending:
 
         Of few data some epochs are soon gone through, and mend much.
         """
-        return self._slow(self.situation.plan.rounds(self.rounds_seconds))
-
-    @property
-    def once(self) -> bool:
-        """Whether there is time for one training, and not for several: no candidate is trained briefly before."""
-        return self.slow and not self._slow(1)
-
-    @property
-    def none(self) -> bool:
-        """Whether nothing is trained: candidates are looked for that are within the limit as repaired."""
-        return self.slow and not self.once
-
-    def _slow(self, rounds: int) -> bool:
-        """Say whether so many rounds are each of too few samples to mend much."""
-        facts = self.situation.facts
-        enough = min(SLOW * self.situation.history.head_start, facts.epoch_samples or math.inf)
-        return facts.repairs and self._samples(rounds) < enough
-
-    def _samples(self, rounds: int) -> float:
-        """Return the samples that each of so many rounds is trained on, by the original's speed."""
         s = self.situation
-        if not s.facts.trains:
-            return 0.0
-        if not s.goal.timed:
-            return math.inf
-        return ROUNDS_SHARE * s.goal.budget_seconds * s.facts.original_samples_per_second() / rounds
+        enough = min(SLOW * s.history.head_start, s.facts.epoch_samples or math.inf)
+        return s.facts.repairs and self.trainable() < enough

@@ -70,7 +70,7 @@ class Rounds:
         """Return how many structures are to be trained in earnest in all."""
         s, trained = self.situation, len(self.prospects.trained.in_earnest())
         seconds, epochs = self.explorer.mending.rounds_seconds, self.shares.epochs_left()
-        planned = s.plan.rounds(seconds, epochs) if len(s.space) and not self.explorer.mending.once else 1
+        planned = s.plan.rounds(seconds, epochs) if len(s.space) else 1
         if s.goal.timed and s.goal.budget_seconds > (s.study.recall("delivered_budget") or math.inf):
             planned = max(planned, trained + 1)  # it ended with fewer seconds, and has more now
         return planned

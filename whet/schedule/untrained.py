@@ -28,7 +28,7 @@ class Untrained:
     @property
     def all_there_is(self) -> bool:
         """Whether nothing is trained: there are no data for it, or it would be too slow."""
-        return not self.situation.facts.trains or self.explorer.mending.none
+        return not self.situation.facts.trains or self.explorer.mending.slow
 
     def verify(self) -> Actions[None]:
         """Verify repaired candidates that are within the limit without training, the fastest first, until one is.
