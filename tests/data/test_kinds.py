@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from whet.core.errors import TrainingError, UnknownNameError
 from whet.core.kinds import Kind
-from whet.data.kinds import apart, chosen, kind_of, kinds_of, likened, likeness, saliency
+from whet.data.kinds import apart, chosen, kind_of, kinds_of, likened, likeness, predictions, saliency
 
 torch.manual_seed(0)
 UNIT = F.normalize(torch.randn(16, 8), dim=-1)
@@ -156,3 +156,21 @@ def test_what_stands_for_a_loss_has_a_gradient_at_the_original(kind: Kind) -> No
     y = x.detach().clone().requires_grad_()
     apart(y, x.detach(), (kind,)).backward()
     assert y.grad is not None and float(y.grad.norm()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "count"),
+    [
+        ((2, 10), Kind("logits", 1), 1),
+        ((2, 65, 128), Kind("logits", 1), 128),
+        ((2, 128, 65), Kind("logits"), 128),
+        ((2, 1), Kind("regression"), 1),
+        ((2,), Kind("regression"), 1),
+        ((2, 24, 384), Kind("embedding"), 24),
+        ((2, 3, 32, 16), Kind("regression"), 32),
+        ((2, 8, 8, 21), Kind("logits", 3), 8),
+    ],
+)
+def test_a_sample_has_as_many_predictions_as_places(shape: tuple[int, ...], kind: Kind, count: int) -> None:
+    assert predictions(torch.zeros(shape), [kind]) == count
+    assert predictions((torch.zeros(2, 4), torch.zeros(shape)), [Kind("logits", 1), kind]) == count

@@ -7,7 +7,7 @@ from dataclasses import replace
 from resnet44 import SPACE, explored, rounds, trial
 from situations import situation
 
-from whet.core.objectives import Objectives
+from whet.core.objectives import Figures, Objectives
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.schedule.goal import Goal
@@ -72,3 +72,11 @@ def test_what_was_explored_is_told_from_finishers_and_from_trainings_in_earnest(
     assert found.structural(both.decision) == cut.decision and not found.structural(INT8)
     assert [found.is_finished(t) for t in (cut, int8, both)] == [False, True, True]
     assert not found.is_structural(int8) and found.is_structural(replace(int8, samples=1))
+
+
+def test_a_repair_is_worth_fewer_samples_where_each_has_many_predictions() -> None:
+    """A decoder mends as much with 90 windows of 128 characters as a classifier with thousands of pictures."""
+    study = of([]).study
+    windows = [History(study, SPACE, Goal(0.01), True, Figures(1.0, 1), n).head_start for n in (1, 128, 10_000)]
+    assert windows == [REPAIRED_SAMPLES, REPAIRED_SAMPLES // 128, 1]
+    assert History(study, SPACE, Goal(0.01), False, Figures(1.0, 1), 128).head_start == 0

@@ -64,6 +64,25 @@ def kind_of(
     return Kind("probabilities" if _probable(values, axis) else "logits", axis)
 
 
+def predictions(outputs: Tree, kinds: Sequence[Kind]) -> int:
+    """Return how many predictions a sample has that say something of their own, at most over several outputs.
+
+    Those of a sequence all count; of a picture as many as one side has, for neighbours are alike. Dimension 0 of all
+    shapes is the batch.
+
+    >>> predictions(torch.zeros(2, 128, 65), [Kind("logits", 2)]), predictions(torch.zeros(2, 10), [Kind("logits", 1)])
+    (128, 1)
+    >>> predictions(torch.zeros(2, 9, 64, 48), [Kind("logits", 1)]), predictions(torch.zeros(2, 3), [Kind("embedding")])
+    (64, 1)
+    """
+    most = 1
+    for each, kind in zip(tensors(outputs), kinds, strict=True):
+        values = (-1 if each.dim() < 4 else 1) if kind.class_axis is None else kind.class_axis
+        sizes = [size for axis, size in enumerate(each.shape) if axis not in (0, values % max(each.dim(), 1))]
+        most = max([most, *sizes])
+    return most
+
+
 def _class_axes(outputs: Tensor, targets: Tensor, exact: bool = False) -> list[int]:
     """Return the axes that targets could count classes along, the likelier first; `exact` asks for the output's shape.
 

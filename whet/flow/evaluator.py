@@ -8,12 +8,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.core.study import Study, Trial
 from whet.core.target import Artifact
+from whet.data.kinds import predictions
 from whet.flow import candidates, layerwise, mixing, pressing, supernets, training
 from whet.flow.baseline import Baseline, original_of, uncompressed
 from whet.flow.builder import Builder
@@ -121,8 +124,10 @@ class Evaluator:
     @cached_property
     def history(self) -> History:
         """The queries of the log, once the goal is known."""
-        space, goal = self.builder.space, self.request.goal
-        return History(self.study, space, goal, self.builder.repairs, self.baseline.figures)
+        space, goal, request = self.builder.space, self.request.goal, self.request
+        with request.net.evaluating(), torch.no_grad():
+            each = predictions(request.net(*request.net.example), request.task.kinds)
+        return History(self.study, space, goal, self.builder.repairs, self.baseline.figures, each)
 
     @cached_property
     def told(self) -> Told:
