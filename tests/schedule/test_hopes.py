@@ -9,7 +9,7 @@ from situations import situation
 
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
-from whet.schedule.actions import Hope
+from whet.schedule.actions import Hope, Predict, Try
 from whet.schedule.goal import Goal
 from whet.schedule.history import SCORED_NOTE
 from whet.schedule.hopes import REALISED, Hopes, missed, told
@@ -29,7 +29,8 @@ def trial(
 
 def of(trials: list[Trial], seconds: float = 180.0, file_seconds: float = 1.0, space: Space = SPACE) -> Situation:
     memos: dict[str, Any] = {
-        "hopes": {d.to_json(): vars(hope) for d, hope in HOPES.items()}, "untrained": {HALF.to_json(): [0.02, 0.01]}
+        "hopes": {d.to_json(): vars(hope) for d, hope in HOPES.items()}, "untrained": {HALF.to_json(): [0.02, 0.01]},
+        "errors": {d.to_json(): hope.error for d, hope in HOPES.items()},
     }  # fmt: skip
     return situation(
         trials, space, Goal(0.01, budget_seconds=seconds), memos, file_seconds, repairs=True, epoch_samples=4096
@@ -76,3 +77,11 @@ def test_what_narrower_layers_gained_says_little_of_dropped_blocks() -> None:
     assert power(nothing) < 0.05
     assert power(nothing, dropped) == pytest.approx(REALISED)
     assert power(nothing) < power(nothing, BOTH) < power(nothing, dropped)
+
+
+def test_where_the_first_look_is_far_beyond_what_is_mended_the_mildest_tells_of_those_nearer_to_the_limit() -> None:
+    far = of([trial(0, "short", BOTH, 0.5, 2.0)])
+    first: Any = next(Hopes(far, Mending(far)).run())
+    assert isinstance(first, Try) and first.decision == HALF, "that of the least error"
+    twice = of([trial(0, "short", BOTH, 0.5, 2.0), trial(1, "short", HALF, 0.4, 1.8)])
+    assert isinstance(next(Hopes(twice, Mending(twice)).run()), Predict)

@@ -39,6 +39,7 @@ def foretell(evaluator: Evaluator, action: Foretell) -> Hope:
 def predict(evaluator: Evaluator, action: Predict) -> Trial:
     """Write down what is told of a candidate that is not looked at further."""
     quality = evaluator.told.quality(action.rate, action.error)
+    evaluator.told.note(action.decision, action.error)
     return _predicted(evaluator, action.decision, quality, action.gain, action.skipped)
 
 
@@ -103,9 +104,11 @@ def _foreseen(evaluator: Evaluator, action: Try, result: Result) -> Trial | None
     foresight, told = action.foresight, evaluator.told
     if foresight is None:
         return None
-    quality = told.quality(foresight.rate, evaluator.builder.output_error(result.net))
+    error = evaluator.builder.output_error(result.net)
+    quality = told.quality(foresight.rate, error)
     if told.drop_of(quality) <= foresight.most_drop and foresight.gain > foresight.best:
         return None
+    told.note(action.decision, error)
     return _predicted(evaluator, action.decision, quality, foresight.gain, result.skipped)
 
 

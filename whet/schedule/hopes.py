@@ -20,6 +20,8 @@ OBVIOUS_SHARE, OBVIOUS_SECONDS, OBVIOUS_MOST = 0.35, 8.0, 0.6
 """The share of the budget that is left in which obvious candidates are tried; of a short one so long, up to a share."""
 HOPING = 0.5
 """The share of that time in which their errors are looked at, before any is timed."""
+LOOKS = 2
+"""How many candidates are scored at most for the sake of what errors tell."""
 BEYOND = (5.0, 1.0, 20.0)
 """Nothing that cuts more than a candidate of such a drop is among the obvious: in shares of the limit at least, of what
 the rounds can mend, and of the limit at most."""
@@ -125,7 +127,8 @@ class Hopes:
     def _most_hopeful(self, hopes: Mapping[Decision, Hope]) -> Decision | None:
         """Return the fastest of the candidates that are told to be within the limit, or within what the rounds mend.
 
-        None where the fastest of either were scored already; without a limit the mildest that was not.
+        None where the fastest of either were scored already; without a limit the mildest that was not. Where what was
+        scored is beyond both, its error told too little: then the mildest tells of those nearer to the limit.
         """
         s, waiting = self.situation, self._waiting(hopes)
         limit = s.goal.max_drop
@@ -138,6 +141,8 @@ class Hopes:
             faster = [d for d, hope in waiting.items() if s.drop_told(hope.error) <= reach and hope.gain > best]
             if faster:
                 return max(faster, key=lambda d: hopes[d].gain)
+        if scored and not self.mending.slow and min(drop for drop, _ in scored) > reach and len(scored) < LOOKS:
+            return min(waiting, key=lambda d: hopes[d].error, default=None)
         return None
 
     def beyond(self) -> float:
@@ -159,11 +164,10 @@ def kinds_of(decision: Decision) -> frozenset[str]:
 
 
 def told(s: Situation) -> list[Trial]:
-    """Return the obvious candidates that were not looked at, with the drops that their errors tell by now."""
-    hopes = {Decision.from_json(key): hope["error"] for key, hope in (s.study.recall("hopes") or {}).items()}
-    known = s.structures_of("short") | s.structures_of("full") | s.told.untrained.keys()
-    waiting = [t for t in s.history.of_stage("predicted") if t.decision in hopes and t.decision not in known]
-    return [replace(t, drop=s.drop_told(hopes[t.decision])) for t in waiting]
+    """Return the candidates that were left at what their errors tell, with the drops that these tell by now."""
+    errors, known = s.told.errors, s.structures_of("short") | s.structures_of("full") | s.told.untrained.keys()
+    waiting = [t for t in s.history.of_stage("predicted") if t.decision in errors and t.decision not in known]
+    return [replace(t, drop=s.drop_told(errors[t.decision])) for t in waiting]
 
 
 def missed(s: Situation) -> list[Trial]:

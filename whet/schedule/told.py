@@ -28,6 +28,14 @@ class Told:
         self.study, self.task, self.reference, self.repairs = study, task, reference, repairs
         known = study.recall("untrained") or {}
         self.untrained = {Decision.from_json(key): (float(error), float(drop)) for key, (error, drop) in known.items()}
+        errors = study.recall("errors") or {}
+        self.errors = {Decision.from_json(key): float(error) for key, error in errors.items()}
+        """Of candidates that were left at what their errors tell."""
+
+    def note(self, decision: Decision, error: float) -> None:
+        """Keep the outputs' error of a candidate that is not scored: what it tells follows what others lose."""
+        self.errors[decision] = round(error, DIGITS)
+        self.study.remember("errors", {d.to_json(): each for d, each in self.errors.items()})
 
     def remember(self, decision: Decision, error: float, drop: float) -> None:
         """Keep the outputs' error and the drop of a scored candidate, also for when the study is resumed."""

@@ -31,6 +31,7 @@ def _foretell(s: Simulator, action: actions.Foretell) -> Hope:
 def _predict(s: Simulator, action: actions.Predict) -> Trial:
     s.budget.spent_seconds += PREDICT_SECONDS
     told = s.situation.told
+    told.note(action.decision, action.error)
     return s.record("predicted", action.decision, told.drop_of(told.quality(action.rate, action.error)), action.gain)
 
 

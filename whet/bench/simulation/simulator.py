@@ -266,9 +266,11 @@ class Simulator:
         if foresight is None:
             return None
         self.step("error")
-        drop = told.drop_of(told.quality(foresight.rate, self.error(action.decision)))
+        error = self.error(action.decision)
+        drop = told.drop_of(told.quality(foresight.rate, error))
         if drop <= foresight.most_drop and foresight.gain > foresight.best:
             return None
+        told.note(action.decision, error)
         return self.record("predicted", action.decision, drop, foresight.gain)
 
 
