@@ -243,3 +243,18 @@ def test_labels_keep_every_promise_whatever_the_order(plan: list[tuple[str, int,
     for left, right in promises:
         assert merged(labels, left) == merged(labels, right)
     assert all(labels.frozen(dim) for dim in frozen)
+
+
+def test_axes_are_looked_for_anew_only_where_something_changed() -> None:
+    net = whet.lift(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval(), (torch.randn(2, 4),))
+    first = analyze(net)
+    with torch.no_grad():
+        net.layer("0").weight.mul_(2.0)
+    assert analyze(net) is first, "values change no axes"
+    assert analyze(net.copy()) is not first
+    for name, layer in (("0", nn.Linear(4, 6)), ("2", nn.Linear(6, 3))):
+        net.module.set_submodule(name, layer)
+    assert analyze(net).groups["0"].size == 6 and first.groups["0"].size == 8
+    node = next(n for n in net.graph.nodes if n.op == "call_function")
+    node.replace_all_uses_with(node.args[0])
+    assert node.name not in analyze(net.settle()).values

@@ -16,6 +16,7 @@ from whet.core.passes import Chain
 from whet.decisions.enumerate import draw
 from whet.graph.operations import REST, Operations, operations_by_layer, total_operations
 from whet.networks.resnet import resnet
+from whet.schedule.foretold import shares_of
 from whet.testing.runs import planning_run
 
 
@@ -52,3 +53,15 @@ def test_forecasts_are_products_of_single_choices(streams: bool, largest: float,
         actual = total_operations(passes.apply(net, decision, run).net)
         errors.append(abs(operations(decision) / actual - 1))
     assert max(errors) < largest and median(errors) < typical
+
+
+def test_what_passes_tell_of_operations_is_what_their_networks_have() -> None:
+    net = whet.lift(resnet(14).eval(), (torch.randn(1, 3, 16, 16),))
+    run = planning_run(net)
+    passes = (Depth(), Width((0.25, 0.5, 1.0), "weight_norm", streams=False))
+    space = Chain(passes).space(net, run.target)
+    built = Operations(net, Chain(passes), space, run)
+    told = Operations(net, Chain(()), space, run, shares_of(passes, net, run))
+    for choice in space:
+        for value in choice.values:
+            assert told({choice.name: value}) == pytest.approx(built({choice.name: value}), rel=1e-6)

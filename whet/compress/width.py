@@ -132,6 +132,8 @@ class Width:
         return self.kept(net, group, float(fraction), target.alignment)
 
     def apply(self, net: Net, decision: Decision, run: Run) -> Result:
+        if not any(name.endswith(":width") and fraction != 1.0 for name, fraction in decision.items()):
+            return Result(net.copy())
         axes = analyze(net)
         groups, skipped = self._groups(net, axes), dict(axes.skipped)
         wanted: dict[str, int] = {}

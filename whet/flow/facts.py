@@ -16,7 +16,7 @@ from whet.flow.layerwise import mixables
 from whet.graph.operations import Operations
 from whet.schedule.clock import Clock
 from whet.schedule.finishing import Finishing
-from whet.schedule.foretold import Foretold
+from whet.schedule.foretold import Foretold, shares_of
 from whet.schedule.late import Late
 from whet.schedule.obvious import Obvious, obvious
 from whet.schedule.plan import Plan
@@ -96,9 +96,10 @@ class Facts:
 
     @cached_property
     def _operations(self) -> Operations:
-        """How many operations a decision leaves; made when a strategy asks, for it takes a network a value."""
-        request, space = self.evaluator.request, self.evaluator.builder.space
-        return Operations(request.net, Chain(request.passes), space, self.evaluator.run)
+        """How many operations a decision leaves; made when a strategy asks, for some passes it takes a network a value."""
+        request, run = self.evaluator.request, self.evaluator.run
+        known = shares_of(request.passes, request.net, run)
+        return Operations(request.net, Chain(request.passes), self.evaluator.builder.space, run, known)
 
 
 def situation(evaluator: Evaluator, plan: Plan) -> Situation:

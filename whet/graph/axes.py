@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -87,12 +88,34 @@ class Axes:
 
 
 def analyze(net: Net) -> Axes:
-    """Return the axes of `net`, from one run of its example inputs in eval mode."""
+    """Return the axes of `net`, from one run of its example inputs in eval mode.
+
+    Those of the last look at it are taken again while its graph, its layers and its sizes are the same.
+    """
+    now = _signature(net)
+    if net.module not in _analyzed or _analyzed[net.module][0] != now:
+        _analyzed[net.module] = now, _analyze(net)
+    return _analyzed[net.module][1]
+
+
+def _analyze(net: Net) -> Axes:
     walk = _Walk(net)
     with net.evaluating(), torch.no_grad():
         walk.run(*net.example, enable_io_processing=False)
     walk.keep_what_is_alone()
     return _Grouping(walk).axes()
+
+
+_analyzed: WeakKeyDictionary[fx.GraphModule, tuple[object, Axes]] = WeakKeyDictionary()
+
+
+def _signature(net: Net) -> object:
+    """Return what axes depend on: the nodes, the layers as they describe themselves, sizes, and integers' values."""
+    nodes = [(n.op, n.name, str(n.target), str(n.args), str(n.kwargs)) for n in net.graph.nodes]
+    layers = [(name, str(layer)) for name, layer in net.layers().items()]
+    held = net.module.state_dict(keep_vars=True)
+    sizes = [(name, id(t), tuple(t.shape), t.is_floating_point() or t._version) for name, t in held.items()]
+    return nodes, layers, sizes, [tuple(x.shape) for x in net.example]
 
 
 class _Walk(fx.Interpreter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -26,16 +26,23 @@ class Operations:
 
         operations(decision) = sum_l o_l prod_choices r_l(choice, value),
 
-    exact where no two choices cut the same dimension. One network is built for each value of each choice.
+    exact where no two choices cut the same dimension. The shares of a choice are in `known`, by layer for each of its
+    values, or one network is built for each value.
     """
 
-    def __init__(self, net: Net, passes: Pass, space: Space, run: Run) -> None:
+    def __init__(
+        self, net: Net, passes: Pass, space: Space, run: Run,
+        known: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+    ) -> None:  # fmt: skip
         own = operations_by_layer(net)
         self.own: NDArray[np.float64] = np.array(list(own.values()), dtype=np.float64)
         self.shares: dict[tuple[str, Value], NDArray[np.float64]] = {}
         for choice in space:
             for value in choice.values:
-                if value != choice.identity:
+                if known is not None and choice.name in known:
+                    layers = known[choice.name][choice.values.index(value)]
+                    self.shares[choice.name, value] = np.array([layers.get(name, 1.0) for name in own])
+                elif value != choice.identity:
                     cut = operations_by_layer(passes.apply(net, Decision({choice.name: value}), run).net)
                     left = [cut.get(name, 0) / max(count, 1) for name, count in own.items()]
                     self.shares[choice.name, value] = np.array(left)

@@ -52,11 +52,11 @@ class Foretold:
     def of(cls, passes: Iterable[Pass], net: Net, run: Run, names: Iterable[str]) -> Foretold:
         """Ask the passes that can tell about those of the choices that they know."""
         asked = set(names)
-        damage, shares = Rows(), dict[str, list[dict[str, float]]]()
-        for each in passes:
+        damage, several = Rows(), list(passes)
+        shares = shares_of(several, net, run)
+        for each in several:
             if isinstance(each, Foretells):
                 damage |= each.damages(net, run)
-                shares |= each.shares(net, run)
         own = operations_by_layer(net) if shares else {}
         total = max(sum(own.values()), 1)
 
@@ -70,6 +70,15 @@ class Foretold:
     def shapes(self) -> tuple[Rows, Rows]:
         """Return how latency's and damage's rows compare within each choice: in [0, 1], 1 for the furthest value."""
         return normal(self.log_operations, min)[0], normal(self.damage, max)[0]
+
+
+def shares_of(passes: Iterable[Pass], net: Net, run: Run) -> dict[str, list[dict[str, float]]]:
+    """Return what the passes that can tell say of the operations that their choices' values leave layers."""
+    found = dict[str, list[dict[str, float]]]()
+    for each in passes:
+        if isinstance(each, Foretells):
+            found |= each.shares(net, run)
+    return found
 
 
 def scaled(
