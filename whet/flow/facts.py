@@ -96,7 +96,7 @@ class Facts:
 
     @cached_property
     def _operations(self) -> Operations:
-        """How many operations a decision leaves; made when a strategy asks, for some passes it takes a network a value."""
+        """How many operations a decision leaves; made when a strategy asks, as some passes take a network a value."""
         request, run = self.evaluator.request, self.evaluator.run
         known = shares_of(request.passes, request.net, run)
         return Operations(request.net, Chain(request.passes), self.evaluator.builder.space, run, known)
