@@ -141,7 +141,7 @@ class Recovery:
         growth = 1 + more / max(samples, 1)
         shrunk = [(weight * growth**-power, gain, weight) for power, gain, weight in self.points]
         made_up = sum(share * gain - weight * gain for share, gain, weight in shrunk)
-        return (SPARE * self.limit - made_up) / sum(share for share, *_ in shrunk)
+        return float((SPARE * self.limit - made_up) / sum(share for share, *_ in shrunk))
 
     def chance(self, drop: float, samples: int, more: float) -> float:
         """Return the probability that the drop is within the limit after `more` samples."""
