@@ -22,6 +22,7 @@ from rich.table import Column, Table
 
 from whet import catalogue, references
 from whet.cli.bench import bench
+from whet.cli.check import check
 from whet.cli.shared import (
     Batch,
     Data,
@@ -47,6 +48,7 @@ from whet.support.source import described
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bench, name="bench")
+app.command()(check)
 WIDE = 160
 """From how many columns of the terminal on the list of methods has all that is known."""
 
