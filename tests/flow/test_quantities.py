@@ -5,7 +5,6 @@ import pytest
 from whet.core.task import Task
 from whet.flow.quantities import LimitError, explained, fraction, parse, resolved, seconds
 
-
 DURATIONS = [
     ("15min", 900.0), ("90s", 90.0), ("2h", 7200.0), ("45", 45.0), (3, 3.0), ("1h30m", 5400.0), ("15 minutes", 900.0),
     ("90 s", 90.0), ("1 hour 30 min", 5400.0), ("2ms", 0.002), ("300us", 0.0003), (0.5, 0.5),

@@ -23,6 +23,7 @@ from rich.table import Column, Table
 from whet import catalogue, references
 from whet.cli.bench import bench
 from whet.cli.check import check
+from whet.cli.serve_check import serve_check
 from whet.cli.shared import (
     Batch,
     Data,
@@ -48,7 +49,8 @@ from whet.support.source import described
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bench, name="bench")
-app.command()(check)
+for verb in (check, serve_check):
+    app.command()(verb)
 WIDE = 160
 """From how many columns of the terminal on the list of methods has all that is known."""
 

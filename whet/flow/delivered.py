@@ -13,7 +13,8 @@ from whet.verify.manifest import check_files
 
 UNITS = {
     "speedup": "ratio to the bar's latency", "speedup_low": "quartile", "speedup_high": "quartile", "latency_ms": "ms",
-    "size_bytes": "bytes on disk", "memory_bytes": "bytes, peak of a process that serves it; 0 where not asked for",
+    "size_bytes": "bytes on disk", "memory_bytes": "bytes, peak of a process that serves it; 0 where not measured",
+    "serving": "ms; p50, p95 and p99 of single calls, the cold start of a process",
     "drop": "validation data, unit of the limit", "samples": "training samples",
 }  # fmt: skip
 """Of the figures of a member, beside its `protocol`."""
@@ -26,7 +27,8 @@ class Member:
     `path` is relative to the study's folder; `delivered` is the folder of the copy with its manifest, empty for a
     candidate that broke a limit. `gain` is what the search made large. `agreement` holds how its outputs agree with the
     original's, by what suits their kind: `top1_agreement`, `cosine_similarity`, `relative_error`; with several outputs
-    as `name.figure`.
+    as `name.figure`. `serving` holds what serving it takes: `p50_ms`, `p95_ms` and `p99_ms` of so many single `calls`,
+    `cold_start_ms`, `memory_bytes`.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Member:
     delivered: str = ""
     gain: float = 1.0
     memory_bytes: int = 0
+    serving: dict[str, float] = field(default_factory=dict)
 
     @property
     def top1_agreement(self) -> float | None:

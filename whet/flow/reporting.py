@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.decisions.pareto import hypervolume
+from whet.flow import serving
 from whet.flow.delivered import DeliveredFront, Member
 from whet.flow.evaluator import Evaluator
 from whet.flow.original import ORIGINAL, kind
@@ -33,6 +34,7 @@ def manifest(evaluator: Evaluator, member: Member) -> dict[str, Any]:
         "speedup_high": number(member.speedup_high, f"ratio to {evaluator.baseline.bar}", member.protocol, device),
         "latency_ms": number(member.latency_ms, f"ms, batch {evaluator.request.batch}", member.protocol, device),
         "size_bytes": number(member.size_bytes, "bytes", "on disk", device),
+        **serving.figures(evaluator, member),
         **({"memory_bytes": number(member.memory_bytes, "bytes", SERVED, device)} if member.memory_bytes else {}),
         **{
             name: number(value, unit_of(name), "against the original in f32", device)
@@ -96,6 +98,7 @@ def _data(evaluator: Evaluator, front: DeliveredFront, latencies: Mapping[str, L
         seconds=evaluator.stopwatch.so_far(),
         objectives=request.objectives.wanted,
         layer_times=evaluator.study.recall(PROFILE) or {},
+        made=serving.made(evaluator),
     )
 
 

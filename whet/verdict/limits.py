@@ -50,6 +50,8 @@ class Row:
 
     def text(self, value: float) -> str:
         """Return a value of this row as people read it."""
+        if isinstance(value, int) and self.unit != "bytes":
+            return f"{value} {self.unit}".rstrip()
         if self.unit == "bytes":
             return size_text(value)
         if self.unit in ("ms", "s"):
