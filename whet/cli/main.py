@@ -21,8 +21,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from whet import catalogue, references
+from whet.cli.again import Again, again
 from whet.cli.bench import bench
 from whet.cli.check import check
+from whet.cli.compress import FORWARDS, compress
+from whet.cli.config import Config, recordable
 from whet.cli.serve_check import serve_check
 from whet.cli.shared import (
     Batch,
@@ -49,14 +52,16 @@ from whet.support.source import described
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bench, name="bench")
-for verb in (check, serve_check):
+for verb in (check, serve_check, again):
     app.command()(verb)
+app.command(context_settings=FORWARDS)(compress)
 WIDE = 160
 """From how many columns of the terminal on the list of methods has all that is known."""
 
 
 @app.command()
 def optimize(
+    context: typer.Context,
     network: NetworkArgument = None,
     task: Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")] = "digits",
     data: Data = None,
@@ -81,6 +86,8 @@ def optimize(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
     shape: Shapes = None,
     fix: Fixed = None,
+    again: Again = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
@@ -102,7 +109,7 @@ def optimize(
             strategy=strategy, passes=named, seed=seed, restart=restart,
             elastic=elastic, training=training, progress=progress, recipe=replace(bundle.recipe, **training_options),
             max_size=max_size, max_memory=max_memory, min_speedup=min_speedup, objectives=wanted,
-            threads=threads, batch=batch,
+            threads=threads, batch=batch, again=again, options=recordable(context.params),
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))
