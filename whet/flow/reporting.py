@@ -10,6 +10,7 @@ from whet.decisions.pareto import hypervolume
 from whet.flow import serving
 from whet.flow.delivered import DeliveredFront, Member
 from whet.flow.evaluator import Evaluator
+from whet.flow.loaded import FRONT, remembered
 from whet.flow.original import ORIGINAL, kind
 from whet.flow.quantities import explained
 from whet.hardware.measure import Latency
@@ -60,6 +61,7 @@ def report(evaluator: Evaluator, front: DeliveredFront, latencies: Mapping[str, 
     evaluator.study.remember("seconds", data.seconds)
     evaluator.study.remember("spent_seconds", evaluator.run.budget.spent_seconds)
     evaluator.study.remember("report", vars(data))
+    evaluator.study.remember(FRONT, remembered(front))
     evaluator.folder.claim(front.report.name)
     render(data, front.report)
 
