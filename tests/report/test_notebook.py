@@ -15,7 +15,8 @@ SERVING = {"p50_ms": 0.1, "p95_ms": 0.2, "p99_ms": 0.3, "cold_start_ms": 12.0, "
 def data() -> dict[str, Any]:
     member = {
         "number": 3, "speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_ms": 0.1, "val": 0.9,
-        "test": None, "drop": 0.005, "size_bytes": 83_400, "memory_bytes": 58_000_000, "setting": "openvino/bf16/1", "samples": 40,
+        "test": None, "drop": 0.005, "size_bytes": 83_400, "memory_bytes": 58_000_000, "setting": "openvino/bf16/1",
+        "samples": 40,
         "path": "trials/3/model.onnx", "delivered": "r/front/0", "serving": SERVING, "decision": {},
     }  # fmt: skip
     old = {**member, "number": -1, "test": 0.88, "serving": {}}
