@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from whet.cli.check import CheckError
@@ -68,3 +70,17 @@ def test_a_delivered_file_is_checked_with_the_batch_that_it_was_measured_with(
     assert [subject.batch for subject in seen] == [8, 2] and list(seen[0].file.settings) == [
         {key: settings[key] for key in ("runtime", "precision", "threads")}
     ]
+
+
+def test_the_example_of_a_build_asks_for_what_there_is() -> None:
+    text = (Path(__file__).parents[2] / "examples" / "github-actions.yml").read_text()
+    assert {job["run"].split()[1] for job in yaml_runs(text)} >= {"check", "serve-check"}
+    for words in (run["run"].split() for run in yaml_runs(text)):
+        known = {option for p in get_command(app).commands[words[1]].params for option in p.opts}  # type: ignore[attr-defined]
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def yaml_runs(text: str) -> list[dict[str, str]]:
+    """Return the steps of a workflow that run whet."""
+    steps = yaml.safe_load(text)["jobs"]["check"]["steps"]
+    return [step for step in steps if step.get("run", "").startswith("whet ")]

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 
 def compare(

@@ -46,7 +46,7 @@ def evaluate(
         for name, settings in reversed(kinds.items()):
             artifact = Artifact(subject.path, settings)
             for part in ("val", "test") if bundle.task.test is not None else ("val",):
-                found = score(artifact, guarded, bundle.task, part, reference, shapes)  # type: ignore[arg-type]
+                found = score(artifact, guarded, bundle.task, part, reference, shapes)
                 rows.append({"setting": name, "data": part, **vars(found)})
     if as_json:
         print(json.dumps({"file": str(subject.path), "task": bundle.task.name, "scores": rows}))
