@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from files import SETTINGS, network, saved
 
-from whet.core.errors import ArtifactError
+from whet.core.errors import ArtifactError, TargetError
 from whet.hardware.targets import get
 from whet.verdict.located import located, name_of, raced, read_settings, settled
 
@@ -30,7 +30,9 @@ def test_a_file_alone_may_be_served_in_every_setting_and_a_delivered_one_as_meas
 
 def test_what_is_no_file_or_no_settings_is_refused(tmp_path: Path) -> None:
     target = get("cpu")
-    for words, message in (("net.pt2", "is no model file"), ("absent.onnx", "does not exist")):
+    saved(tmp_path / "r" / "front" / "0", network())
+    others = ("absent", "does not exist: give"), ("r", r"is a study: give one file of its front, e.g. '.*front/0'")
+    for words, message in (("net.pt2", "is no model file"), ("absent.onnx", "does not exist"), *others):
         with pytest.raises(ArtifactError, match=message):
             located(tmp_path / words, target)
     with pytest.raises(ArtifactError, match=r"model\.onnx' does not exist"):
@@ -52,3 +54,6 @@ def test_files_are_raced_in_all_their_settings_against_one_of_them(tmp_path: Pat
     found = raced({"small": small, "large": large}, target, inputs, "large", 0.5)
     assert found.bar == "large" and found.latencies["small"].ratio > 2
     assert found.settings["small"] in small.settings
+    inputs["small"] = small.inputs(2)
+    with pytest.raises(TargetError, match=r"takes inputs of \[\(2, 8\)\], .* of \[\(4, 8\)\]"):
+        raced({"small": small, "large": large}, target, inputs, "large", 0.5)

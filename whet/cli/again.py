@@ -22,10 +22,10 @@ def again(
     out: Annotated[Path | None, typer.Option(help="Where the new front goes; default: beside the study.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Deliver what a study found under other limits, in a few seconds; the study itself stays as it is.
+    """Deliver what a study found under other limits, without searching; the study itself stays as it is.
 
-    All files within the new limits are timed anew, together, also those that were found beyond the old ones. `whet
-    optimize --config OUT/run.toml` goes on searching from there.
+    What is within the new limits is timed anew, in one race, also what was found beyond the old ones: some seconds a
+    file. `whet optimize --config OUT/run.toml` goes on searching from there.
     """
     from whet.flow.run_file import read_run
 

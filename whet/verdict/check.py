@@ -85,8 +85,7 @@ class Subject:
         files = {FILE: self.file} | ({BASELINE: self.baseline} if self.baseline else {})
         inputs = {FILE: self.inputs}
         if self.baseline is not None:
-            given = zip(self.baseline.inputs(self.batch, self.shapes, self.fixed), self.inputs.values(), strict=False)
-            inputs[BASELINE] = dict(given)
+            inputs[BASELINE] = self.baseline.inputs(self.batch, self.shapes, self.fixed)
         seconds = self.seconds if self.baseline else CHOOSING_SHARE * self.seconds
         return raced(files, self.target, inputs, BASELINE if self.baseline else FILE, seconds)
 

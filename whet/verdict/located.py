@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whet.core.errors import ArtifactError
+from whet.core.errors import ArtifactError, TargetError
 from whet.core.target import Array, Artifact, Session, Target
 from whet.graph.file_inputs import example_arrays, static_shapes
 from whet.hardware.openvino import inputs_of_file
@@ -16,6 +16,7 @@ from whet.hardware.race import Raced, race
 from whet.hardware.targets import TARGETS, Settings, setting_name
 
 MODEL, SETTINGS = "model.onnx", "settings.json"
+FIRST = Path("front") / "0"
 KEYS = ("runtime", "precision", "threads")
 
 
@@ -56,7 +57,11 @@ def located(words: str | Path, target: Target, threads: int | None = None, own: 
     Raises: ArtifactError for what is not there or is no model file.
     """
     path = Path(words)
+    if (path / FIRST / MODEL).is_file():
+        raise ArtifactError(f"'{words}' is a study: give one file of its front, e.g. '{path / FIRST}'.")
     path = path / MODEL if path.is_dir() else path
+    if path.suffix not in (".onnx", ".xml") and not path.suffix:
+        raise ArtifactError(f"'{words}' does not exist: give FILE.onnx, FILE.xml or a folder with {MODEL}.")
     if path.suffix not in (".onnx", ".xml"):
         raise ArtifactError(f"'{words}' is no model file: give FILE.onnx, FILE.xml or a folder with {MODEL}.")
     if not path.is_file():
@@ -106,8 +111,15 @@ def raced(
 ) -> Raced:
     """Time files, each in all its settings, in one interleaved run of about `seconds`; ratios are to the file `bar`.
 
-    `inputs` are arrays `(batch, ...)` by the file's and the input's name; files take as many of the same shapes.
+    `inputs` are arrays `(batch, ...)` by the file's and the input's name.
+
+    Raises: TargetError where the files take inputs of other numbers or shapes, or where the file `bar` does not run.
     """
+    shapes = {name: [array.shape for array in given.values()] for name, given in inputs.items()}
+    for name, found in shapes.items():
+        if found != shapes[bar]:
+            takes = f"'{files[name].path}' takes inputs of {found}, '{files[bar].path}' of {shapes[bar]}"
+            raise TargetError(f"{takes}: they are not raced against each other.")
     sizes = {f.path: {name: array.shape for name, array in inputs[key].items()} for key, f in files.items()}
     tried = {name: (f.path, list(f.settings)) for name, f in files.items()}
     each = seconds / sum(len(f.settings) for f in files.values())
