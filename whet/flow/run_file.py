@@ -51,8 +51,8 @@ def read_run(path: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise StudyError(
-            f"'{file}' cannot be read: {error.strerror}. `whet optimize` writes one beside every study; for one that was "
-            "begun in Python call whet.optimize with again=FOLDER and another out."
+            f"'{file}' cannot be read: {error.strerror}. `whet optimize` writes one beside every study; for one "
+            "that was begun in Python call whet.optimize with again=FOLDER and another out."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"'{file}' is damaged: {error}") from error
