@@ -10,7 +10,8 @@ import pytest
 
 import whet
 from whet import tasks
-from whet.flow import baseline, deliver, files
+from whet.flow import baseline, deliver, files, serving
+from whet.hardware.fresh import Fresh
 
 # Graphs are many small objects that live long: looking through them every 700 new ones is a twelfth of the run.
 gc.set_threshold(100_000, 50, 100)
@@ -47,4 +48,6 @@ def brief(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr(baseline, "BASELINE_SECONDS", 1.5)
             patch.setattr(files, "CANDIDATE_SECONDS", 0.3)
             patch.setattr(files, "FINISHED_SECONDS", 0.4)
+            patch.setattr(serving, "CALLS_SECONDS", 0.01)
+            patch.setattr(serving, "served_fresh", lambda *given: Fresh(50_000_000, 0.05))
         yield

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from whet.core.target import Target as Target
     from whet.core.task import Task as Task
     from whet.core.task import accuracy as accuracy
+    from whet.flow.loaded import load as load
     from whet.flow.optimize import optimize as optimize
     from whet.graph.lift import lift as lift
+    from whet.train.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
 _PLACES = {
@@ -32,14 +34,16 @@ _PLACES = {
     "core.space": ("Choice", "Decision", "Space"),
     "core.target": ("Artifact", "Target"),
     "core.task": ("Task", "accuracy"),
+    "flow.loaded": ("load",),
     "flow.optimize": ("optimize",),
     "graph.lift": ("lift",),
+    "train.recipe": ("Recipe",),
 }
 """Where names are that are imported when they are first asked for: torch takes two seconds."""
 _LAZY = {name: f"whet.{place}" for place, names in _PLACES.items() for name in names}
 __all__ = [
-    "Artifact", "Budget", "Chain", "Choice", "Decision", "Net", "Pass", "Result", "Run", "Space", "Target",
-    "Task", "WhetError", "accuracy", "lift", "optimize",
+    "Artifact", "Budget", "Chain", "Choice", "Decision", "Net", "Pass", "Recipe", "Result", "Run", "Space",
+    "Target", "Task", "WhetError", "accuracy", "lift", "load", "optimize",
 ]  # fmt: skip
 
 

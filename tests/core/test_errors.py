@@ -16,7 +16,7 @@ def test_every_error_is_a_whet_error_with_a_sentence_of_its_own() -> None:
     ("given", "told"),
     [
         ("wdith", "unknown pass 'wdith'; did you mean 'width'? Allowed: depth, width."),
-        ("zzz", "unknown pass 'zzz'; Allowed: depth, width."),
+        ("zzz", "unknown pass 'zzz'. Allowed: depth, width."),
     ],
 )
 def test_the_nearest_spelling_is_told_where_there_is_one(given: str, told: str) -> None:

@@ -5,13 +5,18 @@ import pytest
 from whet.core.task import Task
 from whet.flow.quantities import LimitError, explained, fraction, parse, resolved, seconds
 
+DURATIONS = [
+    ("15min", 900.0), ("90s", 90.0), ("2h", 7200.0), ("45", 45.0), (3, 3.0), ("1h30m", 5400.0), ("15 minutes", 900.0),
+    ("90 s", 90.0), ("1 hour 30 min", 5400.0), ("2ms", 0.002), ("300us", 0.0003), (0.5, 0.5),
+]  # fmt: skip
 
-@pytest.mark.parametrize(("text", "value"), [("15min", 900.0), ("90s", 90.0), ("2h", 7200.0), ("45", 45.0), (3, 3.0)])
+
+@pytest.mark.parametrize(("text", "value"), DURATIONS)
 def test_durations(text: str | float, value: float) -> None:
-    assert seconds(text) == value
+    assert seconds(text) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["", "fast", "10 parsecs", "-5s", "0s"])
+@pytest.mark.parametrize("text", ["", "fast", "10 parsecs", "-5s", "0s", "1h30", "nan", True])
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(LimitError, match="budget"):
         seconds(text)

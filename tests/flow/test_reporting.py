@@ -36,7 +36,13 @@ def given(trials: tuple[Trial, ...] = ()) -> Any:
     found.memory = {}
     found.study.remember, found.study.recall = found.memory.__setitem__, found.memory.get
     vars(found.request).update(
-        net=made()[0], batch=4, max_drop=0.01, skipped={"layer": "tied"}, command="whet optimize", budget_seconds=60.0
+        net=made()[0],
+        batch=4,
+        max_drop=0.01,
+        skipped={"layer": "tied"},
+        command="whet optimize",
+        budget_seconds=60.0,
+        seed=0,
     )
     found.baseline.unfit = {"inductor/f32/1": "no compiler"}
     found.baseline.original.qualities = {"openvino/bf16": 0.8, "openvino/f32": 0.905}

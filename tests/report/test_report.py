@@ -154,6 +154,16 @@ def test_without_a_front_the_nearest_is_shown(tmp_path: Path) -> None:
     assert "No candidate was finished" in render(empty, tmp_path / "empty.html").read_text()
 
 
+def test_what_serving_a_file_takes_stands_beside_it_where_that_was_measured(tmp_path: Path) -> None:
+    assert "cold start" not in render(data(), tmp_path / "old.html").read_text()
+    taken = {"p50_ms": 0.0512, "p95_ms": 0.06, "p99_ms": 0.075, "calls": 900, "cold_start_ms": 12.5}
+    front = [m | {"serving": taken, "memory_bytes": 58_000_000} for m in data().front]
+    made = {"whet": "0.1.0", "date": "2026-01-01", "seed": 7}
+    text = render(replace(data(), front=front, made=made), tmp_path / "report.html").read_text()
+    assert "0.0512, 0.0600, 0.0750" in text and "58,000,000" in text and ">12.5</td>" in text
+    assert "whet 0.1.0 on 2026-01-01, seed 7" in text
+
+
 def test_progress_is_lines_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
     with LiveProgress(console=Console(file=stream, width=200)) as progress:

@@ -21,7 +21,15 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from whet import catalogue, references
+from whet.cli.again import Again, again
 from whet.cli.bench import bench
+from whet.cli.check import check
+from whet.cli.compare import compare
+from whet.cli.compress import FORWARDS, compress
+from whet.cli.config import Config, recordable
+from whet.cli.eval import evaluate
+from whet.cli.root import HELP, root
+from whet.cli.serve_check import serve_check
 from whet.cli.shared import (
     Batch,
     Data,
@@ -45,7 +53,8 @@ from whet.core.objectives import Objectives
 from whet.flow.failures import reason
 from whet.support.source import described
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
+app.callback(help=__doc__)(root)
 app.add_typer(bench, name="bench")
 WIDE = 160
 """From how many columns of the terminal on the list of methods has all that is known."""
@@ -53,6 +62,7 @@ WIDE = 160
 
 @app.command()
 def optimize(
+    context: typer.Context,
     network: NetworkArgument = None,
     task: Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")] = "digits",
     data: Data = None,
@@ -77,6 +87,8 @@ def optimize(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
     shape: Shapes = None,
     fix: Fixed = None,
+    again: Again = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
@@ -98,7 +110,7 @@ def optimize(
             strategy=strategy, passes=named, seed=seed, restart=restart,
             elastic=elastic, training=training, progress=progress, recipe=replace(bundle.recipe, **training_options),
             max_size=max_size, max_memory=max_memory, min_speedup=min_speedup, objectives=wanted,
-            threads=threads, batch=batch,
+            threads=threads, batch=batch, again=again, options=recordable(context.params),
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))
@@ -113,6 +125,7 @@ def optimize(
 @app.command()
 def measure(
     network: NetworkArgument = None,
+    other: Annotated[str | None, typer.Argument(help="A second file: the two of them in one race.")] = None,
     task: Annotated[str, typer.Option(help="Whose network and example inputs.")] = "digits",
     data: Data = None,
     target: str = "cpu",
@@ -131,6 +144,8 @@ def measure(
     positive("seconds", seconds)
     whole("batch", batch)
     shapes, fixed = shapes_of(shape), values_of(fix)
+    if network is not None and other is not None:
+        return compare(network, other, chosen, shapes, fixed, batch, seconds, as_json)
     if network is not None and network.endswith((".onnx", ".xml")):
         bar = targets.measure_file(Path(network), chosen, shapes, fixed, batch, seconds=seconds)
     else:
@@ -213,6 +228,12 @@ def explain(name: str) -> None:
     print(f"\nParameters: {item.parameters or 'none'}")
     if method.paper:
         print(f"\n{references.get(method.paper).bibtex}")
+
+
+app.command(context_settings=FORWARDS)(compress)
+app.command("eval")(evaluate)
+for verb in (check, serve_check, again):
+    app.command()(verb)
 
 
 def main() -> None:

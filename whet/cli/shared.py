@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from whet import catalogue
+from whet.cli.names import refuse_misspelt
 from whet.core.errors import LiftError, MethodError, TargetError, WhetError, unknown
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
@@ -88,6 +89,7 @@ def network_of(
 
         module, example = read(network, shapes=shapes, fixed=fixed)
         return lift(module, example, name=Path(network).stem), bundle
+    refuse_misspelt(network, bundle.networks, bundle.task.name)
     try:
         return lift(network, bundle.example), bundle
     except Exception as error:

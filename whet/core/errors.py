@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from whet.support.names import nearest
 
 
 class WhetError(Exception):
@@ -65,6 +66,6 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnknownNameError:
     "unknown target 'openvin-cpu'; did you mean 'openvino-cpu'? Allowed: cpu, openvino-cpu."
     """
     names = sorted(allowed)
-    near = get_close_matches(given, names, n=1, cutoff=0.4)
-    hint = f" did you mean '{near[0]}'?" if near else ""
-    return UnknownNameError(f"unknown {kind} '{given}';{hint} Allowed: {', '.join(names)}.")
+    near = nearest(given, names)
+    hint = f"; did you mean '{near}'?" if near else "."
+    return UnknownNameError(f"unknown {kind} '{given}'{hint} Allowed: {', '.join(names)}.")

@@ -14,6 +14,7 @@ from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.decisions.pareto import non_dominated
+from whet.flow import serving
 from whet.flow.conclude import conclusion, is_better
 from whet.flow.delivered import DeliveredFront, Member
 from whet.flow.evaluator import Evaluator
@@ -81,9 +82,10 @@ class Delivery:
         raced = [t for t in _runners(feasible) if str(t.number) in timed.latencies]
         chosen = [m for t in self.on_the_front(raced, timed.latencies, original) if (m := self.member(t, timed))]
         members = sorted([*chosen, *self.kept(original, chosen)], key=lambda m: -m.gain)
-        members = [replace(m, delivered=str(evaluator.request.out / "front" / str(i))) for i, m in enumerate(members)]
+        members = serving.placed(evaluator, members, self.brief)
         nearest = self.member(outside, timed) if outside and str(outside.number) in timed.latencies else None
-        self.write(members)
+        reference = self.once("test:reference", lambda: self.test(evaluator.baseline.reference_artifact))
+        self.write(members, serving.shared(evaluator, original, reference))
         self.over_budget(began)
         front = DeliveredFront(
             folder=evaluator.request.out,
@@ -93,7 +95,7 @@ class Delivery:
             bar_artifact=evaluator.baseline.artifact,
             metric=evaluator.request.task.metric_name,
             reference=evaluator.baseline.reference,
-            reference_test=self.once("test:reference", lambda: self.test(evaluator.baseline.reference_artifact)),
+            reference_test=reference,
             conclusion=conclusion(evaluator, members, nearest, timed.latencies),
             report=evaluator.request.out / "report.html",
             drop_unit=evaluator.request.drop_unit,
@@ -281,8 +283,8 @@ class Delivery:
 
     # -- files -----------------------------------------------------------------------------------------------------
 
-    def write(self, members: list[Member]) -> None:
-        """Write `front/N/{model.onnx, manifest.json}`, fastest first, in place of an older front's files."""
+    def write(self, members: list[Member], shared: dict[str, Any]) -> None:
+        """Write `front/N/{model.onnx, manifest.json}` and what serves each, in place of an older front's files."""
         evaluator = self.evaluator
         folder = evaluator.folder.scratch / "front"
         shutil.rmtree(folder, ignore_errors=True)
@@ -293,7 +295,8 @@ class Delivery:
             for side in source.parent.iterdir():
                 if side.name.startswith(source.stem):
                     shutil.copy2(side, place / side.name)
-            write_manifest(place, **manifest(evaluator, member))
+            serving.beside(evaluator, member, place)
+            write_manifest(place, **manifest(evaluator, member), **shared)
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         names = [f"front/{file.relative_to(folder).as_posix()}" for file in files]
         evaluator.folder.claim(*names)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whet.core.errors import ArtifactError
 from whet.core.target import Artifact
+from whet.report import notebook
 from whet.verify.manifest import check_files
+
+if TYPE_CHECKING:
+    from whet.verdict.session import FileSession
 
 UNITS = {
     "speedup": "ratio to the bar's latency", "speedup_low": "quartile", "speedup_high": "quartile", "latency_ms": "ms",
-    "size_bytes": "bytes on disk", "memory_bytes": "bytes, peak of a process that serves it; 0 where not asked for",
+    "size_bytes": "bytes on disk", "memory_bytes": "bytes, peak of a process that serves it; 0 where not measured",
+    "serving": "ms; p50, p95 and p99 of single calls, the cold start of a process",
     "drop": "validation data, unit of the limit", "samples": "training samples",
 }  # fmt: skip
 """Of the figures of a member, beside its `protocol`."""
@@ -26,7 +32,8 @@ class Member:
     `path` is relative to the study's folder; `delivered` is the folder of the copy with its manifest, empty for a
     candidate that broke a limit. `gain` is what the search made large. `agreement` holds how its outputs agree with the
     original's, by what suits their kind: `top1_agreement`, `cosine_similarity`, `relative_error`; with several outputs
-    as `name.figure`.
+    as `name.figure`. `serving` holds what serving it takes: `p50_ms`, `p95_ms` and `p99_ms` of so many single `calls`,
+    `cold_start_ms`, `memory_bytes`.
     """
 
     number: int
@@ -50,6 +57,7 @@ class Member:
     delivered: str = ""
     gain: float = 1.0
     memory_bytes: int = 0
+    serving: dict[str, float] = field(default_factory=dict)
 
     @property
     def top1_agreement(self) -> float | None:
@@ -70,6 +78,18 @@ class Member:
             shutil.copy2(file, place / file.name)
         return place / Path(self.path).name
 
+    def session(self) -> FileSession:
+        """Open the file in its runtime and setting; the session is called with arrays or tensors, `(batch, ...)` each.
+
+        Raises: ArtifactError if the candidate was not delivered, or its file is gone.
+        """
+        from whet.hardware import targets
+        from whet.verdict.session import FileSession
+
+        if not self.delivered:
+            raise ArtifactError(f"candidate {self.number} broke a limit and was not delivered.")
+        return FileSession(Artifact(Path(self.delivered) / Path(self.path).name, self.settings), targets.get("cpu"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, as the command line prints them in JSON."""
         return dict(vars(self))
@@ -81,7 +101,8 @@ class DeliveredFront:
 
     The uncompressed network in its fastest setting, the bar, is a candidate like any other, so there always is a file.
     `met` says that one within the limits is measurably faster than it, or smaller where that was wanted. What an
-    interrupted delivery did not come to measure is None.
+    interrupted delivery did not come to measure is None. `front[0]`, `len(front)` and `for member in front` go over the
+    members, those that gain most first.
     """
 
     folder: Path
@@ -98,6 +119,28 @@ class DeliveredFront:
     drop_unit: tuple[float, str] = (1.0, "")
     objectives: tuple[str, ...] = ("speed",)
     device: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.members)
+
+    def __getitem__(self, index: int) -> Member:
+        return self.members[index]
+
+    def to_dataframe(self) -> Any:
+        """Return a `pandas.DataFrame` with a row a file. Raises: NotInstalledError without pandas."""
+        return notebook.frame(self.to_dict())
+
+    def plot(self) -> Any:
+        """Return the plotly figure of all candidates, drop against speed-up, with the front and the limit."""
+        from whet.flow.folder import recorded
+
+        return notebook.figure(recorded(self.folder, "report"))
+
+    def _repr_html_(self) -> str:
+        return notebook.html(self.to_dict())
 
     def fastest(self) -> Member | None:
         """Return the fastest file within the limits: the uncompressed network where nothing beats it."""

@@ -18,7 +18,7 @@ from whet.core.study import DATABASE, STUDY_NAME
 from whet.support.files import part_of
 
 OWN = ".whet"
-WRITTEN = (DATABASE, "report.html", "front", "trials", "uncompressed")
+WRITTEN = (DATABASE, "run.toml", "report.html", "front", "trials", "uncompressed")
 """What a study puts into its folder. A new one is not begun beside something of these names."""
 
 

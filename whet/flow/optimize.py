@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from whet import catalogue
 from whet.core.errors import MethodError, StudyError, TargetError, TaskError
 from whet.core.net import Net
@@ -22,6 +24,7 @@ from whet.core.study import DATABASE, Study
 from whet.core.target import Target
 from whet.core.task import Task, rows_of, split
 from whet.data.bind import bind
+from whet.flow.again import take_over, time_scored
 from whet.flow.deliver import deliver
 from whet.flow.delivered import DeliveredFront
 from whet.flow.evaluator import Evaluator
@@ -29,9 +32,12 @@ from whet.flow.facts import situation
 from whet.flow.failures import is_disk_full
 from whet.flow.folder import Folder
 from whet.flow.identity import identity
+from whet.flow.lifting import lifted
 from whet.flow.quantities import parse, positive, resolved, seconds, size_bytes, wanted_of, whole
 from whet.flow.request import Request, describe
+from whet.flow.run_file import RUN, write_run
 from whet.flow.supernets import frozen
+from whet.report.shown import shown
 from whet.schedule.actions import Scheduled, Scheduler
 from whet.schedule.plan import Plan
 from whet.schedule.search import stages
@@ -49,45 +55,45 @@ ELASTIC_UNTIL = 0.4
 
 
 def optimize(
-    net: Net, task: Task, *, target: str = "cpu", max_drop: str | float | None = None,
+    net: Net | nn.Module, task: Task, *, target: str = "cpu", max_drop: str | float | None = None,
     max_size: str | float | None = None, max_memory: str | float | None = None, min_speedup: float = 0.0,
     objectives: str | Sequence[str] = "speed", threads: int | None = None, batch: int = 1,
-    budget: str | float = "15min", epochs: float | None = None,
-    out: str | Path = "runs/whet", passes: Sequence[str | Pass] | None = None, trials: int | None = None,
-    strategy: str = "improvement", seed: int = 0, recipe: Any = None, elastic: bool = False, training: bool = True,
-    restart: bool = False, plan: Plan | None = None, progress: Progress = lambda event: None, command: str = "",
+    budget: str | float = "15min", epochs: float | None = None, out: str | Path = "runs/whet",
+    passes: Sequence[str | Pass] | None = None, trials: int | None = None, strategy: str = "improvement", seed: int = 0,
+    recipe: Any = None, elastic: bool = False, training: bool = True, restart: bool = False, plan: Plan | None = None,
+    progress: Progress | bool | None = None, command: str = "", again: str | Path | None = None, options: Any = None,
 ) -> DeliveredFront:  # fmt: skip
-    """Search for faster versions of `net` that lose at most `max_drop`, and deliver the measured front.
+    """Search for faster versions of `net`, a `Net` or a module, that lose at most `max_drop`; deliver the front.
 
     `max_drop` is a share of the metric's scale (`"1%"`), points (`"1pt"`) or a number in the metric's own unit.
-    `objectives` is what the front is over beside quality: `speed`, `size`, `memory`, or several (`"speed,size"`).
-    `passes` are by default those of `catalogue.DEFAULT_PASSES` for the objectives.
-    `max_size`, such as `"500kB"`, `max_memory`, at the peak of a new process that serves a file, and `min_speedup`, a
-    ratio to the fastest uncompressed setting, keep files off it.
-    `threads` and `batch` say how the file will be served; by default with the threads that are fastest, one sample a
-    call. `budget` counts everything from this call on; `epochs` limits the training instead, to so many passes over the
-    training data in all, and then time does not count. The same call with the same `out` resumes; with other weights,
-    data or code it is refused. `restart` removes what whet wrote into `out`, nothing else, and begins anew.
-    `elastic` trains one supernet of all candidates instead of each candidate briefly. Without `training` candidates
-    are solved and quantized on calibration data, for which the training data serve. Without a `recipe` one is found
-    for this network, in at most 5 % of the budget, beginning with what is usual for its kind (`train.recipe.usual`).
-    Ctrl-C delivers what was found so far. Raises `WhetError`s that name what is wrong.
+    `objectives` is what the front is over beside quality, `speed`, `size`, `memory` or several (`"speed,size"`);
+    `passes` are by default `catalogue.DEFAULT_PASSES` for them. `max_size`, such as `"500kB"`, `max_memory`, at the
+    peak of a process that serves a file, and `min_speedup`, over the fastest uncompressed setting, keep files off it.
+    `threads` and `batch` say how the file will be served, by default in the fastest setting. `budget` counts all time
+    from this call on; `epochs` limits the training instead, to so many passes over the data, and time does not count.
+    The same call with the same `out` resumes; with other weights, data or code it is refused. `restart` removes what
+    whet wrote into `out`, nothing else, and begins anew. `again` takes the study of another folder over into `out` and
+    delivers under these limits without searching. `elastic` trains one supernet of all candidates. Without `training`
+    candidates are solved and quantized on calibration data, for which the training data serve. Without a `recipe` one
+    is found in at most 5 % of the budget. `progress` is told what goes on; by default a line shows it, False is silent.
+    `options` are written to `run.toml`. Ctrl-C delivers what was found. Raises `WhetError`s.
     """
     passes = catalogue.default_passes(wanted_of(objectives)) if passes is None else passes
     check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
-    limits = min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory")
-    clock, given = Budget(seconds(budget) if epochs is None else math.inf), task if training else untrained(task)
+    wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
+    clock, source = Budget(math.inf if again or epochs is not None else seconds(budget)), Path(again) if again else None
+    net, given = lifted(net, task), task if training else untrained(task)
     task = _bound(given, net, max_drop, trains=elastic or epochs is not None)
     searched, finishers = by_phase(passes, trained=task.train is not None, nested=elastic)
-    with _folder(Path(out), restart) as folder, _target(target, threads) as guarded:
+    with shown(progress) as told, _folder(Path(out), restart) as folder, _target(target, threads) as guarded:
         request = Request(
-            net=net, task=task, target=guarded, passes=searched, finishers=finishers, budget_seconds=clock.seconds,
-            out=folder.path, limit=parse(max_drop), trials=trials or (EPOCH_TRIALS if epochs is not None else None),
+            net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=folder.path, epochs=epochs,
+            trials=trials or (EPOCH_TRIALS if epochs is not None else None), limit=parse(max_drop), options=options,
             strategy=strategy, seed=seed, recipe=recipe or usual(net.module), finds_recipe=recipe is None,
-            command=command or " ".join(sys.argv), epochs=epochs, elastic=elastic, identity=identity(net, given),
-            objectives=Objectives(wanted_of(objectives), *limits), threads=threads, batch=whole("batch", batch),
+            command=command or " ".join(sys.argv), elastic=elastic, identity=identity(net, given), threads=threads,
+            objectives=wanted, batch=whole("batch", batch), again=source, budget_seconds=clock.seconds,
         )  # fmt: skip
-        return _optimized(request, folder, plan or _plan_of(request), progress, clock)
+        return _optimized(request, folder, plan or _plan_of(request), told, clock)
 
 
 def untrained(task: Task) -> Task:
@@ -178,9 +184,13 @@ def _target(name: str, threads: int | None) -> Iterator[Target]:
 
 
 def _optimized(request: Request, folder: Folder, plan: Plan, progress: Progress, clock: Budget) -> DeliveredFront:
-    """Search, and deliver."""
+    """Search, or take over what another study found, and deliver."""
     evaluator, plan = _opened(request, folder, plan, progress, clock)
-    _search(evaluator, plan)
+    if request.again is None:
+        _search(evaluator, plan)
+    else:
+        evaluator.prepare()
+        time_scored(evaluator)
     with evaluator.stopwatch.stage("delivery"):
         return deliver(evaluator)
 
@@ -198,6 +208,11 @@ def _opened(
     for item in request.finishers:
         space = space + item.space(request.net, request.target)
     folder.claim(DATABASE, *(DATABASE + side for side in SQLITE_SIDES))
+    if request.options:
+        folder.claim(RUN)
+        write_run(folder.path, request.options)
+    if request.again is not None:
+        take_over(request.again, folder, request.config())
     study = Study.in_folder(request.out, request.config(), space + request.target.space(), request.objectives)
     clock.spent_before = study.spent_seconds
     train = partial(fit, memory=TeacherMemory(request.net))

@@ -13,29 +13,39 @@ from whet.core.checks import whole as whole
 from whet.core.errors import WhetError
 from whet.core.task import Task
 
-_UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_UNITS = {
+    **dict.fromkeys(("us", "µs"), 1e-6),
+    "ms": 1e-3,
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+}
+_PART = r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-zµ]*)\s*"
 
 
 class LimitError(WhetError):
     """A limit that cannot be read."""
 
 
-def seconds(text: str | float) -> float:
-    """Return a duration in seconds.
+def seconds(text: str | float, name: str = "budget", like: str = "90s, 15min or 1h30m") -> float:
+    """Return a duration in seconds; several parts add up.
 
-    >>> seconds("15min"), seconds("90s"), seconds("1.5h"), seconds(30)
+    >>> seconds("15 minutes"), seconds("90 s"), seconds("1h30m"), seconds(30)
     (900.0, 90.0, 5400.0, 30.0)
+    >>> seconds("2ms", "p99")
+    0.002
+
+    Raises: LimitError for what cannot be read, and for nothing.
     """
-    if isinstance(text, int | float):
-        value, unit = float(text), ""
-    else:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text)
-        if not match or match[2] not in _UNITS:
-            raise LimitError(f"budget must be a duration such as 90s, 15min or 1.5h; got '{text}'.")
-        value, unit = float(match[1]), match[2]
-    if value * _UNITS[unit] <= 0:
-        raise LimitError(f"budget must be longer than nothing; got '{text}'.")
-    return value * _UNITS[unit]
+    parts = re.findall(_PART, str(text).lower())
+    units = [unit for _, unit in parts]
+    known = all(unit in _UNITS for unit in units) and (len(units) == 1 or "" not in units)
+    if not known or isinstance(text, bool) or not re.fullmatch(f"(?:{_PART})+", str(text).lower()):
+        raise LimitError(f"{name} must be a duration such as {like}; got '{text}'.")
+    total = sum(float(value) * _UNITS[unit] for value, unit in parts)
+    if total <= 0:
+        raise LimitError(f"{name} must be longer than nothing; got '{text}'.")
+    return total
 
 
 def size_bytes(text: str | float | None, name: str = "max_size") -> float:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from whet.decisions.pareto import hypervolume
+from whet.flow import serving
 from whet.flow.delivered import DeliveredFront, Member
 from whet.flow.evaluator import Evaluator
+from whet.flow.loaded import FRONT, remembered
 from whet.flow.original import ORIGINAL, kind
 from whet.flow.quantities import explained
 from whet.hardware.measure import Latency
@@ -33,6 +35,7 @@ def manifest(evaluator: Evaluator, member: Member) -> dict[str, Any]:
         "speedup_high": number(member.speedup_high, f"ratio to {evaluator.baseline.bar}", member.protocol, device),
         "latency_ms": number(member.latency_ms, f"ms, batch {evaluator.request.batch}", member.protocol, device),
         "size_bytes": number(member.size_bytes, "bytes", "on disk", device),
+        **serving.figures(evaluator, member),
         **({"memory_bytes": number(member.memory_bytes, "bytes", SERVED, device)} if member.memory_bytes else {}),
         **{
             name: number(value, unit_of(name), "against the original in f32", device)
@@ -58,6 +61,7 @@ def report(evaluator: Evaluator, front: DeliveredFront, latencies: Mapping[str, 
     evaluator.study.remember("seconds", data.seconds)
     evaluator.study.remember("spent_seconds", evaluator.run.budget.spent_seconds)
     evaluator.study.remember("report", vars(data))
+    evaluator.study.remember(FRONT, remembered(front))
     evaluator.folder.claim(front.report.name)
     render(data, front.report)
 
@@ -96,6 +100,7 @@ def _data(evaluator: Evaluator, front: DeliveredFront, latencies: Mapping[str, L
         seconds=evaluator.stopwatch.so_far(),
         objectives=request.objectives.wanted,
         layer_times=evaluator.study.recall(PROFILE) or {},
+        made=serving.made(evaluator),
     )
 
 

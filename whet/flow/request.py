@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,8 @@ class Request:
     by one. `finds_recipe` says that `recipe` was not given, so that a better one may be found for this network
     (`whet.flow.recipes`). `skipped` says of layers of `net` why they were left as they came. `identity` tells other
     weights, data or code apart (`whet.flow.identity`). `objectives` is what is wanted beside quality,
-    `threads` and `batch` how a file will be served, where that is fixed.
+    `threads` and `batch` how a file will be served, where that is fixed. `again` is the folder of a study whose record
+    and files are taken over in place of a search; `options` are what a command was asked for.
     """
 
     net: Net
@@ -54,6 +56,8 @@ class Request:
     objectives: Objectives = field(default_factory=Objectives)
     threads: int | None = None
     batch: int = 1
+    again: Path | None = None
+    options: Mapping[str, Any] | None = None
 
     def space(self) -> Space:
         total = Space()

@@ -112,7 +112,7 @@ def timed(
     times: dict[str, list[float]] = {name: [] for name in sessions}
     order = list(sessions)
     shuffle = random.Random(seed).shuffle
-    with alone(), _no_collection():
+    with alone(), no_collection():
         for call in sessions.values():
             call()
         until = time.monotonic() + seconds
@@ -209,7 +209,7 @@ def _summary(name: str, taken: Sequence[float], base: Sequence[float], protocol:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Keep Python's garbage collector from running inside a burst."""
     was = gc.isenabled()
     gc.collect()

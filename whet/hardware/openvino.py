@@ -89,6 +89,12 @@ def _call(request: Any) -> Callable[[], Results]:
     return infer
 
 
+def compile_options(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file is compiled with under settings."""
+    with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
+        return openvino_options(_core().read_model(str(path)), settings)
+
+
 def inputs_of_file(path: Path) -> tuple[list[FileInput], Mapping[str, Any]]:
     """Return the inputs of an ONNX file or of OpenVINO's own format, and the sizes that whet put on record.
 

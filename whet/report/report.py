@@ -24,7 +24,8 @@ class ReportData:
     members of the delivered front, `settings` the latency of the uncompressed network by setting in ms, `outside` why
     some of these are no bars, `limit` and `drop_unit` how drops are read, `hypervolume` pairs of seconds and area,
     `seconds` where they went by `stage/activity`, `objectives` what was wanted beside quality, `layer_times` what each
-    layer takes in several formats, with the value that was chosen for it, and the race between mixtures of them.
+    layer takes in several formats, with the value that was chosen for it, and the race between mixtures of them, `made`
+    by which version, when, with which seed and limit.
     """
 
     title: str
@@ -58,6 +59,7 @@ class ReportData:
     seconds: dict[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("speed",)
     layer_times: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
 
 
 def render(data: ReportData, path: Path) -> Path:
@@ -68,6 +70,7 @@ def render(data: ReportData, path: Path) -> Path:
     environment.filters["decision"] = decision_text
     environment.filters["drop"] = lambda drop: drop_text(drop, data.drop_unit)
     environment.filters["agreement"] = agreement_text
+    environment.filters["percentiles"] = percentiles_text
     figures = {"pareto": pareto(data), "layers": heat_map(data), "history": history(data)}
     page = environment.get_template("report.html.jinja").render(
         d=data,
@@ -111,6 +114,16 @@ def agreement_text(member: dict[str, Any]) -> str:
             factor, text = SHORT[figure]
             parts.append(f"{output} {text.format(factor * value)}".strip())
     return ", ".join(parts)
+
+
+def percentiles_text(member: dict[str, Any]) -> str:
+    """Return how long single calls of a file take, nothing where that was not measured.
+
+    >>> percentiles_text({"serving": {"p50_ms": 0.12345, "p95_ms": 0.2, "p99_ms": 1.0}})
+    '0.1234, 0.2000, 1.0000'
+    """
+    found = member.get("serving") or {}
+    return ", ".join(f"{found[name]:.4f}" for name in ("p50_ms", "p95_ms", "p99_ms")) if found else ""
 
 
 def _safe_json(figure: dict[str, Any]) -> str:

@@ -1,0 +1,47 @@
+"""`whet serve-check FOLDER`: a delivered folder's own `serve.py` gives what its manifest holds."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from whet.cli.check import task_of, verdict_table
+from whet.cli.shared import Data, Json
+
+
+def serve_check(
+    folder: Annotated[Path, typer.Argument(help="A folder of a front, or a copy of one: runs/a/front/0.")],
+    task: Annotated[str | None, typer.Option(help="The task it was made for: its quality is computed, too.")] = None,
+    data: Data = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="The largest relative error of an output; default by precision.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML, too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a folder's serve.py in a fresh process and compare its outputs with those that were kept at delivery.
+
+    Every file must be that of the manifest. Exit code 1 where outputs or quality are others.
+    """
+    from whet.hardware import targets
+    from whet.verdict.junit import write_junit
+    from whet.verdict.serve_check import serve_check as checked
+
+    began = time.monotonic()
+    given = task_of(task, data).task if task is not None or data is not None else None
+    parts = ("val",) if given is None or given.test is None else ("val", "test")
+    verdict = checked(folder, targets.get("cpu"), given, parts, tolerance)  # type: ignore[arg-type]
+    if junit is not None:
+        write_junit(verdict, junit, time.monotonic() - began)
+    if as_json:
+        print(json.dumps(verdict.to_dict()))
+    else:
+        Console().print(verdict_table(verdict))
+        for row in verdict.rows:
+            print(f"{row.name}: {row.how}")
+    raise typer.Exit(0 if verdict.passed else 1)
