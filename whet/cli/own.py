@@ -175,11 +175,11 @@ def _of_data(
     from whet.graph.lift import lift
     from whet.tasks import own as tasks
 
-    known = network.partition("(")[0].strip() in catalogue.names("network")
+    known = not Path(network).exists() and network.partition("(")[0].strip() in catalogue.names("network")
     if network.endswith((".onnx", ".pt2")):
         net = _lifted(network, None, shapes, fixed)
     else:
-        module, example = (catalogue.make(network, "network"), None) if known else _resolved(network)
+        module, example = (_made(network), None) if known else _resolved(network)
         columns, data = tasks.reading(module, data)
         example = tasks.example_of(data, columns) if example is None else example
         outputs = tasks.tried(module.eval(), example, network)
@@ -193,6 +193,16 @@ def _of_data(
     outputs = tasks.outputs_of(net, data, columns)
     task = tasks.own_task(data, columns, outputs, own, name)
     return net, data, tasks.own_bundle(task, net.example, net.module, {})
+
+
+def _made(network: str) -> Any:
+    """Return a network of whet's own by its words, untrained."""
+    try:
+        return catalogue.make(network, "network")
+    except TypeError as error:
+        raise TaskError(
+            f"network '{network}': {error}. Options come in brackets: 'mlp(features=9,outputs=2)'."
+        ) from None
 
 
 def _resolved(network: str) -> tuple[Any, Any]:

@@ -42,6 +42,7 @@ def read_folder(folder: Path, example: Any = None) -> tuple[nn.Module, Any]:
             f"'{folder}' has no weights in safetensors"
             + (f" but {others}, a pickle, which is not read: save them with safe_serialization." if others else ".")
         )
+    library.utils.logging.disable_progress_bar()
     try:
         module, told = kind.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,

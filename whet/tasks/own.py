@@ -29,6 +29,11 @@ LEAST_BATCH, MOST_BATCH, BATCH_NUMBERS = 8, 64, 1 << 20
 CALIBRATION = 512
 PRETRAINING_SAMPLES, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 3, 60
 """How long a network of whet's own is trained on data of users before it is made smaller. Not measured."""
+HINTS: dict[type[nn.Module], str] = {
+    nn.Conv1d: "A sound gets an axis for its channel by --size 1x16000.",
+    nn.Conv2d: "Images are read in the channels, height and width that --size says, e.g. 1x28x28 or 3x224x224.",
+}
+"""What to try, by the layer that did not take what it was given."""
 SYNTHETIC_BATCHES = 4
 SYNTHETIC_ROWS = 16
 
@@ -162,7 +167,7 @@ def outputs_of(net: Net, data: Data, columns: Sequence[str]) -> Any:
         return net(*_inputs(net, data, columns))
 
 
-def _check_vocabulary(run: nn.Module, inputs: tuple[Tensor, ...], ids: Tensor, data: Data) -> None:
+def _check_vocabulary(run: nn.Module | Net, inputs: tuple[Tensor, ...], ids: Tensor, data: Data) -> None:
     """Raise TaskError where the tokenizer has more tokens than the embedding that reads them."""
     found: list[int] = []
 
@@ -170,7 +175,8 @@ def _check_vocabulary(run: nn.Module, inputs: tuple[Tensor, ...], ids: Tensor, d
         if isinstance(module, nn.Embedding) and given and given[0].shape == ids.shape and torch.equal(given[0], ids):
             found.append(module.num_embeddings)
 
-    handles = [m.register_forward_pre_hook(look) for m in run.modules() if isinstance(m, nn.Embedding)]
+    parts = (run.module if isinstance(run, Net) else run).modules()
+    handles = [m.register_forward_pre_hook(look) for m in parts if isinstance(m, nn.Embedding)]
     try:
         with torch.no_grad(), suppress(Exception):  # what is wrong otherwise is told where the network is lifted
             run(*inputs)
@@ -207,7 +213,8 @@ def tried(module: nn.Module, example: Any, network: str) -> Any:
             name, part, inside = last[-1]
             shapes = ", ".join(_shape(t) for t in inside if isinstance(t, Tensor))
             text += f": its layer '{name}', {part}, was given {shapes}"
-        raise LiftError(f"{text} ({type(error).__name__}: {str(error).splitlines()[0]:.200}).") from error
+        hint = next((f" {told}" for kind, told in HINTS.items() if last and isinstance(last[-1][1], kind)), "")
+        raise LiftError(f"{text} ({type(error).__name__}: {str(error).splitlines()[0]:.200}).{hint}") from error
     finally:
         for handle in handles:
             handle.remove()

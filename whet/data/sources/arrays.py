@@ -36,7 +36,7 @@ class Arrays:
                 own, name = placed(key)
                 found.setdefault(own or split, {})[name] = array
         labels = options.target_column or next(
-            (k for k in TARGET_KEYS if all(k in part for part in found.values())), None
+            (k for k in TARGET_KEYS if any(k in part for part in found.values())), None
         )
         names = {name for part in found.values() for name in part}
         if labels not in names and options.target_column not in (None, "none"):
@@ -100,7 +100,7 @@ def _tensor(value: Any) -> Any:
         return value
     if value.dtype.kind == "u" and value.dtype.itemsize > 1:
         value = value.astype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(value))
+    return torch.from_numpy(np.array(value, order="C"))
 
 
 def _safetensors(path: Path) -> Any:

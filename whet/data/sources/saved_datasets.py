@@ -104,6 +104,6 @@ def _images(library: Any, sets: Mapping[str, Any], column: str, label: str | Non
     return image_data(KIND, raws, numbers, names or (targets.classes if targets else ()), notes, (), options)
 
 
-def _names(one: Any, label: str | None, found: tuple[str, ...]) -> list[str] | None:
+def _names(one: Any, label: str | None, found: tuple[str, ...]) -> tuple[str, ...] | None:
     names = getattr(one.features[label], "names", None) if label else None
-    return list(names) if names and set(found) <= set(names) else None
+    return tuple(names) if names and set(found) <= set(names) else None

@@ -17,10 +17,11 @@ NAMES = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """What folders, arrays and files of a split are called, and which one that is."""
+ORDER = ("train", "val", "test")
 PILE = ""
 """The name of samples that no split was given for."""
 FLATTERS = (
-    "a network that was trained on what is drawn for validation looks better than it is: give train and val apart"
+    "; a network that was trained on what is drawn for validation looks better than it is: give train and val apart"
 )
 
 
@@ -38,7 +39,8 @@ def files_of(path: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     if not path.is_dir():
         return {PILE: path}
     inside = (one for one in sorted(path.iterdir()) if one.name.lower().endswith(tuple(suffixes)))
-    return {split: one for one in inside if (split := split_of(one.name.partition(".")[0]))}
+    found = {split: one for one in inside if (split := split_of(one.name.partition(".")[0]))}
+    return {split: found[split] for split in ORDER if split in found}
 
 
 def divided(
@@ -60,17 +62,18 @@ def divided(
         if pile is None:
             raise TaskError("there are no samples.")
         shares = "/".join(f"{100 * share:g}" for share in options.split)
-        parts = dict(zip(("train", "val", "test"), _cut(pile, options.split, options, by_class, names)))
+        parts = dict(zip(ORDER, _cut(pile, options.split, options, by_class, names)))
         parts = {name: part for name, part in parts.items() if len(part)}
-        return parts, f"drawn {shares} % for {', '.join(parts)}{how}, seed {options.seed}; {FLATTERS}"
+        told = FLATTERS if pile.targets is not None else ""
+        return parts, f"drawn {shares} % for {', '.join(parts)}{how}, seed {options.seed}{told}"
     if "val" not in left and "train" in left:
         _, val, test = _cut(left["test"], (0.0, 0.5, 0.5), options, by_class, names)
         text = f"train as given; no validation data, so test was cut in halves, one to choose by{how}"
         return {"train": left["train"], "val": val, "test": test}, text
     if "val" not in left:
         return {"val": left["test"]}, "no training data: test is what candidates are chosen by"
-    order = [name for name in ("train", "val", "test") if name in left]
-    return {name: left[name] for name in order}, f"{', '.join(order)} as given"
+    parts = {name: left[name] for name in ORDER if name in left}
+    return parts, f"{', '.join(parts)} as given"
 
 
 def _cut(
