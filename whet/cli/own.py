@@ -18,6 +18,7 @@ from whet.core.errors import TaskError
 
 if TYPE_CHECKING:
     from whet.core.net import Net
+    from whet.core.task import Task
     from whet.data.sources import Data, Options
     from whet.tasks.bundle import Bundle
 
@@ -151,15 +152,15 @@ def _of_task(
     """Return a network and the task, or bundle, that a user's function returned."""
     from whet.core.task import Task
     from whet.graph.lift import lift
-    from whet.tasks.bundle import Bundle
-    from whet.tasks.own import example_of_task
+    from whet.tasks.own import example_of_task, own_bundle
 
-    if isinstance(made, Task):
-        made = Bundle(made, {}, example_of_task(made), finds_recipe=True)
-    if made.knows(network):
-        module, example = made.trained(network, progress=progress)
-        return lift(module, example, name=network), made
-    return _lifted(network, None if network.endswith((".onnx", ".pt2")) else made.example, shapes, fixed), made
+    bundle = own_bundle(made, example_of_task(made)) if isinstance(made, Task) else made
+    if _is_name(network) and bundle.knows(network):
+        if isinstance(made, Task):
+            bundle = own_bundle(made, bundle.example, _made(network), _key(made, network))
+        module, example = bundle.trained(network, progress=progress)
+        return lift(module, example, name=network), bundle
+    return _lifted(network, None if network.endswith((".onnx", ".pt2")) else bundle.example, shapes, fixed), bundle
 
 
 def _of_data(
@@ -175,7 +176,7 @@ def _of_data(
     from whet.graph.lift import lift
     from whet.tasks import own as tasks
 
-    known = not Path(network).exists() and network.partition("(")[0].strip() in catalogue.names("network")
+    known = _is_name(network) and network.partition("(")[0].strip() in catalogue.names("network")
     if network.endswith((".onnx", ".pt2")):
         net = _lifted(network, None, shapes, fixed)
     else:
@@ -185,14 +186,24 @@ def _of_data(
         outputs = tasks.tried(module.eval(), example, network)
         if known:
             task = tasks.own_task(data, columns, outputs, own, name)
-            key = f"{name}-{zlib.crc32(repr((data.kind, data.splits, own)).encode()):08x}"
-            bundle = tasks.own_bundle(task, example, module, {network: lambda: module}, key)
+            bundle = tasks.own_bundle(task, example, module, _key(task, own))
             module, _ = bundle.trained(network, progress=progress)
         net = lift(module, example, name=Path(network).stem)
     columns, data = tasks.reading_of_net(net, data)
     outputs = tasks.outputs_of(net, data, columns)
     task = tasks.own_task(data, columns, outputs, own, name)
-    return net, data, tasks.own_bundle(task, net.example, net.module, {})
+    return net, data, tasks.own_bundle(task, net.example, net.module)
+
+
+def _is_name(network: str) -> bool:
+    return not Path(network).exists()
+
+
+def _key(task: Task, said: Any) -> str:
+    """Return what a network that is trained on a task is kept under: other data, other weights."""
+    from whet.flow.identity import described
+
+    return f"{task.name}-{zlib.crc32(repr((described(task.train), described(task.val), said)).encode()):08x}"
 
 
 def _made(network: str) -> Any:

@@ -73,7 +73,7 @@ def f1(outputs: Tree, targets: Tensor) -> float:
 def balanced_accuracy(outputs: Tree, targets: Tensor) -> float:
     """Return the recall, the mean over the classes that occur; outputs (N, classes)."""
     chosen, wanted = _choices(outputs, targets)
-    hits = [(chosen[wanted == one] == one).float().mean() for one in wanted.unique()]
+    hits = [(chosen[wanted == one] == one).float().mean() for one in set(wanted.tolist())]
     return float(torch.stack(hits).mean())
 
 

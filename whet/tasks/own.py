@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from whet.core.errors import LiftError, TaskError
 from whet.core.net import Net
-from whet.core.task import Task
+from whet.core.task import Task, length_of
 from whet.data import losses, metrics
 from whet.data.batches import INPUT_KEYS, TARGET_KEYS, Canonical, plain
 from whet.data.losses import Wants, main_output
 from whet.data.sources.source import Aim, Data, Options, Part
 from whet.graph.calls import inputs_of
+from whet.support.structure import tensors
 from whet.tasks.bundle import Bundle, TensorBatches
 from whet.train.recipe import Recipe, usual
 
@@ -323,12 +324,16 @@ def _batch_size(part: Part, columns: Sequence[str], rows: int) -> int:
     return max(min(LEAST_BATCH, rows or LEAST_BATCH), 1 << (most.bit_length() - 1))
 
 
-def own_bundle(task: Task, example: Any, network: nn.Module, builders: Mapping[str, Any], key: str = "") -> Bundle:
-    """Return the bundle of a task of a user's; `builders` are networks to train on it, kept under `key`."""
-    recipe = usual(network)
-    rows = 0 if task.train is None else task.train.samples  # type: ignore[attr-defined]
+def own_bundle(task: Task, example: Any, network: nn.Module | None = None, key: str = "") -> Bundle:
+    """Return the bundle of a task of a user's; a network of whet's own that is trained on it is kept under `key`.
+
+    `example` holds inputs of the shapes (rows, ...); how to train goes by `network`.
+    """
+    recipe = Recipe() if network is None else usual(network)
+    batches = None if task.train is None else length_of(task.train)
+    rows = batches * len(tensors(next(iter(task.training)))[0]) if batches else 0
     return Bundle(
-        task, dict(builders), example, recipe=recipe, pretraining=replace(recipe, distillation=0.0), cache_key=key,
+        task, {}, example, recipe=recipe, pretraining=replace(recipe, distillation=0.0), cache_key=key,
         pretraining_epochs=min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(PRETRAINING_SAMPLES / max(rows, 1)))),
         finds_recipe=True,
     )  # fmt: skip

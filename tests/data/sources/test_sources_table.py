@@ -22,8 +22,8 @@ def test_each_kind_of_path_has_its_row(tmp_path: Path) -> None:
     write_tones(tmp_path / "tones")
     wanted = {
         "a.npz": "arrays", "b.PT": "arrays", "c.csv": "table", "d.csv.gz": "table", "e.parquet": "table",
-        "f.txt": "text", "g.jsonl": "text", "own.py:make": "task", "saved": "saved data set", "parts": "table", "images": "images",
-        "tones": "sounds",
+        "f.txt": "text", "g.jsonl": "text", "own.py:make": "task", "saved": "saved data set", "parts": "table",
+        "images": "images", "tones": "sounds",
     }  # fmt: skip
     assert {name: row_of(tmp_path / name).name for name in wanted} == wanted
     assert {row.name for row in SOURCES} == set(wanted.values())

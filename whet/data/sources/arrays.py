@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from whet.data.batches import TARGET_KEYS
 from whet.data.sources.pictures import BYTES
 from whet.data.sources.scaling import Scaled, standardized
 from whet.data.sources.source import ARRAYS, Data, Options, Part
-from whet.data.sources.splits import PILE, divided, files_of, split_of
+from whet.data.sources.splits import PILE, divided, files_of, in_lengths, split_of
 from whet.data.sources.targets import Targets, targets_of
 
 CHANNELS = (1, 3)
@@ -35,35 +34,22 @@ class Arrays:
             for key, array in read(one).items():
                 own, name = placed(key)
                 found.setdefault(own or split, {})[name] = array
-        labels = options.target_column or next(
-            (k for k in TARGET_KEYS if any(k in part for part in found.values())), None
-        )
-        names = {name for part in found.values() for name in part}
-        if labels not in names and options.target_column not in (None, "none"):
-            raise unknown("array of targets", str(labels), names)
-        targets = _targets(
-            {split: part.pop(labels) for split, part in found.items() if labels in part}, labels, options
-        )
-        _check(path, found, targets)
-        notes = list(dict.fromkeys(t.note for t in targets.values() if t.note))
+        told, values = _targets(found, options)
+        _check(path, found, values)
         given = {
-            split: Part(
-                {name: _image(array) for name, array in part.items()}, targets[split].values if targets else None
-            )
+            split: Part({name: _image(array) for name, array in part.items()}, values.get(split))
             for split, part in found.items()
         }
-        one = next(iter(targets.values()), None)
-        aim, classes = (one.aim, one.classes) if one else ("agreement", ())
-        by_class = one is not None and aim == "classes" and one.values.dim() == 1
-        parts, splits = divided(given, options, by_class, classes)
-        prepare = _prepare(parts, options)
+        flat = told.aim == "classes" and all(labels.dim() == 1 for labels in values.values())
+        parts, splits = divided(given, options, flat, told.classes)
+        notes, prepare = [told.note] if told.note else [], _prepare(parts, options)
         if options.standardize:
-            parts = standardized(parts, aim == "numbers")
+            parts = standardized(parts, told.aim == "numbers")
             notes.append("standardised by the training rows")
-        return Data(
-            f"arrays ({path.suffix or 'folder'})", parts, aim, splits, classes,
-            (*notes, *([f"values are {prepare}"] if prepare else [])), prepare=prepare,
-        )  # fmt: skip
+        if prepare is not None:
+            notes.append(f"values are {prepare}")
+        kind = f"arrays ({path.suffix or 'folder'})"
+        return Data(kind, parts, told.aim, splits, told.classes, tuple(notes), prepare=prepare)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -138,16 +124,23 @@ def placed(key: str) -> tuple[str, str]:
     return PILE, key
 
 
-def _targets(found: Mapping[str, Any], name: str | None, options: Options) -> dict[str, Targets]:
-    """Return the targets of each split, understood together: a class may be in one of them only."""
-    if not found:
-        return {}
-    together = targets_of(np.concatenate([np.asarray(t) for t in found.values()]), f"'{name}'", options.aim)
-    cut = together.values.split([len(t) for t in found.values()])
-    return {split: replace(together, values=some) for split, some in zip(found, cut, strict=True)}
+def _targets(found: Mapping[str, dict[str, Any]], options: Options) -> tuple[Targets, dict[str, Tensor]]:
+    """Take the labels out of the arrays: what all of them are, and those of each split, shape (rows, ...).
+
+    They are understood together, since a class may be in one split only.
+    """
+    names = {name for part in found.values() for name in part}
+    label = options.target_column or next((key for key in TARGET_KEYS if key in names), "none")
+    if label != "none" and label not in names:
+        raise unknown("array of targets", label, names)
+    own = {split: part.pop(label) for split, part in found.items() if label in part}
+    if not own:
+        return Targets(torch.empty(0), "agreement"), {}
+    told = targets_of(np.concatenate([np.asarray(values) for values in own.values()]), f"'{label}'", options.aim)
+    return told, dict(zip(own, in_lengths(told.values, map(len, own.values())), strict=True))
 
 
-def _check(path: Path, found: Mapping[str, Mapping[str, Any]], targets: Mapping[str, Targets]) -> None:
+def _check(path: Path, found: Mapping[str, Mapping[str, Any]], targets: Mapping[str, Tensor]) -> None:
     for split, part in found.items():
         where = f"'{path}'" + (f", {split}" if split else "")
         if not part:
@@ -157,7 +150,7 @@ def _check(path: Path, found: Mapping[str, Mapping[str, Any]], targets: Mapping[
         if targets and split not in targets:
             raise TaskError(f"{where} has no labels, and other parts have some.")
         rows = {name: len(array) for name, array in part.items()}
-        rows |= {"the labels": len(targets[split].values)} if split in targets else {}
+        rows |= {"the labels": len(targets[split])} if split in targets else {}
         if len(set(rows.values())) > 1:
             told = ", ".join(f"{name} {count}" for name, count in rows.items())
             raise TaskError(f"{where}: the arrays have different numbers of rows: {told}.")

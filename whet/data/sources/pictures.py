@@ -21,6 +21,8 @@ from whet.data.sources.source import Options
 
 Raw = Path | bytes
 BYTES = 255.0
+GREY = ("L", "1", "I", "I;16")
+"""What Pillow calls images of one channel."""
 IN_MEMORY_BYTES = 2 << 30
 """Images that take no more are decoded once; more of them are decoded each time that they are read."""
 
@@ -86,30 +88,31 @@ def look_of(raws: Sequence[Raw], options: Options) -> Look:
     Raises: TaskError where they have several sizes and nothing says which is wanted.
     """
     own = settings_of(options.beside)
-    values = (
-        options.mean or _floats(own, "do_normalize", "image_mean"),
-        options.std or _floats(own, "do_normalize", "image_std"),
-    )
-    scaled = {"scale": own.get("rescale_factor", 1 / BYTES)} if own.get("do_rescale", True) else {"scale": 1.0}
+    mean = options.mean or _floats(own, "do_normalize", "image_mean")
+    std = options.std or _floats(own, "do_normalize", "image_std")
     sizes, modes = _sizes(raws)
-    grey = all(mode in ("L", "1", "I", "I;16") for mode in modes)
-    channels = options.size[0] if len(options.size) == 3 else 1 if grey and max(map(len, values)) <= 1 else 3
-    edges = options.size[-2:] * (2 if len(options.size) == 1 else 1)
-    shortest, found = (0, edges) if edges else _wanted(own)
-    if not found:
-        if len(sizes) > 1:
-            several = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(4))
-            raise TaskError(
-                f"the images have {len(sizes)} sizes, width x height: {several}. Say which the network takes: "
-                "--size 224x224."
-            )
-        width, height = next(iter(sizes))
-        found = (height, width)
-    for name, numbers in zip(("mean", "std"), values):
+    grey = all(mode in GREY for mode in modes) and max(len(mean), len(std)) <= 1
+    channels = options.size[0] if len(options.size) == 3 else 1 if grey else 3
+    for name, numbers in (("mean", mean), ("std", std)):
         if len(numbers) not in (0, 1, channels):
             raise TaskError(f"--{name} has {len(numbers)} numbers; the images have {channels} channels.")
-    mean, std = values
-    return Look((channels, *found), mean or (0.0,), std or (1.0,), shortest, own.get("resample", 2), **scaled)
+    edges = options.size[-2:] * (2 if len(options.size) == 1 else 1)
+    shortest, (height, width) = (0, edges) if edges else _wanted(own) or (0, _only(sizes))
+    scale = float(own.get("rescale_factor", 1 / BYTES)) if own.get("do_rescale", True) else 1.0
+    resample = int(own.get("resample", Image.Resampling.BILINEAR))
+    return Look((channels, height, width), mean or (0.0,), std or (1.0,), shortest, resample, scale)
+
+
+def _only(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
+    """Return height and width of images that all have one size."""
+    if len(sizes) > 1:
+        several = ", ".join(f"{width}x{height} ({count})" for (width, height), count in sizes.most_common(4))
+        raise TaskError(
+            f"the images have {len(sizes)} sizes, width x height: {several}. Say which the network takes: "
+            "--size 224x224."
+        )
+    width, height = next(iter(sizes))
+    return height, width
 
 
 def settings_of(folder: Path | None, name: str = "preprocessor_config.json") -> dict[str, Any]:
@@ -129,25 +132,23 @@ def _floats(own: dict[str, Any], switch: str, key: str) -> tuple[float, ...]:
     return tuple(map(float, found if isinstance(found, list | tuple) else [found]))
 
 
-def _wanted(own: dict[str, Any]) -> tuple[int, tuple[int, int] | tuple[()]]:
-    """Return the shortest edge to resize to, 0 to resize both, and (height, width)."""
+def _wanted(own: dict[str, Any]) -> tuple[int, tuple[int, int]] | None:
+    """Return the shortest edge to resize to, 0 to resize both, and (height, width); None where nothing is said."""
     size = own.get("size") if own.get("do_resize", True) else None
     crop = own.get("crop_size") if own.get("do_center_crop") else None
-    edges = _edges(crop) or _edges(size)
-    shortest = size.get("shortest_edge", 0) if isinstance(size, dict) else 0
-    if crop and size and not shortest:
-        both = _edges(size)
-        shortest = min(both) if both else 0
-    return (int(shortest) if edges else 0), edges
+    if size is None and crop is None:
+        return None
+    if crop is None:
+        return 0, _edges(size)
+    return (0 if size is None else min(_edges(size))), _edges(crop)
 
 
-def _edges(size: Any) -> tuple[int, int] | tuple[()]:
+def _edges(size: Any) -> tuple[int, int]:
+    """Return height and width of a size as settings have it: a number, a pair, or a dictionary."""
     if isinstance(size, dict):
-        size = (size["height"], size["width"]) if "height" in size else size.get("shortest_edge")
-    if size is None:
-        return ()
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    return int(pair[0]), int(pair[1])
+        size = (size["height"], size["width"]) if "height" in size else size["shortest_edge"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
 
 
 def _sizes(raws: Sequence[Raw]) -> tuple[Counter[tuple[int, int]], Counter[str]]:

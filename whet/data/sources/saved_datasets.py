@@ -14,7 +14,7 @@ from whet.data.batches import TARGET_KEYS
 from whet.data.sources.images import image_data
 from whet.data.sources.pictures import why_unreadable
 from whet.data.sources.source import Bad, Data, Options, need
-from whet.data.sources.splits import PILE, split_of
+from whet.data.sources.splits import PILE, in_lengths, split_of
 from whet.data.sources.tables import SPLIT, table_data
 from whet.data.sources.targets import targets_of
 from whet.data.sources.texts import text_data, text_key
@@ -95,7 +95,7 @@ def _images(library: Any, sets: Mapping[str, Any], column: str, label: str | Non
             labels[split] = [value for row, value in enumerate(own) if row not in why]
     notes = bad.settle(options, sum(map(len, raws.values())))
     targets = targets_of([y for own in labels.values() for y in own], f"'{label}'", options.aim) if label else None
-    cut: tuple[Tensor, ...] = targets.values.split([len(own) for own in labels.values()]) if targets else ()
+    cut = in_lengths(targets.values, map(len, labels.values())) if targets else []
     numbers: dict[str, Tensor | None] = dict(zip(raws, cut)) if targets else dict.fromkeys(raws)
     names = _names(next(iter(sets.values())), label, targets.classes if targets else ())
     if names is not None and targets is not None:

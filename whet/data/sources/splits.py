@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import torch
@@ -76,6 +77,16 @@ def divided(
     return parts, f"{', '.join(parts)} as given"
 
 
+def in_lengths(values: Tensor, lengths: Iterable[int]) -> list[Tensor]:
+    """Return consecutive pieces of (rows, ...) of those lengths.
+
+    >>> [piece.tolist() for piece in in_lengths(torch.arange(3), [1, 2])]
+    [[0], [1, 2]]
+    """
+    ends = list(accumulate(lengths, initial=0))
+    return [values[start:end] for start, end in pairwise(ends)]
+
+
 def _cut(
     pile: Part, shares: tuple[float, float, float], options: Options, by_class: bool, names: tuple[str, ...]
 ) -> list[Part]:
@@ -83,7 +94,7 @@ def _cut(
     generator = torch.Generator().manual_seed(options.seed)
     targets = pile.targets if by_class else None
     groups = (
-        [torch.arange(len(pile))] if targets is None else [(targets == c).nonzero()[:, 0] for c in targets.unique()]
+        [torch.arange(len(pile))] if targets is None else [(targets == c).nonzero()[:, 0] for c in sorted(set(targets.tolist()))]
     )
     wanted = sum(share > 0 for share in shares)
     rows: list[list[Tensor]] = [[], [], []]
@@ -95,7 +106,7 @@ def _cut(
                 "the parts yourself, or more samples."
             )
         order = group[torch.randperm(len(group), generator=generator)]
-        for kept, some in zip(rows, order.split(_counts(len(group), shares)), strict=True):
+        for kept, some in zip(rows, in_lengths(order, _counts(len(group), shares)), strict=True):
             kept.append(some)
     return [pile.at(torch.cat(some).sort().values) for some in rows]
 

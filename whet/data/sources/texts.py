@@ -13,7 +13,7 @@ from torch import Tensor
 from whet.core.errors import TaskError, unknown
 from whet.data.batches import TARGET_KEYS
 from whet.data.sources.source import TEXTS, Bad, Data, Options, Part, need
-from whet.data.sources.splits import PILE, divided, files_of
+from whet.data.sources.splits import PILE, divided, files_of, in_lengths
 from whet.data.sources.targets import targets_of
 
 TEXT_KEYS = ("text", "sentence", "content", "document", "input", "prompt")
@@ -93,7 +93,7 @@ def text_data(
     length = options.size[-1] if options.size else LENGTH
     labelled = all(len(labels.get(split, ())) == len(several) for split, several in texts.items())
     targets = targets_of([y for split in texts for y in labels[split]], "the label", options.aim) if labelled else None
-    cut = iter(targets.values.split([len(several) for several in texts.values()]) if targets else ())
+    cut = iter(in_lengths(targets.values, map(len, texts.values())) if targets else ())
     lines = {split: _padded(tokenizer, several, length, next(cut, None)) for split, several in texts.items()}
     by_class = targets is not None and targets.aim == "classes"
     parts, splits = divided(lines, options, by_class, targets.classes if targets else ())
