@@ -94,7 +94,9 @@ def _cut(
     generator = torch.Generator().manual_seed(options.seed)
     targets = pile.targets if by_class else None
     groups = (
-        [torch.arange(len(pile))] if targets is None else [(targets == c).nonzero()[:, 0] for c in sorted(set(targets.tolist()))]
+        [torch.arange(len(pile))]
+        if targets is None
+        else [(targets == c).nonzero()[:, 0] for c in sorted(set(targets.tolist()))]
     )
     wanted = sum(share > 0 for share in shares)
     rows: list[list[Tensor]] = [[], [], []]
