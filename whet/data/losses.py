@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 def main_output(outputs: Tree) -> Tensor:
-    """Return the tensor that counts: the only one, the one called `logits`, or the first.
+    """Return the tensor that counts, of any shape: the only one, the one called `logits`, or the first.
 
     >>> main_output({"state": torch.ones(2), "logits": torch.zeros(1)})
     tensor([0.])
