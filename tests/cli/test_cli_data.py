@@ -38,6 +38,8 @@ def test_both_readings_of_text_and_the_goal_of_numbers(tmp_path: Path) -> None:
     path, tokenizer = write_lines(tmp_path / "a.jsonl", PLAIN), write_tokenizer(tmp_path / "tokenizer.json")
     text = told(path, "--tokenizer", tokenizer, "--size", "16")
     assert "quality is agreement" in text and "For a network that foretells tokens" in text and "perplexity" in text
+    (tmp_path / "net.onnx").touch()
+    assert "perplexity" in told(path, "--network", tmp_path / "net.onnx", "--size", "16"), "the tokenizer beside it"
     path = write_table(tmp_path / "a.csv", "diabetes")
     assert "mse, scored by rmse" in told(path, "--target-column", "target")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,6 +102,8 @@ def test_text_is_read_token_by_token_where_the_network_foretells_them() -> None:
     assert own.reading_of_net(net, text) == (columns, text.next_token)
     task = bind(own.own_task(read, columns, own.outputs_of(net, read, columns), Options(), "mine"), net)
     assert task.metric_name == "perplexity" and task.labels and 5 < task.glance < 20
+    with pytest.raises(TaskError, match="too short for a network that foretells tokens"):
+        own.reading(decoder, replace(text, next_token=None))
     for block in decoder.blocks:
         block.attention.causal = False
     assert own.reading(decoder, text)[1] is text, "one that sees the next token foretells none"

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whet.cli.own import takes_data
+from whet.cli.own_network import beside
 from whet.cli.shared import Json
 
 SHOWN = 20
@@ -22,13 +23,14 @@ SHOWN = 20
 @takes_data
 def data(
     path: Annotated[Path, typer.Argument(help="A folder, a file or task.py:make.")],
+    network: Annotated[str | None, typer.Option(help="A network in whose folder are settings or a tokenizer.")] = None,
     as_json: Json = False,
     own: Any = None,
 ) -> None:
     """Print what is understood of your own data: kind, splits, counts, shapes, classes, a few samples."""
     from whet.data.sources import understood
 
-    options = replace(own, beside=path if path.is_dir() else path.parent)
+    options = replace(own, beside=None if network is None else beside(network))
     found = described(understood(path, options))
     if as_json:
         print(json.dumps(found))

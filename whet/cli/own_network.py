@@ -42,9 +42,9 @@ def own_network(
     if row_of(path).name == "task":
         return _of_task(understood(path).made, network, progress, shapes, fixed)
     opened = _opened(network, shapes, fixed)
-    beside = _beside(network)
-    own = replace(own, size=own.size or _own_size(opened, beside))
-    data = understood(path, replace(own, beside=beside))
+    folder = beside(network)
+    own = replace(own, size=own.size or _own_size(opened, folder))
+    data = understood(path, replace(own, beside=folder))
     net, data, bundle = _of_data(opened, data, own, path.name.partition(".")[0] or "data", progress)
     for line in (f"data: {summary(data)}", *tasks.doubts(bundle.task, data, net)):
         print(line, file=sys.stderr)
@@ -159,17 +159,17 @@ def _made(network: str) -> Any:
         ) from None
 
 
-def _beside(network: str) -> Path | None:
+def beside(network: str) -> Path | None:
     """Return the folder where a network's settings may lie: its own, or the one that its file is in."""
     path = Path(network.partition(".py:")[0] + ".py" if ".py:" in network else network)
     return path if path.is_dir() else path.parent if path.is_file() else None
 
 
-def _own_size(opened: _Opened, beside: Path | None) -> tuple[int, ...]:
+def _own_size(opened: _Opened, folder: Path | None) -> tuple[int, ...]:
     """Return the size of a sample that a network takes, unless its settings say more of how samples are made."""
     from whet.data.sources.pictures import settings_of
 
-    own = settings_of(beside)
+    own = settings_of(folder)
     return () if own.get("size") or own.get("crop_size") else opened.size
 
 

@@ -129,21 +129,23 @@ def _float32(values: Tensor) -> Tensor:
 
 
 def reading(module: nn.Module, data: Data) -> tuple[tuple[str, ...], Data]:
-    """Return the inputs that a module takes, and the data as it reads them: text by tokens if it foretells them."""
-    columns = columns_of(module, data)
-    if data.next_token is not None:
-        ids = example_of(data.next_token, ("input_ids",))[0]
+    """Return the inputs that a module takes, and the data as it reads them: text by tokens if it foretells them.
+
+    Raises: TaskError for a tokenizer that does not fit, and for text that is too short.
+    """
+    if data.aim == "agreement" and data.vocabulary:
+        ids = example_of(data.next_token or data, ("input_ids",))[0]
         _check_vocabulary(module.eval(), (ids,), ids, data)
-        if predicts_next(module.eval(), ids, data.vocabulary):
-            return ("input_ids",), data.next_token
-    return columns, data
+        if predicts_next(module, ids, data.vocabulary):
+            return ("input_ids",), _following(data)
+    return columns_of(module, data), data
 
 
 def reading_of_net(net: Net, data: Data) -> tuple[tuple[str, ...], Data]:
     """Return the same of a net, whose ports are known."""
-    if data.next_token is not None:
-        columns = ports_of(net, data.next_token)
-        inputs = _inputs(net, data.next_token, columns)
+    columns = ports_of(net, data)
+    if data.aim == "agreement" and data.vocabulary:
+        inputs = _inputs(net, data.next_token or data, columns)
         place = next((i for i, port in enumerate(net.inputs) if plain(port.name) == "input_ids"), 0)
         _check_vocabulary(net, inputs, inputs[place], data)
 
@@ -151,8 +153,14 @@ def reading_of_net(net: Net, data: Data) -> tuple[tuple[str, ...], Data]:
             return net(*inputs[:place], ids, *inputs[place + 1 :])
 
         if predicts_next(run, inputs[place], data.vocabulary):
-            return columns, data.next_token
-    return ports_of(net, data), data
+            return columns, _following(data)
+    return columns, data
+
+
+def _following(data: Data) -> Data:
+    if data.next_token is None:
+        raise TaskError("the text is too short for a network that foretells tokens: take more, or a smaller --size.")
+    return data.next_token
 
 
 def _inputs(net: Net, data: Data, columns: Sequence[str], rows: int = 2) -> tuple[Tensor, ...]:
@@ -249,7 +257,10 @@ def predicts_next(run: Any, ids: Tensor, vocabulary: int) -> bool:
     `run` takes token numbers, shape (N, tokens).
     """
     with torch.no_grad():
-        first = main_output(run(ids))
+        try:
+            first = main_output(run(ids))
+        except Exception:  # what is wrong is told where the network is tried on the example
+            return False
         if first.dim() != 3 or first.shape[1] != ids.shape[1] or first.shape[2] < vocabulary:
             return False
         other = ids.clone()

@@ -69,7 +69,7 @@ def divided(
         return parts, f"drawn {shares} % for {', '.join(parts)}{how}, seed {options.seed}{told}"
     if "val" not in left and "train" in left:
         _, val, test = _cut(left["test"], (0.0, 0.5, 0.5), options, by_class, names)
-        text = f"train as given; no validation data, so test was cut in halves, one to choose by{how}"
+        text = f"train as given, test cut in halves, one of them to choose by{how}"
         return {"train": left["train"], "val": val, "test": test}, text
     if "val" not in left:
         return {"val": left["test"]}, "no training data: test is what candidates are chosen by"
