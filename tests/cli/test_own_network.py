@@ -58,6 +58,7 @@ def test_a_users_function_and_each_kind_of_data(folder: Path) -> None:
     write_table(folder / "a.csv", "diabetes")
     net, task = own("net.py:table", "a.csv", target_column="target", metric="mae")
     assert net.example[0].shape == (2, 10) and task.metric_name == "mae" and task.direction == "min"
+    assert own("net.py:with_example", "a.csv", target_column="target")[1].metric_name == "rmse"
 
 
 def test_the_networks_own_size_counts_where_none_is_named(folder: Path) -> None:

@@ -83,12 +83,11 @@ def _opened(network: str, shapes: Shapes, fixed: Fixed) -> _Opened:
             module, made_up = read_folder(Path(network))
             sizes = [tuple(made_up[name].shape[1:]) for name in SIZED if name in made_up]
             return _Opened(network, module=module, size=sizes[0] if sizes else ())
-        module, example = resolve(network, None)
+        resolved, example = resolve(network, None)
     except Exception as error:
         raise explained(error, network, "your data", None) from error
-    return _Opened(
-        network, module=module, example=example, size=tuple(tensors(example)[0].shape[1:]) if example else ()
-    )
+    size = () if example is None else tuple(tensors(example)[0].shape[1:])
+    return _Opened(network, module=resolved, example=example, size=size)
 
 
 def _lifted(network: str, example: Any, shapes: Shapes, fixed: Fixed) -> Net:
