@@ -26,11 +26,11 @@ from whet.cli.check import check
 from whet.cli.compare import compare
 from whet.cli.compress import FORWARDS, compress
 from whet.cli.config import Config, recordable
+from whet.cli.data import data
 from whet.cli.eval import evaluate
+from whet.cli.own import takes_data
 from whet.cli.root import HELP, root
 from whet.cli.serve_check import serve_check
-from whet.cli.data import data
-from whet.cli.own import takes_data
 from whet.cli.shared import (
     Batch,
     Data,

@@ -14,7 +14,6 @@ import typer
 
 from whet import catalogue
 from whet.cli.names import refuse_misspelt
-from whet.cli.own import own_network, refuse_own
 from whet.cli.own import refuse_own
 from whet.cli.own_network import own_network
 from whet.core.errors import LiftError, MethodError, TargetError, WhetError, unknown
