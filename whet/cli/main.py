@@ -11,9 +11,8 @@ import json
 import sys
 import tempfile
 import traceback
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,7 +26,9 @@ from whet.cli.check import check
 from whet.cli.compare import compare
 from whet.cli.compress import FORWARDS, compress
 from whet.cli.config import Config, recordable
+from whet.cli.data import data
 from whet.cli.eval import evaluate
+from whet.cli.own import takes_data
 from whet.cli.root import HELP, root
 from whet.cli.serve_check import serve_check
 from whet.cli.shared import (
@@ -39,10 +40,12 @@ from whet.cli.shared import (
     Passes,
     Recipe,
     Shapes,
+    Task,
     Threads,
     crash_log,
     network_of,
     out_folder,
+    recipe_for,
     recipe_options,
     shapes_of,
     values_of,
@@ -56,15 +59,17 @@ from whet.support.source import described
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
 app.callback(help=__doc__)(root)
 app.add_typer(bench, name="bench")
+app.command(name="data")(data)
 WIDE = 160
 """From how many columns of the terminal on the list of methods has all that is known."""
 
 
 @app.command()
+@takes_data
 def optimize(
     context: typer.Context,
     network: NetworkArgument = None,
-    task: Annotated[str, typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons.")] = "digits",
+    task: Task = None,
     data: Data = None,
     target: Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")] = "cpu",
     max_drop: Annotated[str, typer.Option(help="The quality that may be lost, e.g. 1%.")] = "1%",
@@ -90,6 +95,7 @@ def optimize(
     again: Again = None,
     config: Config = None,
     as_json: Json = False,
+    own: Any = None,
 ) -> None:
     """Search, train and measure smaller versions of a network; deliver a Pareto front of files."""
     from whet.flow.optimize import check_words
@@ -104,11 +110,11 @@ def optimize(
     training_options = recipe_options(recipe)
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
-        net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix))
+        net, bundle = network_of(task, network, data, progress, shapes_of(shape), values_of(fix), own)
         front = run(
             net, bundle.task, target=target, max_drop=max_drop, budget=budget, epochs=epochs, out=out, trials=trials,
             strategy=strategy, passes=named, seed=seed, restart=restart,
-            elastic=elastic, training=training, progress=progress, recipe=replace(bundle.recipe, **training_options),
+            elastic=elastic, training=training, progress=progress, recipe=recipe_for(bundle, training_options),
             max_size=max_size, max_memory=max_memory, min_speedup=min_speedup, objectives=wanted,
             threads=threads, batch=batch, again=again, options=recordable(context.params),
         )  # fmt: skip
@@ -123,10 +129,11 @@ def optimize(
 
 
 @app.command()
+@takes_data
 def measure(
     network: NetworkArgument = None,
     other: Annotated[str | None, typer.Argument(help="A second file: the two of them in one race.")] = None,
-    task: Annotated[str, typer.Option(help="Whose network and example inputs.")] = "digits",
+    task: Task = None,
     data: Data = None,
     target: str = "cpu",
     threads: Threads = None,
@@ -135,6 +142,7 @@ def measure(
     shape: Shapes = None,
     fix: Fixed = None,
     as_json: Json = False,
+    own: Any = None,
 ) -> None:
     """Time a network, uncompressed, in every setting of a target, interleaved; an ONNX file as it is."""
     from whet.hardware import targets
@@ -149,7 +157,7 @@ def measure(
     if network is not None and network.endswith((".onnx", ".xml")):
         bar = targets.measure_file(Path(network), chosen, shapes, fixed, batch, seconds=seconds)
     else:
-        net, _ = network_of(task, network, data, lambda event: None, shapes, fixed)
+        net, _ = network_of(task, network, data, lambda event: None, shapes, fixed, own)
         with tempfile.TemporaryDirectory() as folder:
             inputs = targets.inputs_of(net, batch)
             bar = targets.baselines(net.eval(), chosen, Path(folder), inputs, seconds=seconds)

@@ -6,17 +6,32 @@ import os
 import tempfile
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whet import catalogue
 from whet.cli.names import refuse_misspelt
+from whet.cli.own import refuse_own
+from whet.cli.own_network import own_network
 from whet.core.errors import LiftError, MethodError, TargetError, WhetError, unknown
 
+if TYPE_CHECKING:
+    from whet.data.sources import Options
+    from whet.tasks.bundle import Bundle
+
+DEFAULT_TASK = "digits"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, progress on standard error.")]
-Data = Annotated[Path | None, typer.Option(help="The folder of the task's data; default $WHET_DATA.")]
+Task = Annotated[
+    str | None,
+    typer.Option(help="digits, cifar10, shakespeare, protein or parkinsons; digits where --data is not given."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Your own data (whet data PATH tells how they are read); with --task its folder: $WHET_DATA."),
+]
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", help="Sizes that an input's file leaves free, e.g. input=1x3x224x224; once an input."),
@@ -37,7 +52,9 @@ Recipe = Annotated[
 ]
 NetworkArgument = Annotated[
     str | None,
-    typer.Argument(help="A network by name, FILE.pt2, FILE.onnx or FILE.py:FUNCTION. Default: the task's own."),
+    typer.Argument(
+        help="A name, FILE.pt2, FILE.onnx, FILE.py:FUNCTION or Hugging Face folder. Default: the task's own."
+    ),
 ]
 
 
@@ -67,20 +84,26 @@ out_folders: list[Path] = []
 
 
 def network_of(
-    task: str, network: str | None, data: Path | None, progress: Any,
+    task: str | None, network: str | None, data: Path | None, progress: Any,
     shapes: Mapping[str, tuple[int, ...]] | None = None, fixed: Mapping[str, float] | None = None,
+    own: Options | None = None,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """Return the trained network as a `Net`, and its task.
+    """Return the trained network as a `Net`, and its task: the one named, that of `own` data, or `digits`.
 
     `shapes` are the sizes of inputs that an ONNX file leaves free, `fixed` the values of inputs that never change.
     """
     from whet import tasks
     from whet.graph.lift import lift
 
-    bundle = tasks.get(task, data)
     file = network is not None and network.endswith(".onnx")
     if (shapes or fixed) and not file:
         raise TargetError(f"--shape and --fix are for the inputs of an ONNX file; got '{network or task}'.")
+    if own is not None and task is None and (data is not None or own.synthetic):
+        return own_network(network, data, own, progress, shapes or {}, fixed or {})
+    task = task or DEFAULT_TASK
+    if own is not None:
+        refuse_own(own, task)
+    bundle = tasks.get(task, data)
     if network is None or bundle.knows(network):
         module, example = bundle.trained(network, progress=progress)
         return lift(module, example, name=network or bundle.networks[0]), bundle
@@ -93,7 +116,7 @@ def network_of(
     try:
         return lift(network, bundle.example), bundle
     except Exception as error:
-        raise _explained(error, network, task, bundle.example) from error
+        raise explained(error, network, f"task '{task}'", bundle.example) from error
 
 
 def recipe_options(words: str | None) -> dict[str, Any]:
@@ -115,17 +138,22 @@ def recipe_options(words: str | None) -> dict[str, Any]:
     return given
 
 
-def _explained(error: Exception, network: str, task: str, example: Any) -> Exception:
+def recipe_for(bundle: Bundle, words: dict[str, Any]) -> Any:
+    """Return how to train: the bundle's recipe with what `--recipe` says, or None where one is to be found."""
+    return None if bundle.finds_recipe and not words else replace(bundle.recipe, **words)
+
+
+def explained(error: Exception, network: str, task: str, example: Any) -> Exception:
     """Return what to tell of a network that does not lift: whose code failed where, or which example it wants."""
     file = network.partition(".py:")[0] + ".py"
-    if isinstance(error, LiftError) and network.endswith(".pt2"):
+    if isinstance(error, LiftError) and network.endswith(".pt2") and example is not None:
         import torch
 
         wanted = _shapes(torch.export.load(network).example_inputs[0])
         given = _shapes(example if isinstance(example, tuple | list) else (example,))
         if wanted != given:
             return LiftError(
-                f"'{network}' does not take the example of task '{task}': it was exported with inputs of {wanted}, "
+                f"'{network}' does not take the example of {task}: it was exported with inputs of {wanted}, "
                 f"the task's are {given}. Give the task that it was made for, with the batch dynamic."
             )
     if isinstance(error, WhetError) or ".py:" not in network:

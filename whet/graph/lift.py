@@ -37,10 +37,10 @@ def lift(
 ) -> Net:
     """Return `source` as a `Net`, numerically identical to it in eval mode.
 
-    `source` is a module, the path of a `.pt2` or an `.onnx` file, or `FILE.py:FUNCTION`, whose function returns a
-    module or `(module, example)`. `example` holds example inputs: a tensor, a tuple or list of positional arguments, or
-    a dictionary of keyword arguments; each may be a tree, None or a number, which is then a constant of the net. An
-    ONNX file whose shapes leave only the batch free needs none.
+    `source` is a module, the path of a `.pt2` or an `.onnx` file, a folder in Hugging Face's layout, or
+    `FILE.py:FUNCTION`, whose function returns a module or `(module, example)`. `example` holds example inputs: a
+    tensor, a tuple or list of positional arguments, or a dictionary of keyword arguments; each may be a tree, None or a
+    number, which is then a constant of the net. An ONNX file whose shapes leave only the batch free needs none.
 
     `batch_axis` says where the batch lies: a number, one for each input (a sequence, or a dictionary by names), None
     for an input without batch, or a pair of those of the inputs and those of the outputs. By default it is dimension 0,
@@ -63,7 +63,7 @@ def lift(
         program = None if foreign(module) else program
     else:
         program = None
-    file = not isinstance(source, nn.Module) and Path(source).suffix in {".pt2", ".onnx"}
+    file = not isinstance(source, nn.Module) and (Path(source).suffix in {".pt2", ".onnx"} or Path(source).is_dir())
     label = name or (Path(str(source)).stem if file else type(inner(module)).__name__.lower())
     with evaluating(module) if not isinstance(module, torch.fx.GraphModule) else nullcontext():
         return _Lift(module, program, example, batch_axis, free_axes, check).net(label)

@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from whet.core.errors import LiftError
 from whet.graph.calls import Arguments
+from whet.graph.hugging_face import CONFIG, read_folder
 
 Given = nn.Module | str | Path
 
@@ -40,6 +41,8 @@ def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, A
     path, _, function = str(source).partition(".py:")
     if function:
         return _call(Path(path + ".py"), function, example)
+    if Path(source).is_dir() and (Path(source) / CONFIG).is_file():
+        return read_folder(Path(source), example)
     suffix = Path(source).suffix
     readers: dict[str, Callable[[Path, Any], Any]] = {".pt2": _load_program, ".onnx": _read_onnx}
     if suffix in readers:
@@ -52,7 +55,10 @@ def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, A
             f"'{source}' is a pickle, and nothing is unpickled: it could run any code. Save the network with "
             "torch.export.save to a .pt2 file, or give FILE.py:FUNCTION and load weights from safetensors there."
         )
-    raise LiftError(f"'{source}' is no network: give a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION.")
+    raise LiftError(
+        f"'{source}' is no network: give a module, FILE.pt2, FILE.onnx, FILE.py:FUNCTION or a folder "
+        f"with {CONFIG} and weights."
+    )
 
 
 def copied(module: nn.Module, share: bool = True) -> nn.Module:
@@ -95,7 +101,11 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-def _call(path: Path, function: str, example: Any) -> tuple[nn.Module, Any]:
+def made_by(path: Path, function: str) -> Any:
+    """Return what a function of a Python file returns, called without arguments.
+
+    Raises: LiftError where the file or the function is not there.
+    """
     if not path.exists():
         raise LiftError(f"'{path}' does not exist.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -105,7 +115,11 @@ def _call(path: Path, function: str, example: Any) -> tuple[nn.Module, Any]:
     if not callable(getattr(module, function, None)):
         defined = ", ".join(n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_"))
         raise LiftError(f"'{path}' has no function '{function}'; it defines: {defined}.")
-    made = getattr(module, function)()
+    return getattr(module, function)()
+
+
+def _call(path: Path, function: str, example: Any) -> tuple[nn.Module, Any]:
+    made = made_by(path, function)
     built, own = made if isinstance(made, tuple) else (made, None)
     if not isinstance(built, nn.Module):
         raise LiftError(f"'{path}:{function}' must return a module or (module, example); got {type(built).__name__}.")

@@ -87,6 +87,10 @@ class Bundle:
     pretraining: Recipe = field(default_factory=Recipe)
     pretraining_epochs: float = 1.0
     weights: dict[str, Path] = field(default_factory=dict)
+    cache_key: str = ""
+    """What trained networks are kept under; by default the task's name."""
+    finds_recipe: bool = False
+    """Whether the way of training is looked for, beginning with `recipe`, where the user says nothing of it."""
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -127,7 +131,10 @@ class Bundle:
         if chosen in self.weights:
             load_given(self.weights[chosen], module)
             return module.eval(), self.example
-        cached = cache_folder() / f"{self.task.name}-{file_name(chosen)}-{self.pretraining_epochs:g}.safetensors"
+        cached = (
+            cache_folder()
+            / f"{self.cache_key or self.task.name}-{file_name(chosen)}-{self.pretraining_epochs:g}.safetensors"
+        )
         if cached.exists():
             load_state(cached, module)
             return module.eval(), self.example
