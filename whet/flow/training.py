@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from whet.core.errors import TrainingError
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.study import Trial
@@ -25,7 +26,10 @@ def train(evaluator: Evaluator, action: Train) -> Trial:
     net, parent = inherit(evaluator.builder, evaluator.study.trials, candidate.decision, result.net)
     begun = net.copy() if action.settled else None
     recipe, limits = recipe_in_earnest(evaluator, action.rate), limit(action.seconds, action.samples)
-    trained = evaluator.train(net, recipe, "full", action.settled, **limits).samples
+    report, limit_of_drop = evaluator.train(net, recipe, "full", action.settled, **limits), evaluator.request.max_drop
+    trained = report.samples
+    if not trained and report.failure and limit_of_drop is not None and candidate.drop > limit_of_drop:
+        raise TrainingError(f"not trained: {report.failure}")
     if begun is not None:
         net = _better(evaluator, net, averaged((begun, net)))
     samples = trained + (0 if parent is None else parent.samples)
