@@ -127,16 +127,13 @@ class Hopes:
     def _most_hopeful(self, hopes: Mapping[Decision, Hope]) -> Decision | None:
         """Return the fastest of the candidates that are told to be within the limit, or within what the rounds mend.
 
-        None where the fastest of either were scored already; without a limit the mildest that was not. The mildest is
-        the first of all, as what errors mean is known by what was scored: the rate that is usual was four times too
-        small for a decoder. It is the next one as well where what was scored is beyond both.
+        None where the fastest of either were scored already; without a limit the mildest that was not. Where what was
+        scored is beyond both, its error told too little: then the mildest tells of those nearer to the limit.
         """
         s, waiting = self.situation, self._waiting(hopes)
         limit = s.goal.max_drop
         if limit is None:
             return next(iter(waiting), None)
-        if not any(error > 0 for error, _ in s.told.untrained.values()):
-            return min(waiting, key=lambda d: hopes[d].error, default=None)
         known = ((t.drop, self._hope_of(t, hopes)) for t in s.history.explored())
         scored = [(drop, hope.gain) for drop, hope in known if hope is not None]
         for reach in (limit, limit if self.mending.slow else self.mending.mendable(limit)):
