@@ -101,8 +101,10 @@ def test_the_mixture_that_wins_the_race_is_verified(border_ms: float, best: str)
     assert any(f"{len(best)} of 4 layers are finished" in note for note in notes)
 
 
-def test_where_borders_cost_more_than_layers_gain_nothing_is_verified_and_that_is_said() -> None:
-    seen, found, notes = raced(2.5)
+@pytest.mark.parametrize("border_ms", [1.97, 2.5])
+def test_where_borders_cost_as_much_as_layers_gain_nothing_is_verified_and_that_is_said(border_ms: float) -> None:
+    """With 1.97 ms a border the best mixture is ahead of all layers together by .4 %, which is no win."""
+    seen, found, notes = raced(border_ms)
     assert found is None and isinstance(seen[-1], Race)
     assert any("gains nothing" in note for note in notes)
 

@@ -47,6 +47,11 @@ def test_what_the_weights_were_before_the_training_does_not_count() -> None:
     assert average_of([3.0], 0.1) == 3.0
 
 
+def test_what_became_zero_in_the_training_stays_zero() -> None:
+    assert average_of([1.0] * 50 + [0.5], 0.1) > 0.5
+    assert average_of([1.0] * 50 + [0.0], 0.1) == 0.0
+
+
 def trained(**options: Any) -> tuple[nn.Sequential, FitReport]:
     net = network()
     return net, fit(net, task(), recipe=F32, samples=1280, **options)
