@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from whet.schedule.recovery import Recovery
+from whet.schedule.recovery import BELIEVED, Recovery
 from whet.schedule.situation import Situation
 
 ROUNDS_SHARE, SLOW = 0.4, 3.0
@@ -26,8 +26,9 @@ class Mending:
     def mendable(self, limit: float) -> float:
         """Return the drop of a repaired candidate that one of the rounds is expected to mend."""
         more = self.trainable()
+        power = BELIEVED[False, any(c.lasting > 1 for c in self.situation.space)]
         head_start = self.situation.history.head_start
-        return math.inf if math.isinf(more) else Recovery(limit).mendable(head_start, more)
+        return math.inf if math.isinf(more) else Recovery.of(limit, power).mendable(head_start, more)
 
     def trainable(self) -> float:
         """Return the samples that one of the rounds is trained on, by the original's speed; infinite if unknown."""
