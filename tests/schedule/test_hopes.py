@@ -85,3 +85,14 @@ def test_where_the_first_look_is_far_beyond_what_is_mended_the_mildest_tells_of_
     assert isinstance(first, Try) and first.decision == HALF, "that of the least error"
     twice = of([trial(0, "short", BOTH, 0.5, 2.0), trial(1, "short", HALF, 0.4, 1.8)])
     assert isinstance(next(Hopes(twice, Mending(twice)).run()), Predict)
+
+
+def test_probes_are_candidates_too_and_gain_what_finishers_do_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three minutes on ResNet-20 trained two blocks and more, where one alone would have been within the limit."""
+    dropped = Decision({"a:keep": False})
+    s = of([trial(0, "short", HALF), trial(1, "predicted", dropped, speedup=1.2), trial(2, "probe", QUARTER)])
+    s.told.note(dropped, 0.03, probed=True)
+    monkeypatch.setattr(type(s.finishing), "base_gain", 1.4)
+    found = {t.decision: t for t in told(s)}
+    assert found[dropped].gain == pytest.approx(1.2 * 1.4) and found[dropped].drop == pytest.approx(0.015)
+    assert found[QUARTER].gain == pytest.approx(1.5), "of no probe: it is what was forecast of the finished form"

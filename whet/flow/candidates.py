@@ -67,7 +67,9 @@ def probe(evaluator: Evaluator, action: Probe) -> Trial | None:
         figures |= {**builder.forecast(result.net), "note": COUNTED_NOTE}
     reference = evaluator.told.reference()
     if action.rate is not None:
-        quality = evaluator.told.quality(action.rate, builder.output_error(result.net))
+        error = builder.output_error(result.net)
+        quality = evaluator.told.quality(action.rate, error)
+        evaluator.told.note(action.decision, error, probed=True)
         figures["note"] = "; ".join(filter(None, [figures.get("note"), TOLD_NOTE]))
     else:
         quality = evaluator.quick(result.net if builder.repairs else builder.recalibrated(result.net))[0]

@@ -166,8 +166,10 @@ def kinds_of(decision: Decision) -> frozenset[str]:
 def told(s: Situation) -> list[Trial]:
     """Return the candidates that were left at what their errors tell, with the drops that these tell by now."""
     errors, known = s.told.errors, s.structures_of("short") | s.structures_of("full") | s.told.untrained.keys()
-    waiting = [t for t in s.history.of_stage("predicted") if t.decision in errors and t.decision not in known]
-    return [replace(t, drop=s.drop_told(errors[t.decision])) for t in waiting]
+    seen = {t.decision: t for t in s.history.of_stage("probe", "predicted")}
+    waiting = [t for d, t in seen.items() if d in errors and d not in known]
+    finished = {d: s.finishing.base_gain if d in s.told.probed else 1.0 for d in seen}
+    return [replace(t, drop=s.drop_told(errors[t.decision]), gain=finished[t.decision] * t.gain) for t in waiting]
 
 
 def missed(s: Situation) -> list[Trial]:

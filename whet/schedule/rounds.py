@@ -112,7 +112,7 @@ class Rounds:
         A decoder's cut that was forecast at x7.7 and 6 % was x2.2 and 19 %.
         """
         s = self.situation
-        told = candidate.stage == "predicted" and candidate.note != SCORED_NOTE
+        told = candidate.stage in ("probe", "predicted") and candidate.note != SCORED_NOTE
         return told and s.goal.timed and s.clock.left_after(1) > 2 * s.clock.timing_seconds(2.0)
 
     def most_promising(self, most: int) -> int:

@@ -31,11 +31,15 @@ class Told:
         errors = study.recall("errors") or {}
         self.errors = {Decision.from_json(key): float(error) for key, error in errors.items()}
         """Of candidates that were left at what their errors tell."""
+        self.probed = set(map(Decision.from_json, study.recall("probed") or ()))
+        """Those of them that are probes: what they gain is told of the network without finishers."""
 
-    def note(self, decision: Decision, error: float) -> None:
+    def note(self, decision: Decision, error: float, probed: bool = False) -> None:
         """Keep the outputs' error of a candidate that is not scored: what it tells follows what others lose."""
         self.errors[decision] = round(error, DIGITS)
         self.study.remember("errors", {d.to_json(): each for d, each in self.errors.items()})
+        self.probed = self.probed | {decision} if probed else self.probed - {decision}
+        self.study.remember("probed", sorted(d.to_json() for d in self.probed))
 
     def remember(self, decision: Decision, error: float, drop: float) -> None:
         """Keep the outputs' error and the drop of a scored candidate, also for when the study is resumed."""

@@ -40,7 +40,9 @@ def _probe(s: Simulator, action: actions.Probe) -> Trial:
     s.step("cut", "repair")
     if action.rate is not None:
         s.step("error")
-        drop = told.drop_of(told.quality(action.rate, s.error(action.decision)))
+        error = s.error(action.decision)
+        drop = told.drop_of(told.quality(action.rate, error))
+        told.note(action.decision, error, probed=True)
     else:
         s.step("quick")
         drop = s.shape(action.decision).drop(0)
