@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from whet.compress.quantize.rounders import COMPENSATED, NEAREST, check
 from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.core.net import Net
 from whet.core.passes import Change, Result, Traits
@@ -28,7 +29,9 @@ class WeightOnly:
         w ~ s q,    q in -most..most of `bits`,    s for each output channel, or for each `group` weights of one
 
     of the least squared error (`whet.graph.grids.Grid`). With calibration data, weights of fewer than eight bits are
-    `rounded` by the second moments of what layers read (`compress.quantize.rounding`), without them to nearest.
+    rounded by the second moments of what layers read, without them to nearest. `rounding` says how: `compensated`
+    (`compress.quantize.rounding`), `nearest`, or another name of `compress.quantize.rounders`.
+
     Runtimes hold the integers and multiply them out when they load the file or, where they have kernels for it, at each
     call (some then round inputs, too); the bytes on disk are an eighth (four bits) or a quarter (eight) of those of
     floats, and a scale for each channel or group. Large embeddings have int8 rows in any case. Layers on a grid
@@ -45,9 +48,12 @@ class WeightOnly:
     """
 
     group: int = 32
-    rounded: bool = True
+    rounding: str = COMPENSATED
     traits = Traits("weights")
     paper = "choukroun2019low"
+
+    def __post_init__(self) -> None:
+        check(self.rounding)
 
     def space(self, net: Net, target: Target) -> Space:
         loaded = target.kernels()
@@ -105,12 +111,14 @@ class WeightOnly:
     ) -> tuple[nn.Module, str] | str:  # fmt: skip
         """Return a layer with its weight on a grid, by the moments of what it reads where there are, and its text."""
         stored = _stored(layer, grid)
-        if not self.rounded or grid.bits >= EXACT_BITS or isinstance(stored, str) or type(layer) not in QUANTIZED:
+        if self.rounding == NEAREST or grid.bits >= EXACT_BITS or isinstance(stored, str):
+            return stored
+        if type(layer) not in QUANTIZED:
             return stored
         known, why = input_moments(net, run)
         if site not in known:
             return stored[0], f"{stored[1]}, rounded to nearest: {why.get(site, 'nothing is known of its inputs.')}"
-        put_on_grid(stored[0], known[site])
+        put_on_grid(stored[0], known[site], self.rounding)
         return stored
 
 
