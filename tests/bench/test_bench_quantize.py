@@ -27,8 +27,8 @@ def small_net() -> Net:
 
 def test_every_way_of_rounding_is_tried_on_every_grid_of_few_bits() -> None:
     found = quantize.works(targets.get(TARGET), small_net())
-    assert found[:2] == [("float", NEAREST), ("int8", NEAREST)] and [g for g, _ in found].count("int8") == 1
-    assert [r for g, r in found if g == "int3"] == [NEAREST, *ROUNDERS]
+    assert found[:2] == [("float", NEAREST), ("int8", NEAREST)] and [g for g, _ in found].count("int8") == 2
+    assert [r for g, r in found if g == "int3"] == [NEAREST, *ROUNDERS, quantize.CORRECTED]
     assert {g for g, _ in found} == {"float", "int8", "int4", "int4 in groups of 32", "int3", "5 levels", "int2"}
 
 

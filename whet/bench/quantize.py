@@ -30,15 +30,20 @@ from whet.verdict.file_net import BATCH
 from whet.verify.equivalence import evaluate
 
 ORIGINAL = "float"
+CORRECTED = "nearest, biases by norms"
+WAYS = {name: WeightOnly(rounding=name) for name in (NEAREST, *ROUNDERS)} | {
+    CORRECTED: WeightOnly(rounding=NEAREST, corrected=True)
+}
+"""The rows of each grid."""
 
 
 def works(target: Target, net: Net) -> list[tuple[str, str]]:
-    """Return the grids and ways of rounding of the table; with eight bits there is but one way."""
+    """Return the grids and ways of rounding of the table; with eight bits weights are rounded to nearest in any."""
     grids = WeightOnly().grids()
     offered = next((c.values for c in WeightOnly().space(net, target) if c.name == NETWORK), ())
     found = [(OFF, NEAREST)]
     for name in (str(v) for v in offered if v in grids):
-        found += [(name, each) for each in ((NEAREST,) if grids[name].bits >= EXACT_BITS else (NEAREST, *ROUNDERS))]
+        found += [(name, way) for way in ((NEAREST, CORRECTED) if grids[name].bits >= EXACT_BITS else WAYS)]
     return found
 
 
@@ -57,12 +62,12 @@ def run(
     score = partial(_scored, net, task, chosen, setting, val)
     rows, moments_seconds = [], 0.0
     known = lines.read()
-    for grid, rounding in works(chosen, net):
-        key = f"{made}: {grid}, {rounding}, {validation}"
+    for grid, way in works(chosen, net):
+        key = f"{made}: {grid}, {way}, {validation}"
         if key not in known:
-            progress({"stage": f"{grid}, {rounding}"})
+            progress({"stage": f"{grid}, {way}"})
             moments_seconds = moments_seconds or _seconds(lambda: input_moments(net, work))
-            known[key] = row(net, work, grid, rounding, moments_seconds, score)
+            known[key] = row(net, work, grid, way, moments_seconds, score)
             lines.append(key, known[key])
         rows.append(known[key])
     table = {
@@ -75,19 +80,19 @@ def run(
 
 
 def row(
-    net: Net, work: Run, grid: str, rounding: str, moments_seconds: float, score: Callable[[Net], tuple[float, int]]
+    net: Net, work: Run, grid: str, way: str, moments_seconds: float, score: Callable[[Net], tuple[float, int]]
 ) -> dict[str, Any]:
     """Return one row: a network whose weights are all on a grid, rounded in one way, and what it took.
 
     The moments of calibration inputs are taken once for all rows; each that needs them is charged for them.
     """
     start = time.process_time()
-    result = WeightOnly(rounding=rounding).apply(net, Decision({NETWORK: grid}), work)
+    result = WAYS[way].apply(net, Decision({NETWORK: grid}), work)
     seconds = time.process_time() - start
-    calibrated = rounding != NEAREST
+    calibrated = WAYS[way].rounding != NEAREST
     quality, size = score(result.net)
     return {
-        "grid": grid, "rounding": rounding if grid != OFF else ORIGINAL, "quality": quality, "size_bytes": size,
+        "grid": grid, "rounding": way if grid != OFF else ORIGINAL, "quality": quality, "size_bytes": size,
         "seconds": round(seconds + (moments_seconds if calibrated else 0.0), 2),
         "calibration_samples": sum(len(x[0]) for x in inputs_of(work.task, SAMPLES)) if calibrated else 0,
         "layers": len(result.changed), "to_nearest": sum("to nearest" in c.text for c in result.changed),
@@ -131,14 +136,14 @@ def markdown(table: dict[str, Any]) -> str:
         f"All weights on one grid, inputs and sums in floats. {table['metric'].capitalize()}: of the saved file in "
         f"`{table['setting']}`, on {table['validation_samples']:,} validation samples. Seconds are of processor time, "
         "calibration included. No latency: the machine was busy, and weights alone change a file's size, hardly its "
-        "speed. With eight bits there is one way, to nearest.",
+        "speed. With eight bits weights are rounded to nearest in any way. Bold: the best of a grid.",
         "",
         f"| weights | rounding | {table['metric']} | bytes | seconds | calibration samples | layers, to nearest |",
         "|---|---|---|---|---|---|---|",
     ]
     best = {r["grid"]: _best(table, r["grid"]) for r in table["rows"]}
     for r in table["rows"]:
-        several = sum(other["grid"] == r["grid"] for other in table["rows"]) > 1
+        several = len({other["quality"] for other in table["rows"] if other["grid"] == r["grid"]}) > 1
         quality = f"{r['quality']:.4f}"
         quality = f"**{quality}**" if several and r["quality"] == best[r["grid"]] else quality
         lines.append(
@@ -150,5 +155,5 @@ def markdown(table: dict[str, Any]) -> str:
 
 
 def _best(table: dict[str, Any], grid: str) -> float:
-    found = [r["quality"] for r in table["rows"] if r["grid"] == grid]
+    found = [float(r["quality"]) for r in table["rows"] if r["grid"] == grid]
     return max(found) if table["direction"] == "max" else min(found)

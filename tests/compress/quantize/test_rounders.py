@@ -22,6 +22,7 @@ def dependent(groups: int, inputs: int) -> Tensor:
     """Return second moments of inputs that depend on each other."""
     torch.manual_seed(0)
     x = torch.randn(groups, 200, inputs, dtype=torch.float64) @ torch.randn(groups, inputs, inputs, dtype=torch.float64)
+    x = x + 6 * torch.randn(groups, 200, 1, dtype=torch.float64)
     return x.mT @ x / 200
 
 
