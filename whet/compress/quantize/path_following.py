@@ -9,7 +9,8 @@ from whet.compress.quantize.rounding import weighted_scale
 from whet.graph.grids import Grid
 
 THRESHOLD = 0.25
-"""Steps by which the sparse variant shrinks what it rounds: those below 3/4 of a step become zero. Nobody tuned it."""
+"""Steps by which the sparse variant shrinks what it rounds: those below 3/4 of a step become zero. Nobody tuned it: on
+ResNet-20 it saves 8 % of the bytes in five levels and costs 16 points of accuracy, 7 % and 6 points in int3."""
 
 
 def path_following(
@@ -45,9 +46,9 @@ def followed(
             = what of s A is nearest to S(w_t + <x_t, u_(t-1)> / |x_t|^2),    S(c) = sign(c) max(|c| - threshold s, 0)
 
     where x_t is input t over all samples: u is the error of the output so far. Of the samples only <x_s, x_t> matter,
-    which are the moments. The alphabet A holds zero where there is a threshold. The error never exceeds `error_bound`.
-    Inputs go by falling moments, where the paper takes them as they come. Each x_t is what the network reads in floats;
-    the paper also takes it as the rounded network reads it.
+    which are the moments. The alphabet A holds zero where there is a threshold. The error never exceeds `error_bound`
+    where the alphabet reaches far enough. Inputs go by falling moments, where the paper takes them as they come. Each
+    x_t is what the network reads in floats; the paper also takes it as the rounded network reads it.
 
     Shapes: weight, steps and `held` `(groups, out / groups, d)`, moments `(groups, d, d)`, alphabet, ascending,
     `(levels,)`. What is `held` becomes zero.
