@@ -135,8 +135,8 @@ def markdown(table: dict[str, Any]) -> str:
         "",
         f"All weights on one grid, inputs and sums in floats. {table['metric'].capitalize()}: of the saved file in "
         f"`{table['setting']}`, on {table['validation_samples']:,} validation samples. Seconds are of processor time, "
-        "calibration included. No latency is measured, so that the table can be made on a busy machine: rounded weights "
-        "change a file's size. With eight bits weights are rounded to nearest in any way. Bold: the best of a grid.",
+        "calibration included. No latency is measured, so that the table can be made on a busy machine: rounded "
+        "weights change a file's size. With eight bits all ways round to nearest. Bold: the best of a grid.",
         "",
         f"| weights | rounding | {table['metric']} | bytes | seconds | calibration samples | layers, to nearest |",
         "|---|---|---|---|---|---|---|",
