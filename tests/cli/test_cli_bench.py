@@ -19,7 +19,7 @@ def test_the_command_names_its_suite(suite: str, monkeypatch: pytest.MonkeyPatch
     assert asked == [suite]
 
 
-@pytest.mark.parametrize("verb", ["techniques", "elastic", "latency", "peers"])
+@pytest.mark.parametrize("verb", ["techniques", "elastic", "latency", "quantize", "peers"])
 def test_every_suite_explains_itself(verb: str) -> None:
     done = CliRunner().invoke(bench, [verb, "--help"])
     assert done.exit_code == 0 and "--task" in done.output and "--out" in done.output

@@ -81,6 +81,30 @@ def latency(
 
 
 @bench.command()
+def quantize(
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    validation: Annotated[int, typer.Option(help="How many validation samples each file is scored on.")] = 2000,
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Round a network's weights in every way, at eight, four and fewer bits; score each file in its runtime."""
+    from whet.bench import quantize as suite
+    from whet.core.checks import whole
+    from whet.report.console import LiveProgress
+
+    whole("--validation", validation)
+    out = out_folder(out)
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = network_of(task, network, data, progress)
+        table = suite.run(net, bundle.task, target, out, results, progress, validation)
+    print(json.dumps(table) if as_json else suite.markdown(table))
+
+
+@bench.command()
 def peers(
     network: NetworkArgument = None,
     task: Annotated[str, typer.Option(help="A task, or all: the seven works of the comparison.")] = "digits",

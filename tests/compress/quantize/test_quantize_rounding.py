@@ -119,5 +119,5 @@ def test_moments_are_taken_once_and_are_not_asked_for_without_data() -> None:
     assert not none and "neither calibration nor training" in why["0"]
     result = WeightOnly().apply(net, Decision({NETWORK: "int4"}), bare)
     assert "rounded to nearest" in result.texts["0"]
-    plain = WeightOnly(rounded=False).apply(net, Decision({NETWORK: "int4"}), run).net
+    plain = WeightOnly(rounding="nearest").apply(net, Decision({NETWORK: "int4"}), run).net
     assert torch.equal(plain.layer("0").get_parameter("weight"), net.layer("0").get_parameter("weight"))

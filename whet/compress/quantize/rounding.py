@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
 
 from whet.compress.moments import inputs_of, moments
+from whet.compress.quantize.rounders import COMPENSATED, rounder
 from whet.core.errors import CalibrationError
 from whet.core.net import Net
 from whet.core.run import Run
@@ -24,29 +23,28 @@ SAMPLES = 256
 WHOLE = "its inputs are too many for their moments."
 
 
-class Solver(Protocol):
-    """Puts a weight on a grid whose scales are known, by the second moments of what it reads.
-
-    Shapes: weight `(groups, out / groups, d)`, moments `(groups, d, d)`, scale as `grid.scale` gives it.
-    """
-
-    def __call__(self, weight: Tensor, moments: Tensor, grid: Grid, scale: Tensor) -> Tensor: ...
-
-
 @torch.no_grad()
-def put_on_grid(layer: nn.Module, moments: Tensor, solver: Solver | None = None) -> None:
-    """Put the weight of a layer of integers on its grid, in place: scales by the moments, then what a solver gives.
+def put_on_grid(layer: nn.Module, moments: Tensor, rounding: str = COMPENSATED) -> None:
+    """Put the weight of a layer of integers on its grid, in place, by one of `compress.quantize.rounders`.
 
-    Zeros that the layer holds stay zeros. The solver is by default `compensated`; moments have the shape
-    `(groups, d, d)`.
+    Zeros that the layer holds stay zeros. Moments have the shape `(groups, d, d)`.
     """
     assert isinstance(layer, IntegerWeight) and isinstance(layer, nn.Module)
     weight = layer.get_parameter("weight")
     rows = weight.reshape(len(moments), -1, moments.shape[-1])
-    scale = weighted_scale(rows, moments, layer.grid)
+    held = rows == 0 if holds(layer) else None
+    found, scale = rounder(rounding)(rows, moments, layer.grid, held)
     layer.weight_scale.copy_(scale)
-    solve = solver or partial(compensated, held=rows == 0 if holds(layer) else None)
-    weight.copy_(solve(rows, moments, layer.grid, scale).view_as(weight))
+    weight.copy_(found.view_as(weight))
+
+
+def compensation(weight: Tensor, moments: Tensor, grid: Grid, held: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return a weight on a grid, `compensated`, and its scales, of least error by the moments' diagonal.
+
+    Shapes: weight `(groups, out / groups, d)`, moments `(groups, d, d)`, scales as `grid.scale` gives them.
+    """
+    scale = weighted_scale(weight, moments, grid)
+    return compensated(weight, moments, grid, scale, held=held), scale
 
 
 def compensated(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from whet.compress.quantize.data_free import corrected_by_norms
+from whet.compress.quantize.rounders import COMPENSATED, NEAREST, check
 from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.core.net import Net
 from whet.core.passes import Change, Result, Traits
@@ -28,7 +30,11 @@ class WeightOnly:
         w ~ s q,    q in -most..most of `bits`,    s for each output channel, or for each `group` weights of one
 
     of the least squared error (`whet.graph.grids.Grid`). With calibration data, weights of fewer than eight bits are
-    `rounded` by the second moments of what layers read (`compress.quantize.rounding`), without them to nearest.
+    rounded by the second moments of what layers read, without them to nearest. `rounding` says how: `compensated`
+    (`compress.quantize.rounding`), `nearest`, or another name of `compress.quantize.rounders`.
+    With `corrected`, biases make up for what rounding adds in the mean, as batch norms tell it
+    (`compress.quantize.data_free`): with `rounding='nearest'` no data are asked for.
+
     Runtimes hold the integers and multiply them out when they load the file or, where they have kernels for it, at each
     call (some then round inputs, too); the bytes on disk are an eighth (four bits) or a quarter (eight) of those of
     floats, and a scale for each channel or group. Large embeddings have int8 rows in any case. Layers on a grid
@@ -45,9 +51,13 @@ class WeightOnly:
     """
 
     group: int = 32
-    rounded: bool = True
+    rounding: str = COMPENSATED
+    corrected: bool = False
     traits = Traits("weights")
     paper = "choukroun2019low"
+
+    def __post_init__(self) -> None:
+        check(self.rounding)
 
     def space(self, net: Net, target: Target) -> Space:
         loaded = target.kernels()
@@ -98,6 +108,8 @@ class WeightOnly:
             changed.append(Change(site, f"int{bits} weights", text))
         if not changed:
             skipped.setdefault("network", "no layer is left whose weights could be stored as integers")
+        if self.corrected:
+            return Result(*_corrected(folded.settle(), net, changed), skipped)
         return Result(folded.settle(), tuple(changed), skipped)
 
     def _stored(
@@ -105,13 +117,22 @@ class WeightOnly:
     ) -> tuple[nn.Module, str] | str:  # fmt: skip
         """Return a layer with its weight on a grid, by the moments of what it reads where there are, and its text."""
         stored = _stored(layer, grid)
-        if not self.rounded or grid.bits >= EXACT_BITS or isinstance(stored, str) or type(layer) not in QUANTIZED:
+        if self.rounding == NEAREST or grid.bits >= EXACT_BITS or isinstance(stored, str):
+            return stored
+        if type(layer) not in QUANTIZED:
             return stored
         known, why = input_moments(net, run)
         if site not in known:
             return stored[0], f"{stored[1]}, rounded to nearest: {why.get(site, 'nothing is known of its inputs.')}"
-        put_on_grid(stored[0], known[site])
+        put_on_grid(stored[0], known[site], self.rounding)
         return stored
+
+
+def _corrected(small: Net, net: Net, changed: list[Change]) -> tuple[Net, tuple[Change, ...]]:
+    """Return a net of rounded weights with its biases corrected, and its changes with what came of that."""
+    found, kept = corrected_by_norms(small, net, [change.site for change in changed])
+    said = {c.site: f"bias kept: {kept[c.site]}" if c.site in kept else "bias corrected" for c in changed}
+    return found, tuple(replace(c, text=f"{c.text}, {said[c.site]}") for c in changed)
 
 
 def _loaded_bits(grid: Grid) -> int:
