@@ -34,6 +34,11 @@ def test_a_drop_that_vanished_in_the_noise_does_not_promise_that_all_will() -> N
     assert recovery.expected(0.0468, 13_568, 111_488) == pytest.approx(0.0176, rel=0.3)
 
 
+def test_a_limit_of_nothing_at_all_is_a_limit() -> None:
+    found = Recovery.learnt(0.0, [((0.02, 4_500, 0.01, 40_000), POWER), ((0.01, 40_000, 0.0, 80_000), POWER)])
+    assert 0 < found.expected(0.02, 4_500, 40_000) < 0.02 and found.chance(0.02, 4_500, 40_000) < 0.01
+
+
 def test_without_a_training_to_learn_from_the_power_is_that_seen_elsewhere() -> None:
     assert learnt().power == pytest.approx(POWER, abs=0.01)
     assert learnt((0.001, 10, 0.0, 100)).power == pytest.approx(POWER, abs=0.03)  # within the noise anyway

@@ -106,7 +106,7 @@ class Recovery:
                 law = cls.of(limit, max(power + shift, 0.0), gain)
                 mean = law.expected(drop, samples, later_samples - samples)
                 spread = law.spread(mean)
-                log -= 0.5 * ((later - mean) / spread) ** 2 + math.log(spread / limit)
+                log -= 0.5 * ((later - mean) / spread) ** 2 + math.log(spread)
             found.append((max(believed + shift, 0.0), gain, log))
         best = max(log for *_, log in found)
         weighed = [(power, gain, math.exp(log - best)) for power, gain, log in found]
