@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 from typer.main import get_command
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from whet.cli.check import CheckError
 from whet.cli.main import app
-from whet.core.errors import UnknownNameError
+from whet.core.errors import TaskError, UnknownNameError
 from whet.hardware.onnx_export import export_onnx
 
 
@@ -84,3 +85,19 @@ def yaml_runs(text: str) -> list[dict[str, str]]:
     """Return the steps of a workflow that run whet."""
     steps = yaml.safe_load(text)["jobs"]["check"]["steps"]
     return [step for step in steps if step.get("run", "").startswith("whet ")]
+
+
+def test_a_file_is_judged_by_a_users_own_data(model: Path, digits: tuple[object, object], tmp_path: Path) -> None:
+    val = digits[1].task.test  # type: ignore[attr-defined]
+    images, labels = (np.concatenate([np.asarray(batch[i]) for batch in val]) for i in (0, 1))
+    np.savez(tmp_path / "own.npz", x=images, y=labels)
+    words = ["--data", str(tmp_path / "own.npz"), "--split", "50/40/10", "--target", "onnxruntime-cpu", "--json"]
+    done = CliRunner().invoke(app, ["check", str(model), "--min-accuracy", "0.9", *words])
+    assert done.exit_code == 0 and json.loads(done.output)["limits"][0]["passed"]
+    scored = CliRunner().invoke(app, ["eval", str(model), *words])
+    found = json.loads(scored.output)
+    counts = {row["data"]: row["samples"] for row in found["scores"]}
+    assert found["task"] == "own" and abs(counts["val"] - 144) < 6 and abs(counts["test"] - 36) < 6
+    by_task = CliRunner().invoke(app, ["eval", str(model), "--task", "digits", "--skip-bad"])
+    assert isinstance(by_task.exception, TaskError)
+    assert "--skip-bad: these are for your own data" in str(by_task.exception)

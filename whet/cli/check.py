@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +13,14 @@ import typer
 from rich.console import Console, Group
 from rich.table import Column, Table
 
+from whet.cli.own import refuse_own, takes_data
 from whet.cli.shared import Data, Fixed, Json, Shapes, Threads, shapes_of, values_of
 from whet.core.checks import positive, whole
 from whet.core.errors import WhetError, unknown
 
 if TYPE_CHECKING:
+    from whet.core.target import Artifact
+    from whet.data.sources import Options
     from whet.verdict.check import Limits
     from whet.verdict.limits import Verdict
 
@@ -26,6 +30,7 @@ Target = Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu
 Duration = Annotated[str | None, typer.Option(help="The most that so many of 100 calls may take, e.g. 2ms.")]
 
 
+@takes_data
 def check(
     file: File,
     baseline: Annotated[str | None, typer.Option(help="A file or folder to compare with.")] = None,
@@ -56,6 +61,7 @@ def check(
     fix: Fixed = None,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML, too.")] = None,
     as_json: Json = False,
+    own: Any = None,
 ) -> None:
     """Measure a finished file against limits; exit code 1 and the names of what broke where one is not kept.
 
@@ -76,9 +82,10 @@ def check(
     chosen, began = targets.get(target, threads), time.monotonic()
     subject = located(file, chosen, threads)
     other = located(baseline, chosen, threads) if baseline else None
-    bundle = task_of(task, data) if limits.quality is not None or limits.drop is not None else None
+    scored = limits.quality is not None or limits.drop is not None
     served = whole("batch", batch) if batch is not None else subject.batch or 1
     with closing(Guarded(chosen)) as guarded:
+        bundle = task_of(task, data, own, lambda: subject.artifact, guarded, shapes_of(shape)) if scored else None
         verdict = verdict_of(
             Subject(
                 subject, guarded, other, served, positive("seconds", seconds), bundle and bundle.task, on,  # type: ignore[arg-type]
@@ -106,13 +113,22 @@ def refuse_incomplete(limits: Limits, baseline: str | None, has_task: bool, on: 
             raise CheckError(f"{option} compares with another file: give --baseline FILE.")
     for name, option in (("quality", "--min-accuracy"), ("drop", "--max-drop")):
         if name in limits.asked and not has_task:
-            raise CheckError(f"{option} needs data and a metric: give --task NAME.")
+            raise CheckError(f"{option} needs data and a metric: give --task NAME or --data PATH.")
 
 
-def task_of(task: str | None, data: Path | None) -> Any:
-    """Return the bundle that a command line names."""
+def task_of(
+    task: str | None, data: Path | None, own: Options, artifact: Callable[[], Artifact], target: Any, shapes: Any = None
+) -> Any:
+    """Return the bundle that a command line names: a task's, or for a file that of a user's own data."""
     from whet import tasks
 
+    if task is None and data is not None:
+        from whet.cli.own_network import bundle_of_file
+        from whet.verdict.file_net import file_net
+
+        file = artifact()
+        return bundle_of_file(file_net(file, target, shapes), data, own, file.path.parent)
+    refuse_own(own, task or "digits")
     return tasks.get(task or "digits", data)
 
 

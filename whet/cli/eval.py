@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from whet.cli.check import File, Target, task_of
+from whet.cli.own import takes_data
 from whet.cli.shared import Data, Json, Shapes, shapes_of
 
 
+@takes_data
 def evaluate(
     file: File,
-    task: Annotated[str, typer.Option(help="Whose data and metric.")] = "digits",
+    task: Annotated[str | None, typer.Option(help="Whose data and metric; default digits, or your own --data.")] = None,
     data: Data = None,
     original: Annotated[str | None, typer.Option(help="What a file agrees with where there are no labels.")] = None,
     target: Target = "cpu",
     shape: Shapes = None,
     as_json: Json = False,
+    own: Any = None,
 ) -> None:
     """Score a file on validation and test data, in its runtime.
 
@@ -37,11 +40,12 @@ def evaluate(
 
     chosen = targets.get(target)
     subject, other = located(file, chosen), located(original, chosen) if original else None
-    bundle, shapes = task_of(task, data), shapes_of(shape)
+    shapes = shapes_of(shape)
     # Outputs depend on runtime and precision, not on threads: one setting of each kind is enough.
     kinds = {kind(settings): settings for settings in reversed(subject.settings)}
     rows = []
     with closing(Guarded(chosen)) as guarded:
+        bundle = task_of(task, data, own, lambda: subject.artifact, guarded, shapes)
         reference = file_net(other.artifact, guarded, shapes) if other else None
         for name, settings in reversed(kinds.items()):
             artifact = Artifact(subject.path, settings)

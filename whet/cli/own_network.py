@@ -41,14 +41,42 @@ def own_network(
         return net, tasks.synthetic(net)
     if row_of(path).name == "task":
         return _of_task(understood(path).made, network, progress, shapes, fixed)
-    opened = _opened(network, shapes, fixed)
-    folder = beside(network)
-    own = replace(own, size=own.size or _own_size(opened, folder))
-    data = understood(path, replace(own, beside=folder))
-    net, data, bundle = _of_data(opened, data, own, path.name.partition(".")[0] or "data", progress)
+    net, data, bundle = _understood(_opened(network, shapes, fixed), path, own, beside(network), progress)
     for line in (f"data: {summary(data)}", *tasks.doubts(bundle.task, data, net)):
         print(line, file=sys.stderr)
     return net, bundle
+
+
+def bundle_of_file(net: Net, path: Path, own: Options, folder: Path) -> Bundle:
+    """Return the task of a user's data at `path` for a finished file, which `net` runs and `folder` holds.
+
+    Raises: TaskError, which names both what the file takes and what the data give.
+    """
+    from whet.core.task import Task
+    from whet.data.sources import row_of, understood
+    from whet.tasks.own import example_of_task, own_bundle
+
+    if row_of(path).name == "task":
+        made = understood(path).made
+        return own_bundle(made, example_of_task(made)) if isinstance(made, Task) else made
+    return _understood(_Opened(net.name, net, size=_sample(net)), path, own, folder, None)[2]
+
+
+def _understood(
+    opened: _Opened, path: Path, own: Options, folder: Path | None, progress: Any
+) -> tuple[Net, Data, Bundle]:
+    """Return a network, the data at `path` as it reads them, and its task; settings may lie in `folder`."""
+    from whet.data.sources import understood
+
+    own = replace(own, size=own.size or _own_size(opened, folder))
+    data = understood(path, replace(own, beside=folder))
+    return _of_data(opened, data, own, path.name.partition(".")[0] or "data", progress)
+
+
+def _sample(net: Net) -> tuple[int, ...]:
+    """Return the shape of one sample of a net's first input; nothing where it is no first dimension of it."""
+    port = net.inputs[0]
+    return tuple(port.outside(net.example[0]).shape[1:]) if port.batch_axis == 0 else ()
 
 
 @dataclass(frozen=True)
@@ -76,8 +104,7 @@ def _opened(network: str, shapes: Shapes, fixed: Fixed) -> _Opened:
         return _Opened(network, module=_made(network), untrained=True)
     if network.endswith((".onnx", ".pt2")):
         net = _lifted(network, None, shapes, fixed)
-        port = net.inputs[0]
-        return _Opened(network, net, size=tuple(port.outside(net.example[0]).shape[1:]) if port.batch_axis == 0 else ())
+        return _Opened(network, net, size=_sample(net))
     try:
         if Path(network).is_dir():
             module, made_up = read_folder(Path(network))

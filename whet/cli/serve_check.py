@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from whet.cli.check import task_of, verdict_table
+from whet.cli.own import takes_data
 from whet.cli.shared import Data, Json
 
 
+@takes_data
 def serve_check(
     folder: Annotated[Path, typer.Argument(help="A folder of a front, or a copy of one: runs/a/front/0.")],
     task: Annotated[str | None, typer.Option(help="The task it was made for: its quality is computed, too.")] = None,
@@ -23,6 +25,7 @@ def serve_check(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML, too.")] = None,
     as_json: Json = False,
+    own: Any = None,
 ) -> None:
     """Run a folder's serve.py in a fresh process and compare its outputs with those that were kept at delivery.
 
@@ -30,12 +33,15 @@ def serve_check(
     """
     from whet.hardware import targets
     from whet.verdict.junit import write_junit
+    from whet.verdict.located import located
     from whet.verdict.serve_check import serve_check as checked
 
     began = time.monotonic()
-    given = task_of(task, data).task if task is not None or data is not None else None
+    target, given = targets.get("cpu"), None
+    if task is not None or data is not None:
+        given = task_of(task, data, own, lambda: located(folder, target).artifact, target).task
     parts = ("val",) if given is None or given.test is None else ("val", "test")
-    verdict = checked(folder, targets.get("cpu"), given, parts, tolerance)  # type: ignore[arg-type]
+    verdict = checked(folder, target, given, parts, tolerance)  # type: ignore[arg-type]
     if junit is not None:
         write_junit(verdict, junit, time.monotonic() - began)
     if as_json:
