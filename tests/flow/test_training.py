@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_builder import builder, halved
 
+from whet.core.errors import TrainingError
 from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.space import Decision
@@ -30,13 +31,14 @@ class Stand:
     def __init__(self, out: Path, better: str = "last") -> None:
         self.builder = builder(out)
         self.builder.finished = self.finished  # type: ignore[method-assign]
-        self.request: Any = SimpleNamespace(recipe=RECIPE, task=self.builder.request.task)
+        self.request: Any = SimpleNamespace(recipe=RECIPE, task=self.builder.request.task, max_drop=0.01)
         self.study: Any = SimpleNamespace(trials=[])
         self.kept: Any = None
         self.better = better
         self.trained: list[tuple[Recipe, str, bool, dict[str, Any]]] = []
         self.verified: list[tuple[Result, Decision, int, int]] = []
         self.finishings = 0
+        self.made = 100
 
     def finished(self, result: Result, decision: Decision) -> Result:
         self.finishings += 1
@@ -47,7 +49,7 @@ class Stand:
         with torch.no_grad():
             for parameter in net.module.parameters():
                 parameter.add_(1.0)
-        return SimpleNamespace(samples=100)
+        return SimpleNamespace(samples=self.made, failure="" if self.made else "2 s are 3 steps")
 
     def quick(self, net: Net) -> tuple[float, float]:
         first = float(next(net.module.parameters()).mean())
@@ -121,3 +123,13 @@ def test_a_candidate_is_confirmed_with_the_weights_it_has(stand: Stand) -> None:
     x = result.net.example[0]
     assert torch.equal(result.net(x), stand.builder.rebuild(begun)(x)) and not stand.trained
     assert result.changed and (decision, samples, parent) == (begun.decision, 30, 4)
+
+
+def test_what_there_was_no_time_to_train_is_verified_only_within_the_limit(stand: Stand) -> None:
+    stand.made = 0
+    train(stand, Train(candidate(stand), 2.0, None, 1.0, settled=False))  # type: ignore[arg-type]
+    assert len(stand.verified) == 1, "its drop is at the limit as it is"
+    far = replace(candidate(stand), drop=0.02)
+    with pytest.raises(TrainingError, match="not trained: 2 s are 3 steps"):
+        train(stand, Train(far, 2.0, None, 1.0, settled=False))  # type: ignore[arg-type]
+    assert len(stand.verified) == 1

@@ -119,7 +119,7 @@ def agreement_text(member: dict[str, Any]) -> str:
 def percentiles_text(member: dict[str, Any]) -> str:
     """Return how long single calls of a file take, nothing where that was not measured.
 
-    >>> percentiles_text({"serving": {"p50_ms": 0.12345, "p95_ms": 0.2, "p99_ms": 1.0}})
+    >>> percentiles_text({"serving": {"p50_ms": 0.1234, "p95_ms": 0.2, "p99_ms": 1.0}})
     '0.1234, 0.2000, 1.0000'
     """
     found = member.get("serving") or {}

@@ -38,7 +38,7 @@ def network(kind: str, zeros: float = 0.0) -> Net:
         weight = net.layer(name).get_parameter("weight")
         weight.data.mul_(largest({name: weight}, zeros)[name])
         hold(net.layer(name))
-    return WeightOnly(rounded=False).apply(net, Decision({NETWORK: kind}), planning_run(net)).net
+    return WeightOnly(rounding="nearest").apply(net, Decision({NETWORK: kind}), planning_run(net)).net
 
 
 @pytest.mark.parametrize(("levels", "bits"), [(2, 1.0), (3, 8 / 5), (4, 2.0), (5, 32 / 13), (6, 8 / 3), (7, 32 / 11)])
