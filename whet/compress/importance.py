@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from whet.compress.elimination import Elimination, order_of_removal
 from whet.compress.moments import enough, inputs_of, moments
@@ -25,6 +24,7 @@ from whet.data.bind import Original
 from whet.data.kinds import saliency
 from whet.data.rows import first_rows
 from whet.graph.axes import AtomGroup, Member, analyze
+from whet.graph.last_known import LastKnown, weights_version
 from whet.graph.readers import Reader, find_readers, reader_of
 from whet.support.structure import Tree
 
@@ -208,15 +208,13 @@ def rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scor
     return found | _rises(net, [g for g in groups if g.site not in found], run, samples)
 
 
-_known: WeakKeyDictionary[fx.GraphModule, tuple[tuple[int, int], Scores]] = WeakKeyDictionary()
+_known = LastKnown[Scores]()
 
 
 def _original_rises(net: Net, run: Run, samples: int) -> Scores:
     """Return the scores of all groups of a network, taken anew only when its weights or the samples have changed."""
-    version = sum(t._version for t in net.module.state_dict().values()), samples
-    if net.module not in _known or _known[net.module][0] != version:
-        _known[net.module] = version, _rises(net, list(analyze(net).groups.values()), run, samples)
-    return _known[net.module][1]
+    version = weights_version(net), samples
+    return _known.of(net, version, lambda: _rises(net, list(analyze(net).groups.values()), run, samples))
 
 
 def _rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,6 +18,7 @@ from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Decision, Space
 from whet.core.target import Target
+from whet.graph.last_known import LastKnown, weights_version
 from whet.support.structure import tensors
 
 DAMPINGS = (1e-8, 1e-5, 1e-3, 1e-2, 1e-1, 1.0)
@@ -72,19 +72,18 @@ class Repair:
         return repaired(reference_of(run.teacher, run, self.samples), net, self.dampings)
 
 
-_references: WeakKeyDictionary[fx.GraphModule, tuple[tuple[int, int], Reference]] = WeakKeyDictionary()
+_references = LastKnown[Reference]()
 
 
 def reference_of(net: Net, run: Run, samples: int) -> Reference:
     """Return the reference of a network, collected at the first call; three quarters of the samples are solved on."""
-    version = sum(t._version for t in net.module.state_dict().values()), samples
-    if net.module not in _references or _references[net.module][0] != version:
-        samples = enough(net, samples)
-        batches = inputs_of(run.task, samples)
-        solved, held = parted(batches, samples - samples // 4)
-        few, more = parted(held, FEW)
-        _references[net.module] = version, Reference.of(net, solved, [*few, *more])
-    return _references[net.module][1]
+    return _references.of(net, (weights_version(net), samples), lambda: _collected(net, run, enough(net, samples)))
+
+
+def _collected(net: Net, run: Run, samples: int) -> Reference:
+    solved, held = parted(inputs_of(run.task, samples), samples - samples // 4)
+    few, more = parted(held, FEW)
+    return Reference.of(net, solved, [*few, *more])
 
 
 def parted(batches: Sequence[Inputs], first: int) -> tuple[list[Inputs], list[Inputs]]:

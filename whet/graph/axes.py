@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from whet.core.net import Net
 from whet.graph.labels import Dim, Labels
+from whet.graph.last_known import LastKnown
 from whet.graph.operators import ROWS, row_of
 from whet.graph.rows import Call, Dims, Value, bind, each_dims, frozen_like, is_dims, operator_name
 
@@ -92,10 +92,7 @@ def analyze(net: Net) -> Axes:
 
     Those of the last look at it are taken again while its graph, its layers and its sizes are the same.
     """
-    now = _signature(net)
-    if net.module not in _analyzed or _analyzed[net.module][0] != now:
-        _analyzed[net.module] = now, _analyze(net)
-    return _analyzed[net.module][1]
+    return _analyzed.of(net, _signature(net), lambda: _analyze(net))
 
 
 def _analyze(net: Net) -> Axes:
@@ -106,7 +103,7 @@ def _analyze(net: Net) -> Axes:
     return _Grouping(walk).axes()
 
 
-_analyzed: WeakKeyDictionary[fx.GraphModule, tuple[object, Axes]] = WeakKeyDictionary()
+_analyzed = LastKnown[Axes]()
 
 
 def _signature(net: Net) -> object:

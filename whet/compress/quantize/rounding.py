@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from whet.compress.moments import inputs_of, moments
 from whet.compress.quantize.rounders import COMPENSATED, rounder
@@ -14,6 +12,7 @@ from whet.core.net import Net
 from whet.core.run import Run
 from whet.graph.fake_quantize import IntegerWeight
 from whet.graph.grids import CLIPS, Grid, widest_scale
+from whet.graph.last_known import LastKnown, weights_version
 from whet.graph.readers import find_readers
 from whet.graph.zeros import holds
 
@@ -116,21 +115,24 @@ def weighted_scale(weight: Tensor, moments: Tensor, grid: Grid) -> Tensor:
     return best.float()
 
 
-_taken: WeakKeyDictionary[fx.GraphModule, tuple[object, dict[str, Tensor], dict[str, str]]] = WeakKeyDictionary()
+Moments = tuple[dict[str, Tensor], dict[str, str]]
+"""By layer the second moments of what it reads, and why others have none."""
+_taken = LastKnown[Moments]()
 
 
-def input_moments(net: Net, run: Run, samples: int = SAMPLES) -> tuple[dict[str, Tensor], dict[str, str]]:
+def input_moments(net: Net, run: Run, samples: int = SAMPLES) -> Moments:
     """Return by layer the second moments about zero `(groups, d, d)` of what it reads, and why others have none.
 
     They are taken once for each network and calibration data; where there are none, there are no moments.
     """
-    version = sum(t._version for t in net.module.state_dict().values()), run.task, samples
-    if net.module not in _taken or _taken[net.module][0] != version:
-        readers, skipped = find_readers(net)
-        try:
-            found = moments(net, inputs_of(run.task, samples), readers.values())
-            why = dict(skipped.values()) | {r.site: WHOLE for r in readers.values() if r.site not in found}
-        except CalibrationError as problem:
-            found, why = {}, {reader.site: str(problem) for reader in readers.values()}
-        _taken[net.module] = version, {site: m.raw().xx for site, m in found.items()}, why
-    return _taken[net.module][1:]
+    return _taken.of(net, (weights_version(net), run.task, samples), lambda: _input_moments(net, run, samples))
+
+
+def _input_moments(net: Net, run: Run, samples: int) -> Moments:
+    readers, skipped = find_readers(net)
+    try:
+        found = moments(net, inputs_of(run.task, samples), readers.values())
+    except CalibrationError as problem:
+        return {}, {reader.site: str(problem) for reader in readers.values()}
+    why = dict(skipped.values()) | {r.site: WHOLE for r in readers.values() if r.site not in found}
+    return {site: m.raw().xx for site, m in found.items()}, why
