@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from whet.graph.file_inputs import example_arrays, static_shapes
 from whet.hardware.openvino import inputs_of_file
 from whet.hardware.race import Raced, race
 from whet.hardware.targets import TARGETS, Settings, setting_name
+from whet.verify.manifest import read_delivered
 
 MODEL, SETTINGS = "model.onnx", "settings.json"
 FIRST = Path("front") / "0"
@@ -83,12 +83,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises: ArtifactError where it is missing, damaged or not whole.
     """
     path = folder / SETTINGS
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"'{path}' does not exist: '{folder}' is no delivered network.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"'{path}' is damaged: {error}") from error
+    found = read_delivered(path)
     lacks = [key for key in KEYS if not isinstance(found, dict) or key not in found]
     if lacks:
         raise ArtifactError(f"'{path}' lacks {', '.join(lacks)}.")

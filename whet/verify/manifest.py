@@ -52,15 +52,23 @@ def write_manifest(folder: Path, **values: Any) -> Path:
     return folder / NAME
 
 
+def read_delivered(path: Path) -> Any:
+    """Return what a JSON file in a delivered network's folder holds.
+
+    Raises: ArtifactError where it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"'{path}' does not exist: '{path.parent}' is no delivered network.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"'{path}' is damaged: {error}") from error
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of `folder`, or raise `ArtifactError`."""
     path = folder / NAME
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"'{path}' does not exist: '{folder}' is no delivered network.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"'{path}' is damaged: {error}") from error
+    manifest = read_delivered(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), Mapping):
         raise ArtifactError(f"'{path}' is no manifest: it lists no files.")
     return manifest
