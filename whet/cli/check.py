@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,7 +71,6 @@ def check(
     from whet.hardware.guard import Guarded
     from whet.verdict.check import Subject, limits_of
     from whet.verdict.check import check as verdict_of
-    from whet.verdict.junit import write_junit
     from whet.verdict.located import located
 
     limits = limits_of(
@@ -93,13 +92,7 @@ def check(
             ),
             limits,
         )  # fmt: skip
-    if junit is not None:
-        write_junit(verdict, junit, time.monotonic() - began)
-    if as_json:
-        print(json.dumps(verdict.to_dict()))
-    else:
-        Console().print(verdict_table(verdict))
-    raise typer.Exit(0 if verdict.passed else 1)
+    conclude(verdict, junit, time.monotonic() - began, as_json)
 
 
 def refuse_incomplete(limits: Limits, baseline: str | None, has_task: bool, on: str) -> None:
@@ -130,6 +123,21 @@ def task_of(
         return bundle_of_file(file_net(file, target, shapes), data, own, file.path.parent)
     refuse_own(own, task or "digits")
     return tasks.get(task or "digits", data)
+
+
+def conclude(verdict: Verdict, junit: Path | None, seconds: float, as_json: bool, more: Iterable[str] = ()) -> None:
+    """Print a verdict, and `more` below its table; write it as JUnit XML where that is wanted; exit by it."""
+    if junit is not None:
+        from whet.verdict.junit import write_junit
+
+        write_junit(verdict, junit, seconds)
+    if as_json:
+        print(json.dumps(verdict.to_dict()))
+    else:
+        Console().print(verdict_table(verdict))
+        for line in more:
+            print(line)
+    raise typer.Exit(0 if verdict.passed else 1)
 
 
 def verdict_table(verdict: Verdict) -> Group:

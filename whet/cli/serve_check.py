@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from whet.cli.check import task_of, verdict_table
+from whet.cli.check import conclude, task_of
 from whet.cli.own import takes_data
 from whet.cli.shared import Data, Json
 
@@ -32,7 +30,6 @@ def serve_check(
     Every file must be that of the manifest. Exit code 1 where outputs or quality are others.
     """
     from whet.hardware import targets
-    from whet.verdict.junit import write_junit
     from whet.verdict.located import located
     from whet.verdict.serve_check import serve_check as checked
 
@@ -42,12 +39,5 @@ def serve_check(
         given = task_of(task, data, own, lambda: located(folder, target).artifact, target).task
     parts = ("val",) if given is None or given.test is None else ("val", "test")
     verdict = checked(folder, target, given, parts, tolerance)  # type: ignore[arg-type]
-    if junit is not None:
-        write_junit(verdict, junit, time.monotonic() - began)
-    if as_json:
-        print(json.dumps(verdict.to_dict()))
-    else:
-        Console().print(verdict_table(verdict))
-        for row in verdict.rows:
-            print(f"{row.name}: {row.how}")
-    raise typer.Exit(0 if verdict.passed else 1)
+    more = [f"{row.name}: {row.how}" for row in verdict.rows]
+    conclude(verdict, junit, time.monotonic() - began, as_json, more)
