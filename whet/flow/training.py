@@ -26,13 +26,12 @@ def train(evaluator: Evaluator, action: Train) -> Trial:
     net, parent = inherit(evaluator.builder, evaluator.study.trials, candidate.decision, result.net)
     begun = net.copy() if action.settled else None
     recipe, limits = recipe_in_earnest(evaluator, action.rate), limit(action.seconds, action.samples)
-    report, limit_of_drop = evaluator.train(net, recipe, "full", action.settled, **limits), evaluator.request.max_drop
-    trained = report.samples
-    if not trained and report.failure and limit_of_drop is not None and candidate.drop > limit_of_drop:
+    report, allowed = evaluator.train(net, recipe, "full", action.settled, **limits), evaluator.request.max_drop
+    if not report.samples and report.failure and allowed is not None and candidate.drop > allowed:
         raise TrainingError(f"not trained: {report.failure}")
     if begun is not None:
         net = _better(evaluator, net, averaged((begun, net)))
-    samples = trained + (0 if parent is None else parent.samples)
+    samples = report.samples + (0 if parent is None else parent.samples)
     return evaluator.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
 
 
