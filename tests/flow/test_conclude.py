@@ -31,8 +31,9 @@ FULL = Trial(0, "full", Decision(), 0.9, 0.005, 1.5)
 def evaluator(objectives: Objectives | None = None, trials: tuple[Trial, ...] = (FULL,), limit: Any = None) -> Any:
     target = SimpleNamespace(name="openvino", all_settings=lambda: [BAR, BF16])
     request = SimpleNamespace(
-        task=made()[1], target=target, objectives=objectives or Objectives(), limit=limit, drop_unit=(1.0, "")
-    )
+        task=made()[1], target=target, objectives=objectives or Objectives(), limit=limit, drop_unit=(1.0, ""),
+        max_drop=None if limit is None else limit.value / 100,
+    )  # fmt: skip
     latency_ms = {"openvino/f32/1": 2.0, "openvino/bf16/1": 1.0, "onnxruntime/f32/1": 3.0}
     baseline = SimpleNamespace(
         bar="openvino/f32/1", bars=[BAR], reference=0.905, size_bytes=1_000_000, memory_bytes=8_000_000,
@@ -113,3 +114,19 @@ def test_what_was_told_from_the_data_is_said_where_it_is_not_as_everywhere() -> 
     assert meant(request, 0.9) == ["quality is an angle", "training compares outputs with the original's by cosine"]
     request.task = replace(request.task, train=None)
     assert meant(request, 0.9) == ["quality is an angle"], "nothing is trained"
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "said"),
+    [
+        ({"test_drop": 0.012}, "On the test data its drop is +0.0120, beyond the limit of 0.0100."),
+        ({"drop_low": -0.002, "drop_high": 0.0101}, "Its drop of +0.0050 lies between -0.0020 and +0.0101 (95 %"),
+        ({"test_drop": 0.01, "drop_low": -0.02, "drop_high": 0.01}, ""),
+    ],
+)
+def test_a_limit_that_chance_or_the_choice_may_have_kept_is_doubted(doubtful: dict[str, float], said: str) -> None:
+    limited = evaluator(limit=Limit(1.0, "%"))
+    sure = conclusion(limited, [FOUND, WHOLE], None, {})
+    found = conclusion(limited, [replace(FOUND, **doubtful), WHOLE], None, {})
+    assert found.removeprefix(sure).strip().startswith(said) and bool(said) == (found != sure)
+    assert conclusion(evaluator(), [replace(FOUND, **doubtful)], None, {}).endswith("on validation data.")

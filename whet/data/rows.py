@@ -45,11 +45,25 @@ def by_length(*trees: Tree) -> list[tuple[Tree, ...]]:
     return [tuple(_picked(tree, rows) for tree in trees) for rows in groups.values()]
 
 
+def every(tree: Tree, step: int, begin: int) -> Tree:
+    """Return the rows `begin`, `begin + step`, ... of a joined tree.
+
+    >>> every({"y": torch.arange(7), "scale": torch.tensor(2.0)}, step=3, begin=1)
+    {'y': tensor([1, 4]), 'scale': tensor(2.)}
+    """
+    count = max((len(leaf) for leaf in _parts(tree) if _has_rows(leaf)), default=0)
+    return _picked(tree, list(range(begin, count, step)))
+
+
+def _has_rows(leaf: Any) -> bool:
+    return is_rows(leaf) or (isinstance(leaf, Tensor) and leaf.dim() > 0)
+
+
 def _picked(tree: Tree, rows: list[int]) -> Tree:
     def pick(path: str, leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
-            return leaf[rows]
-        if not isinstance(leaf, Rows):
+            return leaf[rows] if leaf.dim() else leaf
+        if not is_rows(leaf):
             return leaf
         some = [leaf[row] for row in rows]
         return torch.stack(some) if _stackable(leaf) else Rows(some)

@@ -28,9 +28,24 @@ def conclusion(
     """State the promise's outcome first, then whatever else the reader has to know."""
     elsewhere = _elsewhere(evaluator, latencies)
     of = f"of target {evaluator.request.target.name}" if elsewhere else "of any runtime"
-    return " ".join(
-        [_outcome(evaluator, members, nearest, of), *elsewhere, *_failures(evaluator), *evaluator.recorder.notes]
-    )
+    first, notes = _outcome(evaluator, members, nearest, of), evaluator.recorder.notes
+    return " ".join([first, *elsewhere, *_doubts(evaluator, members), *_failures(evaluator), *notes])
+
+
+def _doubts(evaluator: Evaluator, members: Sequence[Member]) -> list[str]:
+    """Say where the best file, which is within the limit on validation data, may not be: by test data, by chance."""
+    limit, unit = evaluator.request.max_drop, evaluator.request.drop_unit
+    best = max((m for m in members if m.number != ORIGINAL), key=lambda m: m.gain, default=None)
+    if limit is None or best is None:
+        return []
+    found = []
+    if best.test_drop is not None and best.test_drop > limit:
+        shown = drop_text(best.test_drop, unit), drop_text(limit, unit).lstrip("+")
+        found.append(f"On the test data its drop is {shown[0]}, beyond the limit of {shown[1]}.")
+    if best.drop_low is not None and best.drop_high is not None and best.drop_high > limit:
+        low, high, drop = (drop_text(x, unit) for x in (best.drop_low, best.drop_high, best.drop))
+        found.append(f"Its drop of {drop} lies between {low} and {high} (95 %, by the validation samples alone).")
+    return found
 
 
 def _outcome(evaluator: Evaluator, members: Sequence[Member], nearest: Member | None, of: str) -> str:

@@ -24,8 +24,8 @@ from whet.flow.reporting import manifest, report
 from whet.hardware.measure import Latency
 from whet.hardware.race import alike, race
 from whet.hardware.targets import Settings, inputs_of, setting_name
-from whet.support.structure import Tree
 from whet.verify.equivalence import agreement
+from whet.verify.interval import drop_interval
 from whet.verify.manifest import write_manifest
 
 RUNNERS = 10
@@ -84,7 +84,7 @@ class Delivery:
         members = sorted([*chosen, *self.kept(original, chosen)], key=lambda m: -m.gain)
         members = serving.placed(evaluator, members, self.brief)
         nearest = self.member(outside, timed) if outside and str(outside.number) in timed.latencies else None
-        reference = self.once("test:reference", lambda: self.test(evaluator.baseline.reference_artifact))
+        reference = self.test_of_reference()
         self.write(members, serving.shared(evaluator, original, reference))
         self.over_budget(began)
         front = DeliveredFront(
@@ -206,12 +206,7 @@ class Delivery:
         evaluator = self.evaluator
         artifact = Artifact(evaluator.request.out / str(trial.artifact), settings)
         key = f"test:{trial.number}" if trial.number != ORIGINAL else f"test:{kind(settings)}"
-        test = self.once(key, lambda: self.test(artifact))
-        same = None
-        if not self.brief:
-            names = [port.name for port in evaluator.request.net.outputs]
-            reference = self.validated(evaluator.baseline.reference_artifact)
-            same = agreement(self.validated(artifact), reference, evaluator.request.task.kinds, names)
+        test, whole = self.once(key, lambda: self.test(artifact)), self.test_of_reference()
         served = Figures(latency.ratio, artifact.size_bytes, trial.memory_bytes)
         return Member(
             number=trial.number,
@@ -222,19 +217,31 @@ class Delivery:
             val=trial.quality,
             drop=trial.drop,
             test=test,
+            test_drop=None if test is None or whole is None else evaluator.request.task.loss_of_quality(test, whole),
             **latency.figures,
             size_bytes=artifact.size_bytes,
-            agreement=same.figures if same else {},
-            max_abs_difference=same.max_abs_difference if same else None,
-            relative_difference=same.relative_difference if same else None,
+            **self.compared(artifact),
             samples=trial.samples,
             memory_bytes=trial.memory_bytes,
             gain=evaluator.request.objectives.gain(served, evaluator.baseline.figures),
         )
 
-    def validated(self, artifact: Artifact) -> Tree:
-        """Return a file's outputs on the validation data."""
-        return self.evaluator.scores.outputs(artifact, self.evaluator.request.task.val)[0]
+    def compared(self, artifact: Artifact) -> dict[str, Any]:
+        """Return how a file's outputs on the validation data agree with the original's, and how sure its drop is."""
+        if self.brief:
+            return {"agreement": {}, "max_abs_difference": None, "relative_difference": None}
+        task, net, scores = self.evaluator.request.task, self.evaluator.request.net, self.evaluator.scores
+        outputs, targets = scores.outputs(artifact, task.val)
+        reference, _ = scores.outputs(self.evaluator.baseline.reference_artifact, task.val)
+        same = agreement(outputs, reference, task.kinds, [port.name for port in net.outputs])
+        low, high = drop_interval(task, outputs, reference, targets) or (None, None)
+        found = {"max_abs_difference": same.max_abs_difference, "relative_difference": same.relative_difference}
+        return {**found, "agreement": same.figures, "drop_low": low, "drop_high": high}
+
+    def test_of_reference(self) -> float | None:
+        """Return the original's quality on the test data, looked at once."""
+        score: float | None = self.once("test:reference", lambda: self.test(self.evaluator.baseline.reference_artifact))
+        return score
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return a remembered value: the test data are touched once per file, however often a study is resumed."""

@@ -21,6 +21,9 @@ UNITS = {
     "size_bytes": "bytes on disk", "memory_bytes": "bytes, peak of a process that serves it; 0 where not measured",
     "serving": "ms; p50, p95 and p99 of single calls, the cold start of a process",
     "drop": "validation data, unit of the limit", "samples": "training samples",
+    "drop_low": "of the interval that holds the drop with 95 %, by the validation samples alone",
+    "drop_high": "of the interval that holds the drop with 95 %, by the validation samples alone",
+    "test_drop": "test data, unit of the limit",
 }  # fmt: skip
 """Of the figures of a member, beside its `protocol`."""
 
@@ -33,7 +36,8 @@ class Member:
     candidate that broke a limit. `gain` is what the search made large. `agreement` holds how its outputs agree with the
     original's, by what suits their kind: `top1_agreement`, `cosine_similarity`, `relative_error`; with several outputs
     as `name.figure`. `serving` holds what serving it takes: `p50_ms`, `p95_ms` and `p99_ms` of so many single `calls`,
-    `cold_start_ms`, `memory_bytes`.
+    `cold_start_ms`, `memory_bytes`. `drop_low` and `drop_high` are what the validation samples leave open of the drop,
+    None where they are too few to tell.
     """
 
     number: int
@@ -57,6 +61,9 @@ class Member:
     delivered: str = ""
     gain: float = 1.0
     memory_bytes: int = 0
+    drop_low: float | None = None
+    drop_high: float | None = None
+    test_drop: float | None = None
     serving: dict[str, float] = field(default_factory=dict)
 
     @property

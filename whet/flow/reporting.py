@@ -19,6 +19,7 @@ from whet.report.report import ReportData, render
 from whet.schedule.mixing import PROFILE
 from whet.verify.manifest import number, unit_of
 
+BY_SAMPLES = "95 % interval, by the validation samples alone"
 SERVED = "peak of resident memory of a new process with the runtime and NumPy alone, after three calls"
 
 
@@ -30,6 +31,11 @@ def manifest(evaluator: Evaluator, member: Member) -> dict[str, Any]:
         f"{task.metric_name}_val": number(member.val, task.metric_name, in_runtime, device),
         f"{task.metric_name}_test": number(member.test, task.metric_name, in_runtime + ", once", device),
         "drop": number(member.drop, f"{task.drop} {task.metric_name}", "validation data, against f32", device),
+        **{
+            name: number(getattr(member, name), f"{task.drop} {task.metric_name}", BY_SAMPLES, device)
+            for name in ("drop_low", "drop_high")
+            if getattr(member, name) is not None
+        },
         "speedup": number(member.speedup, f"ratio to {evaluator.baseline.bar}", member.protocol, device),
         "speedup_low": number(member.speedup_low, f"ratio to {evaluator.baseline.bar}", member.protocol, device),
         "speedup_high": number(member.speedup_high, f"ratio to {evaluator.baseline.bar}", member.protocol, device),

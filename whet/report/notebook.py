@@ -10,7 +10,8 @@ from whet.report.texts import drop_text, size_text
 
 COLUMNS = (
     "number", "speedup", "speedup_low", "speedup_high", "latency_ms", "p50_ms", "p95_ms", "p99_ms", "cold_start_ms",
-    "val", "test", "drop", "size_bytes", "memory_bytes", "setting", "samples", "path", "delivered",
+    "val", "test", "drop", "drop_low", "drop_high", "test_drop", "size_bytes",
+    "memory_bytes", "setting", "samples", "path", "delivered",
 )  # fmt: skip
 """What a data frame has of each file."""
 
