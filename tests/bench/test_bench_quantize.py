@@ -25,38 +25,50 @@ def small_net() -> Net:
     return whet.lift(nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 7)).eval(), (torch.randn(2, 64),))
 
 
-def test_every_way_of_rounding_is_tried_on_every_grid_of_few_bits() -> None:
-    found = quantize.works(targets.get(TARGET), small_net())
-    assert found[:2] == [("float", NEAREST), ("int8", NEAREST)] and [g for g, _ in found].count("int8") == 2
-    assert [r for g, r in found if g == "int3"] == [NEAREST, *ROUNDERS, quantize.CORRECTED]
-    assert {g for g, _ in found} == {"float", "int8", "int4", "int4 in groups of 32", "int3", "5 levels", "int2"}
+def test_every_way_of_rounding_is_tried_on_every_grid_of_few_bits_and_products_of_integers_beside() -> None:
+    found = [(way.format, way.how) for way in quantize.ways(targets.get(TARGET), small_net())]
+    assert found[:2] == [("float", ""), ("int8", NEAREST)] and [f for f, _ in found].count("int8") == 2
+    assert [how for form, how in found if form == "int3"] == [NEAREST, *ROUNDERS, quantize.CORRECTED]
+    products = ["w8a8", "w4a8", "w3a8", "w8a8 dynamic"]
+    weights = ["int8", "int4 in groups of 32", "int4", "int3", "5 levels", "int2"]
+    assert list(dict.fromkeys(form for form, _ in found)) == ["float", *weights, *products]
+    of_openvino = {way.format for way in quantize.ways(targets.get("cpu"), small_net())}
+    assert "w8a8 dynamic" not in of_openvino and "w4a8" in of_openvino
 
 
 def test_rows_are_scored_from_files_and_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = small_net()
-    plan = [("float", NEAREST), ("int8", NEAREST), ("int4", NEAREST), ("int4", "path-following")]
-    monkeypatch.setattr(quantize, "works", lambda target, net: plan)
+    net, every = small_net(), quantize.ways
+    plan = ["float, ", "int8, nearest", "int4, nearest", "int4, path-following", "w8a8, symmetric", "w4a8, symmetric"]
+    monkeypatch.setattr(quantize, "ways", lambda target, net: [w for w in every(target, net) if w.key in plan])
     monkeypatch.setattr(quantize, "commit", lambda: "abc")
     given: tuple[Any, ...] = (net, classification(net), TARGET, tmp_path / "runs", tmp_path, print, 20)
-    table = quantize.run(*given)
-    plain, eight, four, followed = table["rows"]
+    table = quantize.run(*given, seconds_each=0.01)
+    plain, eight, four, followed, products, small = table["rows"]
     assert plain["size_bytes"] > eight["size_bytes"] > four["size_bytes"] == followed["size_bytes"]
-    assert [r["calibration_samples"] for r in table["rows"]] == [0, 0, 0, 64] and table["validation_samples"] == 20
+    assert products["size_bytes"] > small["size_bytes"] and products["layers"] == small["layers"] == 2
+    assert [r["calibration_samples"] for r in table["rows"]] == [0, 0, 0, 64, 64, 64]
+    assert table["validation_samples"] == 20
     assert all(r["quality"] * 20 == pytest.approx(round(r["quality"] * 20)) for r in table["rows"])
     assert followed["layers"] == 2 and not followed["to_nearest"] and not followed["skipped"]
+    assert plain["speedup"] == 1.0 and four["speedup"] == followed["speedup"] > 0
+    assert all(r["fastest_in"].startswith("onnxruntime/f32/") for r in table["rows"])
     monkeypatch.setattr(quantize, "row", None)
-    written = json.loads((tmp_path / f"quantize-made up-{net.name}.json").read_text())
-    assert quantize.run(*given) == table == written
+    again = quantize.run(*given, seconds_each=0.0)
+    assert [r["quality"] for r in again["rows"]] == [r["quality"] for r in table["rows"]]
+    assert again == json.loads((tmp_path / f"quantize-made up-{net.name}.json").read_text())
+    assert "speedup" not in again["rows"][0]
 
 
-def test_figures_stand_in_the_page_and_the_best_of_a_grid_is_marked() -> None:
-    one = {"grid": "int4", "size_bytes": 1234, "seconds": 0.5, "calibration_samples": 0, "layers": 3, "to_nearest": 1}
-    rows = [one | {"rounding": "nearest", "quality": 0.75}, one | {"rounding": "compensated", "quality": 0.875}]
+def test_figures_stand_in_the_page_and_the_best_of_a_format_is_marked() -> None:
+    one = {"format": "int4", "size_bytes": 1234, "seconds": 0.5, "calibration_samples": 0, "layers": 3, "to_nearest": 1}
+    timed = {"speedup": 1.25, "speedup_low": 1.2, "speedup_high": 1.3, "fastest_in": "openvino/f32/2"}
+    rows = [one | {"how": "nearest", "quality": 0.75}, one | timed | {"how": "compensated", "quality": 0.875}]
     table = {
         "network": "cnn", "task": "digits", "metric": "accuracy", "setting": "openvino/f32/1", "rows": rows,
         "validation_samples": 2000, "device": {"cpu": "EPYC"}, "commit": "abc", "direction": "max",
     }  # fmt: skip
     text = quantize.markdown(table)
-    assert "| int4 | compensated | **0.8750** | 1,234 | 0.5 | none | 3, 1 |" in text and "| 0.7500 |" in text
+    wanted = "| int4 | compensated | **0.8750** | 1,234 | x1.25 (1.20-1.30), openvino/f32/2 | 0.5 | none | 3, 1 |"
+    assert wanted in text and "| 0.7500 |" in text
     assert "**0.7500**" in quantize.markdown(table | {"direction": "min"})
-    assert "on 2,000 validation samples" in text and "No latency" in text and "EPYC" in text
+    assert "on 2,000 validation samples" in text and "EPYC" in text

@@ -121,12 +121,14 @@ def test_what_was_told_from_the_data_is_said_where_it_is_not_as_everywhere() -> 
     [
         ({"test_drop": 0.012}, "On the test data its drop is +0.0120, beyond the limit of 0.0100."),
         ({"drop_low": -0.002, "drop_high": 0.0101}, "Its drop of +0.0050 lies between -0.0020 and +0.0101 (95 %"),
+        ({"floats": list("abcde")}, "In openvino/f32/1 layers whose weights and inputs"),
         ({"test_drop": 0.01, "drop_low": -0.02, "drop_high": 0.01}, ""),
     ],
 )
-def test_a_limit_that_chance_or_the_choice_may_have_kept_is_doubted(doubtful: dict[str, float], said: str) -> None:
+def test_what_is_not_what_it_seems_is_said(doubtful: dict[str, Any], said: str) -> None:
     limited = evaluator(limit=Limit(1.0, "%"))
     sure = conclusion(limited, [FOUND, WHOLE], None, {})
     found = conclusion(limited, [replace(FOUND, **doubtful), WHOLE], None, {})
     assert found.removeprefix(sure).strip().startswith(said) and bool(said) == (found != sure)
-    assert conclusion(evaluator(), [replace(FOUND, **doubtful)], None, {}).endswith("on validation data.")
+    unlimited = conclusion(evaluator(), [replace(FOUND, **doubtful)], None, {})
+    assert unlimited.endswith("on validation data.") or "floats" in doubtful

@@ -1,10 +1,10 @@
-"""Ways of rounding weights side by side: what a network keeps on each grid, scored from the file in its runtime."""
+"""Ways of quantizing side by side: what a network keeps, scored from the file in its runtime, its bytes, its speed."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from typing import Any
 from whet.bench.lines import Lines
 from whet.bench.results import commit, made_by, write_result
 from whet.compress.moments import inputs_of
+from whet.compress.quantize import dynamic, static
+from whet.compress.quantize.dynamic import DynamicQuantization
 from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.compress.quantize.rounding import SAMPLES, input_moments
-from whet.compress.quantize.weight_only import NETWORK, OFF, WeightOnly
+from whet.compress.quantize.static import StaticQuantization
+from whet.compress.quantize.weight_only import NETWORK, WeightOnly
 from whet.core.net import Net
+from whet.core.passes import Pass, Result
 from whet.core.run import Progress, Run
-from whet.core.space import Decision
+from whet.core.space import Decision, Space
 from whet.core.target import Artifact, Target
 from whet.core.task import Batches, Task, rows_of, split
 from whet.data.bind import bind
@@ -25,78 +29,144 @@ from whet.data.rows import first_rows
 from whet.graph.grids import EXACT_BITS
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
+from whet.hardware.race import race
 from whet.hardware.targets import Settings, setting_name
+from whet.hardware.targets import inputs_of as sample_of
 from whet.verdict.file_net import BATCH
 from whet.verify.equivalence import evaluate
 
 ORIGINAL = "float"
 CORRECTED = "nearest, biases by norms"
-WAYS = {name: WeightOnly(rounding=name) for name in (NEAREST, *ROUNDERS)} | {
+ROUNDINGS = {name: WeightOnly(rounding=name) for name in (NEAREST, *ROUNDERS)} | {
     CORRECTED: WeightOnly(rounding=NEAREST, corrected=True)
 }
-"""The rows of each grid."""
+"""The ways of putting weights on a grid of few bits."""
+PRODUCTS: dict[str, tuple[str, Pass, dict[str, Any]]] = {
+    f"{name}, {scope}": (name, StaticQuantization(weight_bits=bits), {static.NETWORK: value})
+    for name, bits in (("w8a8", 8), ("w4a8", 4), ("w3a8", 3))
+    for scope, value in (("symmetric", "all"), ("asymmetric", "asymmetric"))
+} | {"w8a8, ranges of each call": ("w8a8 dynamic", DynamicQuantization(), {dynamic.NETWORK: dynamic.ALL})}
+"""Products of integers: weights of so many bits, inputs of eight, on calibrated ranges or on those of each call."""
+SECONDS_EACH = 0.5
+"""How long each file is timed in each setting."""
 
 
-def works(target: Target, net: Net) -> list[tuple[str, str]]:
-    """Return the grids and ways of rounding of the table; with eight bits weights are rounded to nearest in any."""
+@dataclass(frozen=True)
+class Way:
+    """A pass with a decision for a whole network; `format` is what the file holds, which its speed depends on."""
+
+    format: str
+    how: str
+    item: Pass
+    decision: Decision
+
+    @property
+    def key(self) -> str:
+        """How rows are told apart."""
+        return f"{self.format}, {self.how}"
+
+
+def ways(target: Target, net: Net) -> list[Way]:
+    """Return the rows of the table; with eight bits weights are rounded to nearest in any."""
     grids = WeightOnly().grids()
-    offered = next((c.values for c in WeightOnly().space(net, target) if c.name == NETWORK), ())
-    found = [(OFF, NEAREST)]
-    for name in (str(v) for v in offered if v in grids):
-        found += [(name, way) for way in ((NEAREST, CORRECTED) if grids[name].bits >= EXACT_BITS else WAYS)]
+    found = [Way(ORIGINAL, "", ROUNDINGS[NEAREST], Decision())]
+    for name in (v for v in _offered(WeightOnly().space(net, target), NETWORK) if v in grids):
+        some = (NEAREST, CORRECTED) if grids[name].bits >= EXACT_BITS else ROUNDINGS
+        found += [Way(name, how, ROUNDINGS[how], Decision({NETWORK: name})) for how in some]
+    for how, (name, item, values) in PRODUCTS.items():
+        ((choice, value),) = values.items()
+        if value in _offered(item.space(net, target), choice):
+            found.append(Way(name, how.partition(", ")[2], item, Decision(values)))
     return found
 
 
-def run(
-    net: Net, task: Task, target: str, out: Path, results: Path, progress: Progress, validation: int = 2000
-) -> dict[str, Any]:
-    """Round all weights of a network in every way, score each file, write JSON and Markdown.
+def _offered(space: Space, choice: str) -> list[str]:
+    return [str(v) for c in space if c.name == choice for v in c.values]
 
-    Rows that the same code made before, with as many validation samples, are not made again.
+
+def run(
+    net: Net, task: Task, target: str, out: Path, results: Path, progress: Progress, validation: int = 2000,
+    seconds_each: float = SECONDS_EACH,
+) -> dict[str, Any]:  # fmt: skip
+    """Quantize a whole network in every way, score each file, time each format, write JSON and Markdown.
+
+    Rows that the same code made before, with as many validation samples, are not made again. All formats are timed in
+    one race at the end, each file in all settings; with no `seconds_each` nothing is timed.
     """
     task, chosen, made = bind(task, net), targets.get(target), commit()
     setting = next(s for s in chosen.all_settings() if s["precision"] == "f32")
     work = Run(task, chosen, net)
-    lines = Lines(out / f"quantize-{task.name}-{net.name}.jsonl")
+    lines, folder = Lines(out / f"quantize-{task.name}-{net.name}.jsonl"), out / f"quantize-{task.name}-{net.name}"
     val = samples(task.val, validation)
     score = partial(_scored, net, task, chosen, setting, val)
-    rows, moments_seconds = [], 0.0
-    known = lines.read()
-    for grid, way in works(chosen, net):
-        key = f"{made}: {grid}, {way}, {validation}"
+    known, rows, moments_seconds = lines.read(), [], 0.0
+    every = ways(chosen, net)
+    for way in every:
+        key = f"{made}: {way.key}, {validation}"
         if key not in known:
-            progress({"stage": f"{grid}, {way}"})
+            progress({"stage": way.key})
             moments_seconds = moments_seconds or _seconds(lambda: input_moments(net, work))
-            known[key] = row(net, work, grid, way, moments_seconds, score)
+            known[key] = row(net, work, way, moments_seconds, score, folder)
             lines.append(key, known[key])
         rows.append(known[key])
+    speeds = _raced(net, work, every, folder, seconds_each, progress) if seconds_each else {}
     table = {
         "task": task.name, "network": net.name, "metric": task.metric_name, "direction": task.direction,
         "setting": setting_name(setting), "validation_samples": sum(rows_of(x) for x, _ in val),
-        "rows": rows, "device": fingerprint().to_dict(), "commit": made,
+        "rows": [r | speeds.get(r["format"], {}) for r in rows], "device": fingerprint().to_dict(), "commit": made,
     }  # fmt: skip
     write_result(results / f"quantize-{task.name}-{net.name}", table, markdown(table))
     return table
 
 
 def row(
-    net: Net, work: Run, grid: str, way: str, moments_seconds: float, score: Callable[[Net], tuple[float, int]]
+    net: Net, work: Run, way: Way, moments_seconds: float, score: Callable[[Path], tuple[float, int]], folder: Path
 ) -> dict[str, Any]:
-    """Return one row: a network whose weights are all on a grid, rounded in one way, and what it took.
+    """Return one row: a network quantized in one way, and what it took.
 
-    The moments of calibration inputs are taken once for all rows; each that needs them is charged for them.
+    The moments of calibration inputs are taken once for all roundings; each that needs them is charged for them.
     """
     start = time.process_time()
-    result = WAYS[way].apply(net, Decision({NETWORK: grid}), work)
+    result, path = written(net, work, way, folder)
     seconds = time.process_time() - start
-    calibrated = WAYS[way].rounding != NEAREST
-    quality, size = score(result.net)
+    moments = isinstance(way.item, WeightOnly) and way.item.rounding != NEAREST
+    calibrated = moments or isinstance(way.item, StaticQuantization)
+    quality, size = score(path)
     return {
-        "grid": grid, "rounding": way if grid != OFF else ORIGINAL, "quality": quality, "size_bytes": size,
-        "seconds": round(seconds + (moments_seconds if calibrated else 0.0), 2),
+        "format": way.format, "how": way.how, "quality": quality, "size_bytes": size,
+        "seconds": round(seconds + (moments_seconds if moments else 0.0), 2),
         "calibration_samples": sum(len(x[0]) for x in inputs_of(work.task, SAMPLES)) if calibrated else 0,
         "layers": len(result.changed), "to_nearest": sum("to nearest" in c.text for c in result.changed),
-        "skipped": result.skipped if grid != OFF else {},
+        "skipped": result.skipped if way.decision else {},
+    }  # fmt: skip
+
+
+def written(net: Net, work: Run, way: Way, folder: Path) -> tuple[Result, Path]:
+    """Quantize a network in one way and write its file."""
+    result = way.item.apply(net, way.decision, work)
+    return result, work.target.save(result.net.eval(), folder / way.key.replace(" ", "-").replace(",", ""))
+
+
+def _raced(
+    net: Net, work: Run, every: list[Way], folder: Path, seconds_each: float, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Return by format how many times as fast as the original in its fastest setting its file is in its own fastest."""
+    files = dict[str, tuple[Path, list[Settings]]]()
+    settings = work.target.all_settings()
+    for way in every:
+        if way.format in files:
+            continue
+        path = folder / way.key.replace(" ", "-").replace(",", "") / "model.onnx"
+        path = path if path.exists() else written(net, work, way, folder)[1]
+        files[way.format] = path, settings
+    progress({"stage": "the race of all formats"})
+    found = race(work.target, sample_of(net), files, [ORIGINAL], seconds_each)
+    return {
+        name: {
+            "speedup": x.ratio, "speedup_low": x.ratio_low, "speedup_high": x.ratio_high,
+            "fastest_in": setting_name(found.settings[name]),
+        }
+        for name, x in found.latencies.items()
     }  # fmt: skip
 
 
@@ -113,13 +183,12 @@ def samples(batches: Batches, count: int) -> list[Any]:
 
 
 def _scored(
-    net: Net, task: Task, target: Target, setting: Settings, val: list[Any], small: Net
+    net: Net, task: Task, target: Target, setting: Settings, val: list[Any], path: Path
 ) -> tuple[float, int]:  # fmt: skip
     """Return the metric of a network's file in its runtime, and the bytes of the file."""
-    with tempfile.TemporaryDirectory() as folder:
-        artifact = Artifact(target.save(small.eval(), Path(folder) / "model"), dict(setting))
-        outputs, wanted = evaluate(partial(target.open, artifact), val, BATCH, net)
-        return task.score(outputs, wanted), artifact.size_bytes
+    artifact = Artifact(path, dict(setting))
+    outputs, wanted = evaluate(partial(target.open, artifact), val, BATCH, net)
+    return task.score(outputs, wanted), artifact.size_bytes
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -131,29 +200,41 @@ def _seconds(call: Callable[[], Any]) -> float:
 def markdown(table: dict[str, Any]) -> str:
     """Return the table for people."""
     lines = [
-        f"### {table['network']} on {table['task']}: weights rounded, nothing trained",
+        f"### {table['network']} on {table['task']}: quantized as a whole, nothing trained",
         "",
-        f"All weights on one grid, inputs and sums in floats. {table['metric'].capitalize()}: of the saved file in "
-        f"`{table['setting']}`, on {table['validation_samples']:,} validation samples. Seconds are of processor time, "
-        "calibration included. No latency is measured, so that the table can be made on a busy machine: rounded "
-        "weights change a file's size. With eight bits all ways round to nearest. Bold: the best of a grid.",
+        f"{table['metric'].capitalize()}: of the saved file in `{table['setting']}`, on "
+        f"{table['validation_samples']:,} validation samples. Weights alone on a grid, or with inputs on grids of "
+        "eight bits (a8), so that integers are multiplied. Speed: the format's file in its fastest setting over the "
+        "original in its fastest, all in one race, quartiles in brackets; ways of rounding do not change it. Seconds "
+        "are of processor time, calibration included. Bold: the best of a format.",
         "",
-        f"| weights | rounding | {table['metric']} | bytes | seconds | calibration samples | layers, to nearest |",
-        "|---|---|---|---|---|---|---|",
+        f"| format | how | {table['metric']} | bytes | speed | seconds | calibration samples | layers, to nearest |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    best = {r["grid"]: _best(table, r["grid"]) for r in table["rows"]}
+    best = {r["format"]: _best(table, r["format"]) for r in table["rows"]}
     for r in table["rows"]:
-        several = len({other["quality"] for other in table["rows"] if other["grid"] == r["grid"]}) > 1
+        several = len({other["quality"] for other in table["rows"] if other["format"] == r["format"]}) > 1
         quality = f"{r['quality']:.4f}"
-        quality = f"**{quality}**" if several and r["quality"] == best[r["grid"]] else quality
+        quality = f"**{quality}**" if several and r["quality"] == best[r["format"]] else quality
         lines.append(
-            f"| {r['grid']} | {r['rounding'] if r['grid'] != OFF else ''} | {quality} | {r['size_bytes']:,} "
-            f"| {r['seconds']:.1f} | {r['calibration_samples'] or 'none'} | {r['layers']}, {r['to_nearest']} |"
+            f"| {r['format']} | {r['how']} | {quality} | {r['size_bytes']:,} | {speed_text(r)} | {r['seconds']:.1f} "
+            f"| {r['calibration_samples'] or 'none'} | {r['layers']}, {r['to_nearest']} |"
         )
     device = table["device"]
     return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
 
 
-def _best(table: dict[str, Any], grid: str) -> float:
-    found = [float(r["quality"]) for r in table["rows"] if r["grid"] == grid]
+def speed_text(row: dict[str, Any]) -> str:
+    """Return the speed of a row's format with its spread and setting, or nothing where it was not timed.
+
+    >>> speed_text({"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "fastest_in": "openvino/f32/1"})
+    'x1.50 (1.40-1.60), openvino/f32/1'
+    """
+    if "speedup" not in row:
+        return ""
+    return f"x{row['speedup']:.2f} ({row['speedup_low']:.2f}-{row['speedup_high']:.2f}), {row['fastest_in']}"
+
+
+def _best(table: dict[str, Any], form: str) -> float:
+    found = [float(r["quality"]) for r in table["rows"] if r["format"] == form]
     return max(found) if table["direction"] == "max" else min(found)

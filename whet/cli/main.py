@@ -28,6 +28,7 @@ from whet.cli.compress import FORWARDS, compress
 from whet.cli.config import Config, recordable
 from whet.cli.data import data
 from whet.cli.eval import evaluate
+from whet.cli.kernels import show_kernels
 from whet.cli.own import takes_data
 from whet.cli.root import HELP, root
 from whet.cli.serve_check import serve_check
@@ -141,6 +142,7 @@ def measure(
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 10.0,
     shape: Shapes = None,
     fix: Fixed = None,
+    kernels: Annotated[bool, typer.Option("--kernels", help="Which formats really run here, layer by layer.")] = False,
     as_json: Json = False,
     own: Any = None,
 ) -> None:
@@ -150,6 +152,8 @@ def measure(
 
     chosen = targets.get(target, threads)
     positive("seconds", seconds)
+    if kernels:
+        return show_kernels(chosen, network, as_json)
     whole("batch", batch)
     shapes, fixed = shapes_of(shape), values_of(fix)
     if network is not None and other is not None:

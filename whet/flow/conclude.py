@@ -18,6 +18,8 @@ from whet.report.texts import drop_text, size_text
 if TYPE_CHECKING:
     from whet.flow.evaluator import Evaluator
 
+NAMED = 3
+"""How many layers are named of more."""
 ELSEWHERE = 1.02
 """How many times faster a setting outside of the target has to be to be named."""
 
@@ -33,12 +35,15 @@ def conclusion(
 
 
 def _doubts(evaluator: Evaluator, members: Sequence[Member]) -> list[str]:
-    """Say where the best file, which is within the limit on validation data, may not be: by test data, by chance."""
+    """Say where the best file is not what it seems: a limit kept by chance or broken on test data, unused integers."""
     limit, unit = evaluator.request.max_drop, evaluator.request.drop_unit
     best = max((m for m in members if m.number != ORIGINAL), key=lambda m: m.gain, default=None)
-    if limit is None or best is None:
-        return []
     found = []
+    if best is not None and best.floats:
+        named = ", ".join(best.floats[:NAMED]) + (f" and {len(best.floats) - NAMED} more" * (len(best.floats) > NAMED))
+        found.append(f"In {best.setting} layers whose weights and inputs are integers are computed in floats: {named}.")
+    if limit is None or best is None:
+        return found
     if best.test_drop is not None and best.test_drop > limit:
         shown = drop_text(best.test_drop, unit), drop_text(limit, unit).lstrip("+")
         found.append(f"On the test data its drop is {shown[0]}, beyond the limit of {shown[1]}.")

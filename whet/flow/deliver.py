@@ -19,13 +19,12 @@ from whet.flow.conclude import conclusion, is_better
 from whet.flow.delivered import DeliveredFront, Member
 from whet.flow.evaluator import Evaluator
 from whet.flow.failures import ends_the_run, reason
+from whet.flow.inspecting import UNKNOWN, inspected
 from whet.flow.original import ORIGINAL, kind, settings_by_name
 from whet.flow.reporting import manifest, report
 from whet.hardware.measure import Latency
 from whet.hardware.race import alike, race
 from whet.hardware.targets import Settings, inputs_of, setting_name
-from whet.verify.equivalence import agreement
-from whet.verify.interval import drop_interval
 from whet.verify.manifest import write_manifest
 
 RUNNERS = 10
@@ -220,23 +219,11 @@ class Delivery:
             test_drop=None if test is None or whole is None else evaluator.request.task.loss_of_quality(test, whole),
             **latency.figures,
             size_bytes=artifact.size_bytes,
-            **self.compared(artifact),
+            **(UNKNOWN if self.brief else inspected(evaluator, artifact)),
             samples=trial.samples,
             memory_bytes=trial.memory_bytes,
             gain=evaluator.request.objectives.gain(served, evaluator.baseline.figures),
         )
-
-    def compared(self, artifact: Artifact) -> dict[str, Any]:
-        """Return how a file's outputs on the validation data agree with the original's, and how sure its drop is."""
-        if self.brief:
-            return {"agreement": {}, "max_abs_difference": None, "relative_difference": None}
-        task, net, scores = self.evaluator.request.task, self.evaluator.request.net, self.evaluator.scores
-        outputs, targets = scores.outputs(artifact, task.val)
-        reference, _ = scores.outputs(self.evaluator.baseline.reference_artifact, task.val)
-        same = agreement(outputs, reference, task.kinds, [port.name for port in net.outputs])
-        low, high = drop_interval(task, outputs, reference, targets) or (None, None)
-        found = {"max_abs_difference": same.max_abs_difference, "relative_difference": same.relative_difference}
-        return {**found, "agreement": same.figures, "drop_low": low, "drop_high": high}
 
     def test_of_reference(self) -> float | None:
         """Return the original's quality on the test data, looked at once."""

@@ -23,6 +23,7 @@ UNITS = {
     "drop": "validation data, unit of the limit", "samples": "training samples",
     "drop_low": "of the interval that holds the drop with 95 %, by the validation samples alone",
     "drop_high": "of the interval that holds the drop with 95 %, by the validation samples alone",
+    "computed": "layers by precision", "floats": "layers",
     "test_drop": "test data, unit of the limit",
 }  # fmt: skip
 """Of the figures of a member, beside its `protocol`."""
@@ -37,7 +38,8 @@ class Member:
     original's, by what suits their kind: `top1_agreement`, `cosine_similarity`, `relative_error`; with several outputs
     as `name.figure`. `serving` holds what serving it takes: `p50_ms`, `p95_ms` and `p99_ms` of so many single `calls`,
     `cold_start_ms`, `memory_bytes`. `drop_low` and `drop_high` are what the validation samples leave open of the drop,
-    None where they are too few to tell.
+    None where they are too few to tell. `computed` counts layers by the precision that the runtime computes them in, as
+    it says itself; `floats` are those of them that are integers in the file and are computed in floats all the same.
     """
 
     number: int
@@ -64,6 +66,8 @@ class Member:
     drop_low: float | None = None
     drop_high: float | None = None
     test_drop: float | None = None
+    computed: dict[str, int] = field(default_factory=dict)
+    floats: list[str] = field(default_factory=list)
     serving: dict[str, float] = field(default_factory=dict)
 
     @property

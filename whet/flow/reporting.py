@@ -54,6 +54,8 @@ def manifest(evaluator: Evaluator, member: Member) -> dict[str, Any]:
         "task": task.name,
         "decision": member.decision,
         "uncompressed": member.number == ORIGINAL,
+        "computed_in": member.computed,
+        "integers_computed_in_floats": member.floats,
         "settings": member.settings,
         "figures": figures,
         "device": evaluator.recorder.device.to_dict(),

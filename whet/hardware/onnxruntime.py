@@ -30,9 +30,10 @@ class OnnxRuntime:
         return export_onnx(net, folder / "model.onnx")
 
     def open(
-        self, path: Path, settings: Mapping[str, Any], batch: int, shapes: Mapping[str, Sequence[int]] | None = None
-    ) -> BoundSession:
-        """Load the file for static sizes.
+        self, path: Path, settings: Mapping[str, Any], batch: int, shapes: Mapping[str, Sequence[int]] | None = None,
+        optimized: Path | None = None,
+    ) -> BoundSession:  # fmt: skip
+        """Load the file for static sizes; the graph that is run is written to `optimized` where that is given.
 
         Raises: ArtifactError for a missing or damaged file, TargetError for a network ONNX Runtime cannot
         run.
@@ -45,6 +46,8 @@ class OnnxRuntime:
         if shapes is None and (only := fixed_batch(inputs)) not in (None, batch):
             raise TargetError(f"input '{inputs[0].name}' was exported for a batch of {only}; asked for {batch}.")
         options = onnxruntime_options(ort, settings)
+        if optimized is not None:
+            options.optimized_model_filepath = str(optimized)
         for name, size in named_sizes(inputs, sizes).items():
             options.add_free_dimension_override_by_name(name, size)
         with refusing(TargetError, f"ONNX Runtime cannot load '{path}'"):

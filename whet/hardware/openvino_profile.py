@@ -27,7 +27,7 @@ class Profiled:
             for value in op.input_values():
                 readers[places[value.get_node().get_friendly_name()]].append(i)
         self.operations = [
-            Operation(op.get_friendly_name(), _sources(op), tuple(reading))
+            Operation(op.get_friendly_name(), sources_of(op), tuple(reading))
             for op, reading in zip(made, readers, strict=True)
         ]
 
@@ -37,8 +37,12 @@ class Profiled:
         return {info.node_name: info.real_time.total_seconds() * 1e3 for info in self.request.profiling_info}
 
 
-def _sources(op: Any) -> tuple[str, ...]:
+def sources_of(op: Any) -> tuple[str, ...]:
     """Return the names of the file's nodes that an operation stands for, its own name the last."""
+    return (*(name for name in note_of(op, "originalLayersNames").split(",") if name), op.get_friendly_name())
+
+
+def note_of(op: Any, key: str) -> str:
+    """Return what OpenVINO notes of an operation that it made, `layerType` or `primitiveType`; empty without one."""
     notes = op.get_rt_info()
-    names = notes["originalLayersNames"].astype(str) if "originalLayersNames" in notes else ""
-    return (*(name for name in names.split(",") if name), op.get_friendly_name())
+    return str(notes[key].astype(str)) if key in notes else ""

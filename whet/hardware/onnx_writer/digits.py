@@ -20,8 +20,8 @@ Array = NDArray[Any]
 
 HELD = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.INT8: np.int8, onnx.TensorProto.INT4: np.int8}
 """The types that are packed, and what holds their values meanwhile."""
-MOST = 3
-"""The largest integer of what is packed as digits: from four bits on files have a type."""
+MOST = 7
+"""The largest integer of what is packed as digits: two of fifteen levels are a byte."""
 LEAST_WEIGHTS = 256
 """The weights from which a tensor is packed; smaller ones are zero points, and tables of the decoding itself."""
 PIECE = 1 << 22
@@ -81,13 +81,13 @@ def _word(levels: int) -> tuple[Any, int]:
 
 
 def pack_digits(w: Writer) -> None:
-    """Store integers of 3, 5 or 7 levels as digits of whole numbers, where the file becomes smaller.
+    """Store integers of 3, 5, 7 to 15 levels as digits of whole numbers, where the file becomes smaller.
 
         word = sum_i d_i L^i,    d_i = word // L^i - L (word // L^(i + 1)),    w_i = d_i - (L - 1) / 2
 
     Five digits of three levels are a byte (1.6 bits a weight), thirteen of five are 31 bits (2.46), eleven of seven
-    (2.91). The tensors of as many levels form one stream. Runtimes compute that once, when they open the file, by
-    operators that both evaluate on constants.
+    (2.91), two of fifteen a byte. The tensors of as many levels form one stream. Runtimes compute that once, when they
+    open the file, by operators that both evaluate on constants.
     """
     kinds = {n: kind_of(t) for n, t in w.initializers.items() if t.data_type == onnx.TensorProto.INT8}
     for kind in sorted({kind for kind in kinds.values() if kind.levels}):

@@ -59,7 +59,7 @@ def _convolution(op: str) -> LayerRule:
         window = _window(kernel, layer.stride, layer.padding, layer.dilation, layer.groups)
         if op == "ConvTranspose":
             window["output_padding"] = list(layer.output_padding)
-        given = [w.name(n.args[0]), _weight(w, str(n.target), layer)]
+        given = [w.name(n.args[0]), _weight(w, n, layer)]
         given += [w.constant(layer.bias)] if layer.bias is not None else []
         return w.emit(op, given, n.name, **window)
 
@@ -85,15 +85,19 @@ def _convolved(op: str) -> Rule:
 
 def _linear(w: Writer, n: fx.Node, layer: Any) -> Names:
     matrix = w.rank(n) == 2
-    weight = _weight(w, str(n.target), layer, turned=not matrix)
+    weight = _weight(w, n, layer, turned=not matrix)
     bias = layer.bias
     if bias is not None and not matrix and isinstance(layer, IntegerWeight):
         bias = bias.detach().reshape(*[1] * (w.rank(n) - 1), -1)
     return linear(w, n, w.name(n.args[0]), weight, weight, bias)
 
 
-def _weight(w: Writer, site: str, layer: Any, turned: bool = False) -> str:
-    """Return the name of a layer's weight, transposed where asked; an integer one is stored as such."""
+def _weight(w: Writer, n: fx.Node, layer: Any, turned: bool = False) -> str:
+    """Return the name of a layer's weight, transposed where asked; an integer one is stored as such.
+
+    Where the layer multiplies integers, those of four bits are given as int8, which runtimes have kernels for.
+    """
+    site = str(n.target)
     weight: Tensor = layer.weight.detach()
     if not isinstance(layer, IntegerWeight):
         return w.constant(weight.t(), f"{site}.weight.t") if turned else w.constant(layer.weight)
@@ -101,8 +105,11 @@ def _weight(w: Writer, site: str, layer: Any, turned: bool = False) -> str:
     integers, group = grid.integers(weight, scale), grid.group_of(weight)
     if group < weight[0].numel():
         return _grouped(w, site, layer, integers.flatten(1), scale.view(len(weight), -1), turned)
-    stored = w.constant(integers.t() if turned else integers, _name(site, grid), bits=_bits(grid))
-    zeros = [w.constant(layer.weight_zero_point.to(torch.int8), f"{site}.zero_point")] if grid.bits == 8 else []
+    multiplied = w.reads(n, ActivationQuantizer)
+    bits = 8 if multiplied else _bits(grid)
+    stored = w.constant(integers.t() if turned else integers, _name(site, grid), bits=bits)
+    exact = grid.bits == 8 or multiplied
+    zeros = [w.constant(layer.weight_zero_point.to(torch.int8), f"{site}.zero_point")] if exact else []
     return w.emit("DequantizeLinear", [stored, w.constant(scale), *zeros], axis=int(turned))
 
 

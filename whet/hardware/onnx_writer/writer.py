@@ -100,6 +100,13 @@ class Writer:
             return self.trace.values[value][0]
         return type(value)(self.fixed(v) for v in value) if isinstance(value, list | tuple) else value
 
+    def reads(self, node: fx.Node, kind: type) -> bool:
+        """Say whether a layer reads what a module of some kind gives."""
+        source = node.args[0]
+        if not isinstance(source, fx.Node) or source.op != "call_module":
+            return False
+        return isinstance(self.module.get_submodule(str(source.target)), kind)
+
     # -- names ---------------------------------------------------------------------------------------------------
 
     def reserve(self, names: Iterable[str]) -> None:
