@@ -57,7 +57,7 @@ class Paper:
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second thread helps nobody but the original; the candidate halves the time of one thread."""
-    monkeypatch.setattr(timing, "every_setting", Paper().all_settings)
+    monkeypatch.setattr(timing, "every_setting", lambda device: Paper().all_settings())
     ms = {"bar 1": 8.0, "bar 2": 4.0, "small openvino/f32/1": 4.0, "small openvino/f32/2": 3.0}
 
     def measure(sessions: dict[str, Any], baseline: str, seconds: float) -> dict[str, Latency]:

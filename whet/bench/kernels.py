@@ -21,7 +21,7 @@ from whet.core.space import Decision
 from whet.core.target import Artifact, Target
 from whet.core.task import Task
 from whet.graph.lift import lift
-from whet.hardware.device import fingerprint
+from whet.hardware.elsewhere import device_of, machine_of
 from whet.hardware.executed import executed
 from whet.hardware.measure import Latency, measure
 from whet.hardware.targets import Settings, inputs_of, setting_name
@@ -105,12 +105,12 @@ def _rows(name: str, target: Target, settings: list[Settings], seconds: float) -
             raced, wrong = _raced(net, target, files, each, seconds)
             for form in FORMATS:
                 row = Row(name, form, setting_name(each), fault=(faults | wrong).get(form, ""))
-                yield row if row.fault else _found(row, files[form], each, raced[form])
+                yield row if row.fault else _found(row, files[form], each, raced[form], target)
 
 
-def _found(row: Row, path: Path, settings: Settings, latency: Latency) -> Row:
+def _found(row: Row, path: Path, settings: Settings, latency: Latency, target: Target) -> Row:
     timed = replace(row, ratio=latency.ratio, ratio_low=latency.ratio_low, ratio_high=latency.ratio_high)
-    made = executed(path, settings, [SITE]).get(SITE)
+    made = executed(path, settings, [SITE], machine=machine_of(target)).get(SITE)
     return timed if made is None else replace(timed, kernel=made.kernel, precision=made.precision)
 
 
@@ -150,8 +150,8 @@ def _raced(
 
 
 def known(target: Target, cache: Path, seconds: float = SECONDS, anew: bool = False) -> list[Row]:
-    """Return the table of this device, from the file of its fingerprint in `cache` where that is there."""
-    path = cache / f"kernels-{target.name}-{fingerprint().id}.json"
+    """Return the table of a target's device, from the file of its fingerprint in `cache` where that is there."""
+    path = cache / f"kernels-{target.name.replace('/', '-')}-{device_of(target).id}.json"
     if path.exists() and not anew:
         return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
     found = table(target, seconds)

@@ -13,8 +13,9 @@ import typer
 from rich.console import Console, Group
 from rich.table import Column, Table
 
+from whet.cli.device import DeviceWait, TokenFile, use_device
 from whet.cli.own import refuse_own, takes_data
-from whet.cli.shared import Data, Fixed, Json, Shapes, Threads, shapes_of, values_of
+from whet.cli.shared import Data, Fixed, Json, Shapes, Target, Threads, shapes_of, values_of
 from whet.core.checks import positive, whole
 from whet.core.errors import WhetError, unknown
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 File = Annotated[str, typer.Argument(help="FILE.onnx, FILE.xml, or a folder of a front: runs/a/front/0.")]
 Seconds = Annotated[float, typer.Option(help="How long latency is measured.")]
-Target = Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")]
 Duration = Annotated[str | None, typer.Option(help="The most that so many of 100 calls may take, e.g. 2ms.")]
 
 
@@ -60,6 +60,8 @@ def check(
     shape: Shapes = None,
     fix: Fixed = None,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML, too.")] = None,
+    token_file: TokenFile = None,
+    device_wait: DeviceWait = None,
     as_json: Json = False,
     own: Any = None,
 ) -> None:
@@ -78,6 +80,7 @@ def check(
         cold_start=max_cold_start, quality=min_accuracy, drop=max_drop,
     )  # fmt: skip
     refuse_incomplete(limits, baseline, task is not None or data is not None, on)
+    use_device(token_file, device_wait)
     chosen, began = targets.get(target, threads), time.monotonic()
     subject = located(file, chosen, threads)
     other = located(baseline, chosen, threads) if baseline else None

@@ -20,7 +20,7 @@ def compare(
     A file of a front is timed in the setting of its settings.json. Ratios above 1 are of the faster file, over the
     first.
     """
-    from whet.hardware.device import fingerprint
+    from whet.hardware.elsewhere import device_of
     from whet.hardware.guard import Guarded
     from whet.hardware.targets import setting_name
     from whet.verdict.located import located, raced
@@ -37,10 +37,10 @@ def compare(
         for name, latency in found.latencies.items()
     ]  # fmt: skip
     if as_json:
-        print(json.dumps({"device": fingerprint().to_dict(), "files": rows, "unfit": found.errors}))
+        print(json.dumps({"device": device_of(target).to_dict(), "files": rows, "unfit": found.errors}))
         return
     figures = [Column(name, no_wrap=True) for name in ("median ms", "ratio", "quartiles", "bytes", "setting")]
-    title = f"{fingerprint().describe()}; ratios to the first"
+    title = f"{device_of(target).describe()}; ratios to the first"
     table = Table(Column("file", overflow="fold"), *figures, title=title, box=None, header_style="underline")
     for row in rows:
         spread = f"{row['ratio_low']:.2f}-{row['ratio_high']:.2f}"

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from whet.cli.check import File, Target, task_of
+from whet.cli.check import File, task_of
 from whet.cli.own import takes_data
-from whet.cli.shared import Data, Json, Shapes, shapes_of
+from whet.cli.shared import Data, Json, Shapes, Target, shapes_of
 
 
 @takes_data

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def show_kernels(target: Target, network: str | None, as_json: bool) -> None:
     """Print the table of one layer of each kind in each format, measured once for a device and then kept."""
     from whet.bench.kernels import known, said
-    from whet.hardware.device import fingerprint
+    from whet.hardware.elsewhere import device_of
     from whet.tasks.bundle import cache_folder
 
     if network is not None:
@@ -25,7 +25,7 @@ def show_kernels(target: Target, network: str | None, as_json: bool) -> None:
         raise typer.BadParameter(said_of, param_hint="--kernels")
     rows = known(target, cache_folder())
     if as_json:
-        print(json.dumps({"device": fingerprint().to_dict(), "kernels": [asdict(row) for row in rows]}))
+        print(json.dumps({"device": device_of(target).to_dict(), "kernels": [asdict(row) for row in rows]}))
         return
     for layer in dict.fromkeys(row.layer for row in rows):
         own = [row for row in rows if row.layer == layer]
@@ -35,5 +35,5 @@ def show_kernels(target: Target, network: str | None, as_json: bool) -> None:
             cells = {row.setting: said(row).replace("`", "") for row in own if row.format == form}
             table.add_row(form, *(cells.get(name, "") for name in settings))
         Console().print(table)
-    print(fingerprint().describe())
+    print(device_of(target).describe())
     print("x: times as fast as the layer in floats in the same setting, quartiles in brackets.")

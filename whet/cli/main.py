@@ -27,6 +27,7 @@ from whet.cli.compare import compare
 from whet.cli.compress import FORWARDS, compress
 from whet.cli.config import Config, recordable
 from whet.cli.data import data
+from whet.cli.device import DeviceWait, TokenFile, device, use_device
 from whet.cli.eval import evaluate
 from whet.cli.kernels import show_kernels
 from whet.cli.own import takes_data
@@ -41,6 +42,7 @@ from whet.cli.shared import (
     Passes,
     Recipe,
     Shapes,
+    Target,
     Task,
     Threads,
     crash_log,
@@ -60,6 +62,7 @@ from whet.support.source import described
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
 app.callback(help=__doc__)(root)
 app.add_typer(bench, name="bench")
+app.add_typer(device, name="device")
 app.command(name="data")(data)
 WIDE = 160
 """From how many columns of the terminal on the list of methods has all that is known."""
@@ -72,7 +75,7 @@ def optimize(
     network: NetworkArgument = None,
     task: Task = None,
     data: Data = None,
-    target: Annotated[str, typer.Option(help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them.")] = "cpu",
+    target: Target = "cpu",
     max_drop: Annotated[str, typer.Option(help="The quality that may be lost, e.g. 1%.")] = "1%",
     max_size: Annotated[str | None, typer.Option(help="What a file may take on disk, e.g. 500kB.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="What a process that serves a file may hold.")] = None,
@@ -95,6 +98,8 @@ def optimize(
     fix: Fixed = None,
     again: Again = None,
     config: Config = None,
+    token_file: TokenFile = None,
+    device_wait: DeviceWait = None,
     as_json: Json = False,
     own: Any = None,
 ) -> None:
@@ -104,6 +109,7 @@ def optimize(
     from whet.flow.quantities import size_bytes, wanted_of
     from whet.report.console import LiveProgress, front_table
 
+    use_device(token_file, device_wait)
     wanted = wanted_of(objectives)
     named = None if passes is None else tuple(catalogue.split(passes))
     check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed)
@@ -136,20 +142,23 @@ def measure(
     other: Annotated[str | None, typer.Argument(help="A second file: the two of them in one race.")] = None,
     task: Task = None,
     data: Data = None,
-    target: str = "cpu",
+    target: Target = "cpu",
     threads: Threads = None,
     batch: Batch = 1,
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 10.0,
     shape: Shapes = None,
     fix: Fixed = None,
     kernels: Annotated[bool, typer.Option("--kernels", help="Which formats really run here, layer by layer.")] = False,
+    token_file: TokenFile = None,
+    device_wait: DeviceWait = None,
     as_json: Json = False,
     own: Any = None,
 ) -> None:
     """Time a network, uncompressed, in every setting of a target, interleaved; an ONNX file as it is."""
     from whet.hardware import targets
-    from whet.hardware.device import fingerprint
+    from whet.hardware.elsewhere import device_of
 
+    use_device(token_file, device_wait)
     chosen = targets.get(target, threads)
     positive("seconds", seconds)
     if kernels:
@@ -168,10 +177,11 @@ def measure(
     found = bar.latencies
     rows = sorted(found.values(), key=lambda x: x.latency_ms)
     if as_json:
-        print(json.dumps({"device": fingerprint().to_dict(), "settings": [vars(r) for r in rows], "unfit": bar.unfit}))
+        where = device_of(chosen).to_dict()
+        print(json.dumps({"device": where, "settings": [vars(r) for r in rows], "unfit": bar.unfit}))
         return
     ratio = f"ratio to {next(iter(found))}"
-    table = Table("setting", "median ms", ratio, "quartiles", title=fingerprint().describe())
+    table = Table("setting", "median ms", ratio, "quartiles", title=device_of(chosen).describe())
     for row in rows:
         spread = f"{row.ratio_low:.2f}-{row.ratio_high:.2f}"
         table.add_row(row.name, f"{row.latency_ms:.4f}", f"x{row.ratio:.2f}", spread)

@@ -40,6 +40,12 @@ Fixed = Annotated[
     list[str] | None,
     typer.Option("--fix", help="The value of an input that is the same in every call, e.g. sr=16000; once an input."),
 ]
+Target = Annotated[
+    str,
+    typer.Option(
+        help="openvino-cpu, onnxruntime-cpu, or cpu: the faster of them; device://HOST:PORT: the same on that machine."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(help="How many threads will serve it; by default what is fastest.")]
 Batch = Annotated[int, typer.Option(help="How many samples a call it will be served.")]
 Passes = Annotated[

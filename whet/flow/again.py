@@ -21,6 +21,7 @@ from whet.core.target import Artifact
 from whet.flow.evaluator import Evaluator
 from whet.flow.failures import ends_the_run, reason
 from whet.flow.folder import Folder
+from whet.hardware.elsewhere import DEVICE
 from whet.schedule.history import SCORED_NOTE
 
 SAME = ("network", "parameters", "weights", "task", "val data", "test data", "metric", "objectives", "served", "target")
@@ -66,7 +67,8 @@ def agree(folder: Path, config: Mapping[str, Any]) -> None:
     """
     study = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{(folder / DATABASE).resolve()}")
     old = json.loads(study.user_attrs["config"])
-    others = [f"{key} was {old.get(key)!r}, now {config.get(key)!r}" for key in SAME if old.get(key) != config.get(key)]
+    keys = [*SAME, *sorted(key for key in {**old, **config} if key.startswith(DEVICE))]
+    others = [f"{key} was {old.get(key)!r}, now {config.get(key)!r}" for key in keys if old.get(key) != config.get(key)]
     if others:
         raise StudyError(f"this is no study of that network and task: {'; '.join(others)}.")
     study.set_user_attr("config", json.dumps(config, sort_keys=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from whet.core.objectives import Figures
 from whet.core.study import Study
 from whet.core.target import Artifact
-from whet.flow.original import Original, kind, scored, settings_by_name
+from whet.flow.original import Original, kind, scored
 from whet.flow.quantities import resolved
 from whet.flow.request import Request
 from whet.flow.stopwatch import Stopwatch
@@ -54,7 +54,7 @@ class Baseline:
     @property
     def artifact(self) -> Artifact:
         """The uncompressed network in its fastest setting."""
-        return self.original.artifact(settings_by_name()[self.bar])
+        return self.original.artifact(next(s for s in self.bars if setting_name(s) == self.bar))
 
     @property
     def reference_artifact(self) -> Artifact:

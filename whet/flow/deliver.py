@@ -144,7 +144,7 @@ class Delivery:
     def _raced(self, trials: list[Trial]) -> LastRace:
         evaluator, target = self.evaluator, self.evaluator.request.target
         bars = {setting_name(s) for s in evaluator.baseline.bars}
-        every = {n: s for n, s in settings_by_name().items() if n in evaluator.baseline.original.latency_ms}
+        every = {n: s for n, s in settings_by_name(target).items() if n in evaluator.baseline.original.latency_ms}
         files = {name: (evaluator.baseline.original.path, [settings]) for name, settings in every.items()}
         files |= {str(t.number): (evaluator.request.out / str(t.artifact), alike(target, t.settings)) for t in trials}
         with evaluator.stopwatch("last race"):
@@ -181,7 +181,7 @@ class Delivery:
 
     def original(self, timed: LastRace) -> Member:
         """Return the uncompressed network in its fastest setting, a candidate like any other."""
-        settings = settings_by_name()[timed.bar]
+        settings = settings_by_name(self.evaluator.request.target)[timed.bar]
         quality = self.evaluator.baseline.original.qualities[kind(settings)]
         trial = Trial(
             ORIGINAL, "full", Decision(), quality, self.evaluator.drop(quality), 1.0,

@@ -18,6 +18,8 @@ from whet.flow.folder import Folder
 from whet.flow.request import Request
 from whet.flow.stopwatch import Stopwatch
 from whet.flow.timing import Timing, cost_signature
+from whet.hardware.elsewhere import machine_of
+from whet.hardware.fresh import CALLS
 from whet.hardware.measure import Latency
 from whet.hardware.memory import peak_memory_bytes
 from whet.hardware.targets import inputs_of
@@ -92,7 +94,7 @@ class Files:
         arrays = zip(self.request.net.inputs, inputs_of(self.request.net, self.request.batch), strict=True)
         inputs = {port.name: (array.shape, array.dtype.name) for port, array in arrays}
         with self.clock("memory"):
-            return peak_memory_bytes(artifact, inputs)
+            return peak_memory_bytes(artifact, inputs, CALLS, machine_of(self.request.target))
 
     @cached_property
     def hasty(self) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from whet.core.target import Artifact
+from whet.hardware.elsewhere import machine_of
 from whet.hardware.executed import account
 from whet.verify.equivalence import agreement
 from whet.verify.interval import drop_interval
@@ -26,7 +27,8 @@ def inspected(evaluator: Evaluator, artifact: Artifact) -> dict[str, Any]:
     reference, _ = scores.outputs(evaluator.baseline.reference_artifact, task.val)
     same = agreement(outputs, reference, task.kinds, [port.name for port in net.outputs])
     low, high = drop_interval(task, outputs, reference, targets) or (None, None)
-    counts, floats = account(artifact.path, artifact.settings, list(net.layers()), evaluator.request.batch)
+    machine, batch = machine_of(evaluator.request.target), evaluator.request.batch
+    counts, floats = account(artifact.path, artifact.settings, list(net.layers()), batch, machine)
     return {
         "agreement": same.figures,
         "max_abs_difference": same.max_abs_difference,

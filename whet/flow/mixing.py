@@ -17,6 +17,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.study import Trial
 from whet.core.target import Artifact
 from whet.decisions.enumerate import point, size
+from whet.hardware.elsewhere import machine_of
 from whet.hardware.profile import PROFILERS, layer_times
 from whet.hardware.targets import inputs_of
 from whet.schedule.actions import LayersOf, ProfileLayers, Race
@@ -112,7 +113,8 @@ def profile(evaluator: Evaluator, action: ProfileLayers) -> list[dict[str, float
         request.target.open(Artifact(path, settings), request.batch)  # a crash is told, and takes nothing along
     with evaluator.stopwatch("profile"):
         inputs = inputs_of(net, request.batch)
-        times = layer_times(files, settings, list(net.layers()), inputs, batch=request.batch)
+        machine = machine_of(request.target)
+        times = layer_times(files, settings, list(net.layers()), inputs, batch=request.batch, machine=machine)
     return None if times is None else [times[str(i)] for i in range(len(files))]
 
 

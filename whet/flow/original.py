@@ -11,6 +11,7 @@ from typing import Any
 from whet.core.errors import TargetError
 from whet.core.target import Artifact, Target
 from whet.flow.failures import ends_the_run, reason
+from whet.hardware.elsewhere import device_of
 from whet.hardware.targets import Settings, every_setting, setting_name
 
 ORIGINAL = -1
@@ -122,6 +123,6 @@ def _fastest_of_each_kind(
     return {kind(s): dict(s) for s in sorted(ran, key=lambda s: -latency_ms[setting_name(s)])}
 
 
-def settings_by_name() -> dict[str, Settings]:
-    """Return every setting of every runtime on this device by `setting_name`."""
-    return {setting_name(s): s for s in every_setting()}
+def settings_by_name(target: Target) -> dict[str, Settings]:
+    """Return every setting of every runtime on a target's device by `setting_name`."""
+    return {setting_name(s): s for s in every_setting(device_of(target))}

@@ -15,7 +15,7 @@ from whet.core.study import Stage, Study, Trial
 from whet.flow.failures import Attempt, reason
 from whet.flow.folder import Folder
 from whet.flow.stopwatch import Stopwatch
-from whet.hardware.device import fingerprint
+from whet.hardware.elsewhere import device_of, machine_of
 from whet.report.texts import drop_text, gain_text
 from whet.schedule.goal import Goal
 from whet.train.state import save_state
@@ -26,7 +26,9 @@ class Recorder:
 
     def __init__(self, study: Study, run: Run, folder: Folder, stopwatch: Stopwatch, goal: Goal) -> None:
         self.study, self.run, self.folder, self.stopwatch, self.goal = study, run, folder, stopwatch, goal
-        self.device = fingerprint()
+        self.device = device_of(run.target)
+        if (machine := machine_of(run.target)) is not None:
+            machine.listen(self.say)
         self.reference, self.whole = 0.0, Figures()
         self.drop_unit = (1.0, "")
         self.notes: list[str] = []

@@ -126,6 +126,9 @@ def _notes(evaluator: Evaluator) -> list[str]:
     """Return what quality and the limit mean here, where that was not given but told from the data."""
     request = evaluator.request
     notes = list(filter(None, [request.task.quality_note]))
+    if machines := serving.machines(evaluator):
+        where = machines["machines"]
+        notes.append(f"Timed and scored on {where['timed']}. Trained on {where['trained']}.")
     if request.limit is not None:
         notes.append(f"The limit: {explained(request.limit, evaluator.baseline.reference, request.task)}.")
     return notes

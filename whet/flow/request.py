@@ -15,6 +15,7 @@ from whet.core.space import Space
 from whet.core.target import Target
 from whet.core.task import Task, length_of, rows_of, split
 from whet.flow.quantities import Limit
+from whet.hardware.elsewhere import machine_facts
 from whet.schedule.goal import Goal
 from whet.train.recipe import Recipe
 
@@ -92,6 +93,7 @@ class Request:
             **self.identity,
             "task": self.task.name,
             "target": self.target.name,
+            **machine_facts(self.target),
             "max_drop": self.max_drop if self.limit is None else str(self.limit),
             "strategy": self.strategy,
             "seed": self.seed,

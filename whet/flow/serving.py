@@ -15,8 +15,9 @@ from whet.core.task import split
 from whet.flow.delivered import Member
 from whet.flow.evaluator import Evaluator
 from whet.flow.failures import ends_the_run, reason
-from whet.hardware.fresh import served_fresh
-from whet.hardware.measure import alone
+from whet.hardware.device import fingerprint
+from whet.hardware.elsewhere import machine_of
+from whet.hardware.fresh import CALLS, served_fresh
 from whet.hardware.single_calls import single_calls
 from whet.hardware.targets import inputs_of
 from whet.verdict.serve_files import Call, write_sample, write_serving
@@ -49,8 +50,8 @@ def measured(evaluator: Evaluator, member: Member) -> Member:
 def _figures(evaluator: Evaluator, artifact: Artifact, inputs: dict[str, Array]) -> dict[str, float]:
     session = evaluator.request.target.open(artifact, evaluator.request.batch)
     calls = single_calls(partial(session, *inputs.values()), CALLS_SECONDS, LEAST_CALLS)
-    with alone():
-        fresh = served_fresh(artifact, {name: (array.shape, array.dtype.name) for name, array in inputs.items()})
+    kinds = {name: (array.shape, array.dtype.name) for name, array in inputs.items()}
+    fresh = served_fresh(artifact, kinds, CALLS, machine_of(evaluator.request.target))
     return {
         **calls.figures, "cold_start_ms": 1e3 * fresh.cold_start_seconds, "memory_bytes": float(fresh.peak_bytes),
     }  # fmt: skip
@@ -122,7 +123,17 @@ def made(evaluator: Evaluator) -> dict[str, Any]:
         "seed": request.seed,
         "max_drop": None if request.limit is None else str(request.limit),
         "command": request.command,
+        **machines(evaluator),
     }
+
+
+def machines(evaluator: Evaluator) -> dict[str, Any]:
+    """Return which machine timed and scored the files, and which one trained them, where that was another."""
+    machine = machine_of(evaluator.request.target)
+    if machine is None:
+        return {}
+    there = f"{machine.device.describe()}, at {machine.address}"
+    return {"machines": {"timed": there, "scored": there, "trained": fingerprint().describe()}}
 
 
 def shared(evaluator: Evaluator, original: Member, reference_test: float | None) -> dict[str, Any]:

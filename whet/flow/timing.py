@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from whet.core.errors import TargetError, WhetError
+from whet.core.errors import StudyError, TargetError, WhetError
 from whet.core.net import Net
 from whet.core.target import Artifact, Target
 from whet.graph.zeros import zeros_of
+from whet.hardware.elsewhere import device_of
 from whet.hardware.measure import Latency, measure
 from whet.hardware.targets import Settings, every_setting, inputs_of, setting_name
 
@@ -55,7 +56,7 @@ class Timing:
         legal = {setting_name(s): s for s in target.all_settings()}
         ranked = sorted(latencies_ms, key=latencies_ms.__getitem__)
         self.settings = [legal[n] for n in ranked if n in legal][:KEEP_SETTINGS]
-        every = {setting_name(s): s for s in every_setting()}
+        every = {setting_name(s): s for s in every_setting(device_of(target))}
         counts = {s["threads"] for s in self.settings}
         self.bars: dict[int, Settings] = {}
         for name in ranked:
@@ -100,6 +101,8 @@ class Timing:
         for key, (path, setting) in tried.items():
             try:
                 sessions[" ".join(key)] = self._session(path, setting)
+            except StudyError:  # the device is gone: nothing can be opened on it
+                raise
             except WhetError as error:
                 self.unfit[" ".join(key)] = str(error).splitlines()[0]
         found = measure(sessions, base, seconds=seconds)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -49,6 +49,18 @@ class Device:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return {**asdict(self), "flags": list(self.flags), "versions": dict(self.versions)}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Device:
+        """Return the device that `to_dict` gave; KeyError, TypeError or ValueError for what is none.
+
+        >>> Device.of(fingerprint().to_dict()) == fingerprint()
+        True
+        """
+        words = {name: str(data[name]) for name in ("cpu", "system")}
+        counts = {name: int(data[name]) for name in ("cores", "memory_gib")}
+        versions = tuple((str(name), str(number)) for name, number in dict(data["versions"]).items())
+        return cls(flags=tuple(map(str, data["flags"])), versions=versions, **words, **counts)  # type: ignore[arg-type]
 
     def has_any(self, flags: tuple[str, ...]) -> bool:
         """Say whether the processor has one of `flags`; asking for none is always met."""

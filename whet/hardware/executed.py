@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.hardware.cpu import read_onnx
+from whet.hardware.elsewhere import Elsewhere
 from whet.hardware.profile import nodes_of_layers
 
 Settings = Mapping[str, Any]
@@ -39,14 +40,19 @@ class Executed:
     precision: str
 
 
-def executed(path: Path, settings: Settings, layers: Collection[str], batch: int = 1) -> dict[str, Executed]:
+def executed(
+    path: Path, settings: Settings, layers: Collection[str], batch: int = 1, machine: Elsewhere | None = None
+) -> dict[str, Executed]:
     """Return what computes each layer of an ONNX file under settings; layers that the runtime folded away are left out.
 
     OpenVINO tells it of the compiled network, ONNX Runtime by the operators of its optimized graph. Of other runtimes
-    nothing is known.
+    nothing is known. The runtime is one of `machine`, where that is given.
 
     Raises: TargetError where the runtime cannot run the file.
     """
+    if machine is not None:
+        found = machine.executed(path, settings, list(layers), batch)
+        return {site: Executed(kernel, precision) for site, (kernel, precision) in found.items()}
     ways = {"openvino": _by_openvino, "onnxruntime": _by_onnxruntime}
     way = ways.get(settings["runtime"])
     return {} if way is None else way(path, settings, layers, batch)
@@ -76,10 +82,10 @@ def _site(node: Any, sites: Mapping[str, str]) -> str | None:
 
 
 def account(
-    path: Path, settings: Settings, layers: Collection[str], batch: int = 1
-) -> tuple[dict[str, int], list[str]]:  # fmt: skip
+    path: Path, settings: Settings, layers: Collection[str], batch: int = 1, machine: Elsewhere | None = None
+) -> tuple[dict[str, int], list[str]]:
     """Return how many layers are computed in each precision, and those that are integers in the file but not there."""
-    found = executed(path, settings, layers, batch)
+    found = executed(path, settings, layers, batch, machine)
     counts = Counter(one.precision for one in found.values())
     meant = meant_as_integers(path, layers) if found else set()
     return dict(counts), sorted(site for site in meant if site in found and found[site].precision != INT8)

@@ -18,6 +18,7 @@ from whet.core.errors import TargetError, WhetError
 from whet.core.net import Net
 from whet.core.space import Decision, Space
 from whet.core.target import Artifact, Session, Target
+from whet.hardware.elsewhere import Elsewhere, machine_of
 
 
 class Guarded:
@@ -25,13 +26,18 @@ class Guarded:
 
     A child process opens the file with the same settings and batch and runs it once, on zeros; only then is it opened
     here. The child lives on and takes the next file; one that dies is replaced. Each file, as it is on disk, is tried
-    once per setting and batch.
+    once per setting and batch. What a target opens on another machine is guarded there.
     """
 
     def __init__(self, inner: Target) -> None:
         self.inner = inner
         self._child: subprocess.Popen[str] | None = None
         self._tried: dict[tuple[Any, ...], str | None] = {}
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """The machine that the target inside measures on; None for this one."""
+        return machine_of(self.inner)
 
     @property
     def name(self) -> str:
@@ -65,7 +71,7 @@ class Guarded:
 
     def open(self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None) -> Session:
         """Return the session, or raise what `inner.open` does, and TargetError where the runtime crashes."""
-        if artifact.path.exists():
+        if self.elsewhere is None and artifact.path.exists():
             stat = artifact.path.stat()
             order = {
                 "path": str(artifact.path.resolve()), "settings": artifact.settings, "batch": batch,

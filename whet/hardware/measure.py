@@ -20,7 +20,8 @@ import numpy as np
 
 from whet.core.errors import TargetError, unknown
 from whet.core.target import Array, Artifact, Session
-from whet.hardware.device import fingerprint
+from whet.hardware.device import Device, fingerprint
+from whet.hardware.elsewhere import device_of, shared_machine
 
 if sys.platform != "win32":  # there, one process is still kept from measuring twice at a time
     import fcntl
@@ -88,7 +89,7 @@ def measure(
     times = timed(
         sessions, baseline, seconds=seconds, rounds=rounds, tolerance=tolerance, burst_seconds=burst_seconds, seed=seed
     )
-    return compared(times, baseline, burst_seconds)
+    return compared(times, baseline, burst_seconds, device_of(sessions[baseline]))
 
 
 def timed(
@@ -101,7 +102,10 @@ def timed(
     burst_seconds: float = 0.02,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """Return what `measure` compares: each session's seconds per call, round by round."""
+    """Return what `measure` compares: each session's seconds per call, round by round.
+
+    Sessions on another machine are timed there, by this same function.
+    """
     if baseline not in sessions:
         raise unknown("baseline", baseline, sessions)
     if seconds <= 0 or rounds < LEAST_ROUNDS or tolerance <= 0 or burst_seconds <= 0:
@@ -109,6 +113,9 @@ def timed(
             f"seconds, tolerance and burst_seconds must be positive and rounds at least {LEAST_ROUNDS}; "
             f"got {seconds}, {tolerance}, {burst_seconds}, {rounds}."
         )
+    if (machine := shared_machine(sessions.values())) is not None:
+        given = {"seconds": seconds, "rounds": rounds, "tolerance": tolerance, "burst_seconds": burst_seconds}
+        return machine.timed(sessions, baseline, **given, seed=seed)
     times: dict[str, list[float]] = {name: [] for name in sessions}
     order = list(sessions)
     shuffle = random.Random(seed).shuffle
@@ -125,13 +132,19 @@ def timed(
     return times
 
 
-def compared(times: Mapping[str, Sequence[float]], baseline: str, burst_seconds: float = 0.02) -> dict[str, Latency]:
-    """Return the latencies of `timed` with ratios to `baseline`, which may be chosen after the fact."""
+def compared(
+    times: Mapping[str, Sequence[float]], baseline: str, burst_seconds: float = 0.02, device: Device | None = None
+) -> dict[str, Latency]:
+    """Return the latencies of `timed` with ratios to `baseline`, which may be chosen after the fact.
+
+    `device` is where they were timed, by default here.
+    """
+    device = device or fingerprint()
     protocol = (
         f"interleaved bursts of {burst_seconds * 1e3:g} ms in shuffled rounds, each after an idle wait and "
-        f"warm-up, median of per-round ratios to '{baseline}' with quartiles, {fingerprint().cores} cores"
+        f"warm-up, median of per-round ratios to '{baseline}' with quartiles, {device.cores} cores"
     )
-    return {name: _summary(name, times[name], times[baseline], protocol) for name in times}
+    return {name: _summary(name, times[name], times[baseline], protocol, device.id) for name in times}
 
 
 def measure_artifacts(
@@ -202,10 +215,10 @@ def _ratios(taken: Sequence[float], base: Sequence[float]) -> tuple[float, float
     return float(low), float(middle), float(high)
 
 
-def _summary(name: str, taken: Sequence[float], base: Sequence[float], protocol: str) -> Latency:
+def _summary(name: str, taken: Sequence[float], base: Sequence[float], protocol: str, device: str) -> Latency:
     low, middle, high = _ratios(taken, base)
     latency_ms = float(np.median(taken)) * 1e3
-    return Latency(name, latency_ms, middle, low, high, len(taken), protocol, fingerprint().id)
+    return Latency(name, latency_ms, middle, low, high, len(taken), protocol, device)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from whet.core.target import Array
 from whet.hardware.cpu import read_onnx
+from whet.hardware.elsewhere import Elsewhere
 from whet.hardware.measure import alone
 
 PROFILERS = {"openvino": "whet.hardware.openvino_profile:Profiled"}
@@ -47,16 +48,19 @@ class Profiler(Protocol):
 
 def layer_times(
     files: Mapping[str, Path], settings: Mapping[str, Any], layers: Collection[str], inputs: Sequence[Array],
-    rounds: int = 10, batch: int = 1,
+    rounds: int = 10, batch: int = 1, machine: Elsewhere | None = None,
 ) -> dict[str, dict[str, float]] | None:  # fmt: skip
     """Return the milliseconds of each layer in each file; None where the runtime does not tell them.
 
     Files take turns, so that drift strikes all alike. What an operation that is no layer takes (conversions, sums) is
     shared by the layers that read it, next to it or through others of that kind, or by those in front where none does.
     A layer that the file does not have takes no time. `inputs` are arrays `(batch, ...)` in the file's layout.
+    They are taken on `machine`, where that is given.
     """
     if settings["runtime"] not in PROFILERS:
         return None
+    if machine is not None:
+        return machine.layer_times(files, settings, list(layers), inputs, rounds, batch)
     module, _, name = PROFILERS[settings["runtime"]].partition(":")
     opened = {key: getattr(import_module(module), name)(path, settings, inputs, batch) for key, path in files.items()}
     times: dict[str, list[Mapping[str, float]]] = {key: [] for key in files}

@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from whet.core.errors import TargetError, WhetError
+from whet.core.errors import StudyError, TargetError, WhetError
 from whet.core.target import Array, Artifact, Target
+from whet.hardware.elsewhere import device_of
 from whet.hardware.measure import Latency, compared, timed
 from whet.hardware.targets import Settings, every_setting, setting_name
 
@@ -66,7 +67,7 @@ def race(
     }
     raced = {name: times[" ".join(key)] for name, key in best.items()}
     bar = _hardest({name: taken for name, taken in raced.items() if name in bars})
-    latencies = compared(raced, bar)
+    latencies = compared(raced, bar, device=device_of(next(iter(named.values()))))
     settings = {name: next(s for s in files[name][1] if setting_name(s) == key[1]) for name, key in best.items()}
     return Raced(bar, latencies, settings, errors)
 
@@ -91,6 +92,8 @@ def _opened(
             try:
                 session = partial(target.open(Artifact(path, setting), batch), *inputs)
                 session()
+            except StudyError:  # the device is gone: nothing can be opened on it
+                raise
             except WhetError as error:
                 errors[name] = str(error).splitlines()[0][:200]
                 continue

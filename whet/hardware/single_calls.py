@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import ceil, floor, sqrt
 
 from whet.core.errors import TargetError
+from whet.hardware.elsewhere import machine_of
 from whet.hardware.measure import Call, alone, no_collection, wait_idle
 
 LEAST_CALLS, MOST_CALLS = 200, 100_000
@@ -53,6 +54,8 @@ def single_calls(call: Call, seconds: float = 2.0, least: int = LEAST_CALLS, mos
     """
     if seconds <= 0 or least < 1:
         raise TargetError(f"single calls take time: got {seconds} and {least} for seconds and least.")
+    if (machine := machine_of(call)) is not None:
+        return SingleCalls(tuple(sorted(machine.single_calls(call, seconds, least, most))))
     taken: list[float] = []
     clock = time.perf_counter
     with alone(), no_collection():

@@ -18,6 +18,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.target import Array, Artifact, Session, Target
 from whet.graph.file_inputs import example_arrays, static_shapes
 from whet.hardware.device import Device, fingerprint
+from whet.hardware.elsewhere import Elsewhere, device_of
 from whet.hardware.measure import Latency, measure, measure_artifacts
 
 Settings = dict[str, Any]
@@ -71,6 +72,9 @@ TARGETS = {
     "onnxruntime-cpu": ("onnxruntime",),
     "inductor-cpu": ("inductor",),
 }
+SCHEME = "device://"
+ELSEWHERE = "whet.device.remote:remote"
+"""What a target's name begins with that is on another machine, and what finds that machine."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class CpuTarget:
     device: Device
     threads: int | None = None
     """How many threads serve a file, where that is not to be chosen."""
+    elsewhere: Elsewhere | None = None
+    """The machine that opens and times files, where it is not this one."""
 
     @property
     def alignment(self) -> int:
@@ -165,23 +171,49 @@ class CpuTarget:
             raise ArtifactError(f"the settings of '{artifact.path}' lack {', '.join(missing)}.")
         if not isinstance(settings["threads"], int) or settings["threads"] < 1:
             raise ArtifactError(f"'{artifact.path}': threads must be 1 or more; got {settings['threads']!r}.")
+        if self.elsewhere is not None:
+            return self.elsewhere.open(artifact, batch, shapes)
         return _runtime(settings["runtime"]).open(artifact.path, settings, batch, shapes)
 
 
 def get(name: str, threads: int | None = None) -> CpuTarget:
     """Return the target of that name on this device, with so many threads, by default those that are fastest.
 
-    Raises: UnknownNameError for the name; TargetError for more threads than there are processors.
+    `device://HOST:PORT/NAME` is the target of that name, by default `cpu`, on the machine at that address.
+
+    Raises: UnknownNameError for the name; TargetError for more threads than there are processors, and for a machine
+    that does not answer.
 
     >>> get("onnxruntime-cpu").settings(Decision())["precision"]
     'f32'
     """
+    machine, name = _machine(name)
     if name not in TARGETS:
         raise unknown("target", name, TARGETS)
-    device = fingerprint()
+    device, runtimes = fingerprint(), TARGETS[name]
+    if machine is not None:
+        device, runtimes = machine.device, _there(machine, name)
     if threads is not None and not 1 <= threads <= device.cores:
         raise TargetError(f"threads must be from 1 to {device.cores}, the processors of this device; got {threads}.")
-    return CpuTarget(name, TARGETS[name], device, threads)
+    return CpuTarget(name if machine is None else f"device/{name}", runtimes, device, threads, machine)
+
+
+def _machine(name: str) -> tuple[Elsewhere | None, str]:
+    """Return the machine that a target's name begins with, and the name of the target there."""
+    if not name.startswith(SCHEME):
+        return None, name
+    module, _, function = ELSEWHERE.partition(":")
+    machine, _, rest = name.removeprefix(SCHEME).partition("/")
+    return getattr(import_module(module), function)(SCHEME + machine), rest or "cpu"
+
+
+def _there(machine: Elsewhere, name: str) -> tuple[str, ...]:
+    """Return the runtimes of a target that a machine has."""
+    versions = dict(machine.device.versions)
+    found = tuple(runtime for runtime in TARGETS[name] if runtime in versions)
+    if not found:
+        raise TargetError(f"'{machine.address}' has none of {', '.join(TARGETS[name])}; it has {', '.join(versions)}.")
+    return found
 
 
 def thread_counts(cores: int) -> tuple[int, ...]:
@@ -308,7 +340,8 @@ def _saved(net: Net, target: Target, folder: Path) -> tuple[dict[str, Artifact],
     unfit: dict[str, str] = {}
     files: dict[tuple[str, str], Path] = {}
     counts = {s["threads"] for s in target.all_settings()}
-    everything = [*(s for s in every_setting() if s["threads"] in counts), *target.all_settings()]
+    device = device_of(target)
+    everything = [*(s for s in every_setting(device) if s["threads"] in counts), *target.all_settings()]
     for name, each in {setting_name(each): each for each in everything}.items():
         kind = ("inductor", each["precision"]) if each["runtime"] == "inductor" else ("onnx", "")
         try:

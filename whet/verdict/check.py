@@ -10,8 +10,8 @@ from typing import Any
 from whet.core.target import Array, Target
 from whet.core.task import Task
 from whet.flow.quantities import Limit, parse, positive, resolved, seconds, size_bytes
-from whet.hardware.device import fingerprint
-from whet.hardware.fresh import Fresh, served_fresh
+from whet.hardware.elsewhere import device_of, machine_of
+from whet.hardware.fresh import CALLS, Fresh, served_fresh
 from whet.hardware.race import Raced
 from whet.hardware.single_calls import SingleCalls, single_calls, spread_of
 from whet.verdict.file_net import file_net
@@ -105,7 +105,8 @@ class Subject:
     def fresh(self) -> list[Fresh]:
         """What fresh processes took that opened the file."""
         inputs = {name: (array.shape, array.dtype.name) for name, array in self.inputs.items()}
-        return [served_fresh(self.served.artifact, inputs) for _ in range(PROCESSES)]
+        given = self.served.artifact, inputs, CALLS, machine_of(self.target)
+        return [served_fresh(*given) for _ in range(PROCESSES)]
 
     def quality(self, of: Located) -> Quality:
         """Return a file's quality on the task's data."""
@@ -130,8 +131,9 @@ def check(subject: Subject, limits: Limits) -> Verdict:
     base = subject.baseline
     setting = name_of(subject.served) if "race" in vars(subject) or len(subject.file.settings) == 1 else ""
     raced_in = subject.race.settings.get(BASELINE) if base is not None and "race" in vars(subject) else None
+    device = device_of(subject.target).to_dict()
     return Verdict(
-        str(subject.file.path), setting, tuple(rows), fingerprint().to_dict(), str(base.path) if base else "",
+        str(subject.file.path), setting, tuple(rows), device, str(base.path) if base else "",
         name_of(settled(base, raced_in)) if base and raced_in else "",
     )  # fmt: skip
 

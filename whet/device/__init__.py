@@ -1,0 +1,1 @@
+"""Measuring on another machine: the server that runs there, and what asks it."""
