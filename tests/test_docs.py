@@ -184,6 +184,12 @@ def test_a_command_that_is_wrong_is_not_read(line: str) -> None:
         read(line.split())
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_the_roots_pages_lead_to_files(name: str) -> None:
+    links = re.findall(r"\]\((?!\w+:|#)([^)#]+)", (ROOT / name).read_text(encoding="utf-8"))
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
 def test_little_is_left_out_and_what_is_has_its_reason() -> None:
     left = [b for page in PAGES for b in blocks(page) if b.mark == "not run"]
     assert len(left) <= MOST_LEFT_OUT and all(len(b.how) > 10 for b in left)
