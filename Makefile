@@ -51,7 +51,7 @@ test: lint type unit
 
 # The site, in the folder `site`; tests/test_site.py builds it as strictly.
 docs: $(STAMP)
-	$(VENV)/bin/mkdocs build --strict --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --site-dir site
 
 # What is published: a source distribution and a wheel; tests/test_wheel.py builds and installs the same.
 dist: $(STAMP)
