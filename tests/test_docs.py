@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?:<!-- (run|not run)(?:: ([^\n]+?))? -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BUDGET = re.compile(r"(--budget |--seconds |budget=\")[\w.]+")
+COMMAND = re.compile(r"(?:\w*\$ +)?whet (.+)")
+"""A line with a command, perhaps behind the name of the machine that it is typed on: `board$ whet list`."""
 ENDS = {"optimize": (0, 1)}
 """Exit codes of what may find nothing; those of others are 0."""
 MOST_LEFT_OUT = 3
@@ -58,8 +60,8 @@ class Block:
     def commands(self) -> Iterator[list[str]]:
         """The words of each command of whet's, without its comment."""
         for line in self.brief.replace("\\\n", " ").splitlines():
-            if line.startswith("whet "):
-                yield shlex.split(line, comments=True)[1:]
+            if command := COMMAND.match(line):
+                yield shlex.split(command[1], comments=True)
 
 
 def blocks(page: Path) -> list[Block]:
