@@ -107,7 +107,8 @@ def test_pages_of_the_repository_are_there_and_all_are_found_from_the_menu(site:
         assert words in (site / f"{name}.html").read_text(encoding="utf-8")
     menu = (site / "index.html").read_text(encoding="utf-8")
     apart = ("results/", "404")
-    assert not [page for page in pages_of(site) if f'href="{page}"' not in menu and not page.startswith(apart)]
+    missing = [page for page in pages_of(site) if f'href="{page}"' not in menu and not page.startswith(apart)]
+    assert not missing, "put them into the nav of mkdocs.yml"
 
 
 def test_it_needs_nothing_from_elsewhere(site: Path) -> None:
