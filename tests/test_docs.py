@@ -174,7 +174,8 @@ def read(words: list[str]) -> None:
     given = command.make_context(words[0], list(rest)).params
     if words[0] == "optimize":
         passes = tuple(catalogue.split(given["passes"])) if given["passes"] else ()
-        check_words(given["target"], given["max_drop"], given["budget"], given["strategy"], passes, None, None, 0)
+        target = "cpu" if "://" in given["target"] else given["target"]  # a machine that a page made up
+        check_words(target, given["max_drop"], given["budget"], given["strategy"], passes, None, None, 0)
         recipe_options(given["recipe"])
     if words[0] == "explain":
         catalogue.get(given["name"])
