@@ -1,4 +1,4 @@
-.PHONY: demo test lint type unit browser peers onnx-files install clean
+.PHONY: demo test lint type unit browser docs dist peers onnx-files install clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -15,7 +15,7 @@ PIP := $(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check 
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) $(TORCH)
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[test,docs]'
 	-$(PYTHON) -m compileall -q -j 2 -x py312_ $(VENV)/lib
 	touch $(STAMP)
 
@@ -49,6 +49,14 @@ unit: $(STAMP) browser
 
 test: lint type unit
 
+# The site, in the folder `site`; tests/test_site.py builds it as strictly.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --site-dir site
+
+# What is published: a source distribution and a wheel; tests/test_wheel.py builds and installs the same.
+dist: $(STAMP)
+	$(PYTHON) -m build --no-isolation
+
 # Two hours: other tools beside whet on the same seven works, each in an environment of its own in the cache folder.
 peers: $(STAMP)
 	$(PIP) --editable '.[peers]'
@@ -63,4 +71,4 @@ onnx-files: $(STAMP)
 	done
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

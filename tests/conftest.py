@@ -43,7 +43,7 @@ def digits() -> tuple[whet.Net, Any]:
 def brief(request: pytest.FixtureRequest) -> Iterator[None]:
     """Time files briefly in tests of searches: they are about what is done, not about how fast the files are."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.parent.name in ("flow", "schedule", "bench"):
+        if request.path.parent.name in ("flow", "schedule", "bench") or request.path.name == "test_docs.py":
             patch.setattr(deliver, "SECONDS_EACH", 0.2)
             patch.setattr(baseline, "BASELINE_SECONDS", 1.5)
             patch.setattr(files, "CANDIDATE_SECONDS", 0.3)

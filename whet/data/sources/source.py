@@ -150,4 +150,4 @@ def need(module: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise TaskError(f"{what} needs the package '{module}': pip install 'whet[data]' ({error}).") from None
+        raise TaskError(f"{what} needs the package '{module}': pip install 'whet-nn[data]' ({error}).") from None
