@@ -36,6 +36,9 @@ def test_nodes_are_told_by_the_weights_that_they_read(tmp_path: Path) -> None:
         helper.make_node("MatMul", ["x", "w"], ["product"], name="first"),
         helper.make_node("Add", ["product", "a.b.bias"], ["sum"]),
         helper.make_node("Relu", ["sum"], ["relu"]),
+        helper.make_node("MatMul", ["relu", "w"], ["again"]),
+        helper.make_node("Add", ["scale", "again"], ["shifted"]),
+        helper.make_node("Add", ["shifted", "sum"], ["both"]),
         helper.make_node("Mul", ["relu", "scale"], ["y"]),
     ]
     tensors = [
@@ -48,7 +51,9 @@ def test_nodes_are_told_by_the_weights_that_they_read(tmp_path: Path) -> None:
     graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], tensors)
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), str(path))
-    assert nodes_of_layers(path, ["a", "a.b"]) == {"first": "a.b", "product": "a.b", "sum": "a.b"}
+    assert nodes_of_layers(path, ["a", "a.b"]) == {
+        "first": "a.b", "product": "a.b", "sum": "a.b", "again": "a.b", "shifted": "a.b",
+    }  # fmt: skip
 
 
 def test_a_runtime_that_tells_nothing_is_not_asked(tmp_path: Path) -> None:

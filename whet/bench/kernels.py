@@ -1,4 +1,4 @@
-"""Which formats really run: one layer of each kind in each format, the kernel that computes it, and what it gains."""
+"""Which formats really run: layers of each kind in each format, the kernel that computes them, and what they gain."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from whet.support.files import write_text
 SAMPLES = 4
 SECONDS = 2.0
 """How long the formats of one layer are timed in one setting."""
-SITE = "layer"
+DEPTH, SITE = 4, "layers.1"
+"""How many layers follow one another, and the one whose kernel is told."""
 FORMATS: dict[str, tuple[str, dict[str, Any]] | None] = {
     "float": None,
     "int8": ("quantize.static", {"network:int8": "all"}),
@@ -43,32 +44,36 @@ FORMATS: dict[str, tuple[str, dict[str, Any]] | None] = {
 
 
 class Probe(nn.Module):
-    """A layer between two activations, and a small one that reads it: as networks have it, on grids on both sides."""
+    """`DEPTH` layers of a kind in a row with activations between, and a small one that reads them.
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+    A layer alone would be judged by what converts its input and its result, which a network pays once for many.
+    """
+
+    def __init__(self, make: Callable[[], nn.Linear | nn.Conv2d]) -> None:
         super().__init__()
-        self.layer = layer
+        self.layers = nn.ModuleList(make() for _ in range(DEPTH))
+        last = make()
         self.reader: nn.Module
-        if isinstance(layer, nn.Linear):
-            self.reader = nn.Linear(layer.out_features, 8)
+        if isinstance(last, nn.Linear):
+            self.reader = nn.Linear(last.out_features, 8)
         else:
-            self.reader = nn.Conv2d(layer.out_channels, 8, 1, stride=4)
+            self.reader = nn.Conv2d(last.out_channels, 8, 1, stride=4)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the reader makes of x, `(batch, ...)`."""
-        return torch.relu(self.reader(torch.relu(self.layer(torch.relu(x)))))
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return torch.relu(self.reader(x))
 
 
-LAYERS: dict[str, Callable[[], tuple[nn.Linear | nn.Conv2d, Tensor]]] = {
-    "convolution 3x3, 64 channels, 16x16": lambda: (nn.Conv2d(64, 64, 3, padding=1), torch.randn(SAMPLES, 64, 16, 16)),
-    "convolution 1x1, 64 to 128, 16x16": lambda: (nn.Conv2d(64, 128, 1), torch.randn(SAMPLES, 64, 16, 16)),
-    "depthwise 3x3, 128 channels, 16x16": lambda: (
-        nn.Conv2d(128, 128, 3, padding=1, groups=128), torch.randn(SAMPLES, 128, 16, 16),
-    ),
-    "linear 512 to 512, one row": lambda: (nn.Linear(512, 512), torch.randn(SAMPLES, 512)),
-    "linear 256 to 256, 64 rows": lambda: (nn.Linear(256, 256), torch.randn(SAMPLES, 64, 256)),
-}  # fmt: skip
-"""By name a layer and the inputs `(batch, ...)` that it is tried on."""
+LAYERS: dict[str, tuple[Callable[[], nn.Linear | nn.Conv2d], tuple[int, ...]]] = {
+    "convolution 3x3, 64 channels, 16x16": (lambda: nn.Conv2d(64, 64, 3, padding=1), (64, 16, 16)),
+    "convolution 1x1, 128 channels, 16x16": (lambda: nn.Conv2d(128, 128, 1), (128, 16, 16)),
+    "depthwise 3x3, 128 channels, 16x16": (lambda: nn.Conv2d(128, 128, 3, padding=1, groups=128), (128, 16, 16)),
+    "linear 512 to 512, one row": (lambda: nn.Linear(512, 512), (512,)),
+    "linear 256 to 256, 64 rows": (lambda: nn.Linear(256, 256), (64, 256)),
+}
+"""By name what makes a layer, which keeps its input's shape, and the shape of a sample that it is tried on."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,8 @@ def table(target: Target, seconds: float = SECONDS) -> list[Row]:
 
 def _rows(name: str, target: Target, settings: list[Settings], seconds: float) -> Iterator[Row]:
     torch.manual_seed(0)
-    layer, x = LAYERS[name]()
-    net = lift(Probe(layer).eval(), x)
+    make_layer, shape = LAYERS[name]
+    net = lift(Probe(make_layer).eval(), torch.randn(SAMPLES, *shape))
     with tempfile.TemporaryDirectory(prefix="whet-") as folder:
         files, faults = _files(net, target, Path(folder))
         for each in settings:
@@ -127,7 +132,7 @@ def _files(net: Net, target: Target, folder: Path) -> tuple[dict[str, Path], dic
             result = make(way[0], "pass").apply(net, Decision(way[1]), run)
             small = result.net
             if not result.changed:
-                faults[form] = "; ".join(result.skipped.values())
+                faults[form] = "; ".join(dict.fromkeys(result.skipped.values()))
                 continue
         files[form] = target.save(small, folder / form.replace(" ", "-"))
     return files, faults

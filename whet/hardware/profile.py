@@ -133,7 +133,8 @@ def _layer_of(operation: Operation, nodes: Mapping[str, str]) -> str | None:
 def nodes_of_layers(path: Path, layers: Collection[str]) -> dict[str, str]:
     """Return which layer an ONNX file's nodes are, by their names and those of what they give.
 
-    A node is the layer whose weight it reads, as it is stored or computed from constants: `LAYER.weight.int8`.
+    A node is the layer whose weight it reads, as it is stored or computed from constants: `LAYER.weight.int8`. So is
+    the sum of a layer's product and a constant, its bias.
     """
     graph = read_onnx(path).graph
     constants: dict[str, str | None] = {t.name: _owner(t.name, layers) for t in graph.initializer}
@@ -143,7 +144,11 @@ def nodes_of_layers(path: Path, layers: Collection[str]) -> dict[str, str]:
         sites = [site for name in given if (site := constants.get(name)) is not None]
         if all(name in constants for name in given):
             constants |= dict.fromkeys(node.output, sites[0] if sites else None)
-        elif sites:
+            continue
+        added = [found[name] for name in given if name in found] if node.op_type == "Add" else []
+        if len(added) == 1 and any(name in constants for name in given):
+            sites = sites or added
+        if sites:
             found |= dict.fromkeys((n for n in (node.name, *node.output) if n), sites[0])
     return found
 
