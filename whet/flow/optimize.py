@@ -45,6 +45,7 @@ from whet.schedule.together import checkpoints
 from whet.search import strategies
 from whet.train.recipe import usual
 from whet.train.restore_norms import restore_batch_norms
+from whet.workers.where import where
 
 EPOCH_TRIALS = 24
 """Engines begin with twelve decisions that no model proposes; as many again are proposed by their models."""
@@ -62,6 +63,7 @@ def optimize(
     passes: Sequence[str | Pass] | None = None, trials: int | None = None, strategy: str = "improvement", seed: int = 0,
     recipe: Any = None, elastic: bool = False, training: bool = True, restart: bool = False, plan: Plan | None = None,
     progress: Progress | bool | None = None, command: str = "", again: str | Path | None = None, options: Any = None,
+    workers: int | str | None = None,
 ) -> DeliveredFront:  # fmt: skip
     """Search for faster versions of `net`, a `Net` or a module, that lose at most `max_drop`; deliver the front.
 
@@ -92,6 +94,7 @@ def optimize(
             strategy=strategy, seed=seed, recipe=recipe or usual(net.module), finds_recipe=recipe is None,
             command=command or " ".join(sys.argv), elastic=elastic, identity=identity(net, given), threads=threads,
             objectives=wanted, batch=whole("batch", batch), again=source, budget_seconds=clock.seconds,
+            workers=None if workers is None else where(workers),
         )  # fmt: skip
         return _optimized(request, folder, plan or _plan_of(request), told, clock)
 
@@ -187,7 +190,8 @@ def _optimized(request: Request, folder: Folder, plan: Plan, progress: Progress,
     """Search, or take over what another study found, and deliver."""
     evaluator, plan = _opened(request, folder, plan, progress, clock)
     if request.again is None:
-        _search(evaluator, plan)
+        with _workers(evaluator):
+            _search(evaluator, plan)
     else:
         evaluator.prepare()
         time_scored(evaluator)
@@ -234,6 +238,26 @@ def _with_norms(request: Request, progress: Progress) -> Request:
         return request
     progress({"stage": f"batch norms put back behind {added} convolutions", "seconds_left": request.budget_seconds})
     return replace(request, net=net, skipped=left)
+
+
+@contextmanager
+def _workers(evaluator: Evaluator) -> Iterator[None]:
+    """Hold the workers that the request asks for, if any; the study may be delivered without them."""
+    if evaluator.request.workers is None:
+        yield
+        return
+    from whet.workers.crew import crew
+
+    recorder = evaluator.recorder
+
+    def tell(text: str) -> None:
+        recorder.say(text)
+        recorder.note(text)
+
+    recorder.say("beginning workers")
+    with crew(evaluator.request.workers, evaluator.request, tell) as evaluator.workers:
+        yield
+    evaluator.workers = None
 
 
 def _search(evaluator: Evaluator, plan: Plan) -> None:
