@@ -38,7 +38,7 @@ class Attempt:
 
 
 def ends_the_run(error: BaseException) -> bool:
-    """Say whether an error is not the candidate's: the log cannot be written, the disk is full, workers are lost, someone interrupts."""
+    """Say whether an error is not the candidate's: log or workers are lost, the disk is full, someone interrupts."""
     return not isinstance(error, Exception) or isinstance(error, StudyError | WorkersError) or is_disk_full(error)
 
 

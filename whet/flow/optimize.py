@@ -63,7 +63,7 @@ def optimize(
     passes: Sequence[str | Pass] | None = None, trials: int | None = None, strategy: str = "improvement", seed: int = 0,
     recipe: Any = None, elastic: bool = False, training: bool = True, restart: bool = False, plan: Plan | None = None,
     progress: Progress | bool | None = None, command: str = "", again: str | Path | None = None, options: Any = None,
-    workers: int | str | None = None,
+    workers: int | str | None = None, storage: str | None = None,
 ) -> DeliveredFront:  # fmt: skip
     """Search for faster versions of `net`, a `Net` or a module, that lose at most `max_drop`; deliver the front.
 
@@ -72,29 +72,27 @@ def optimize(
     `passes` are by default `catalogue.DEFAULT_PASSES` for them. `max_size`, such as `"500kB"`, `max_memory`, at the
     peak of a process that serves a file, and `min_speedup`, over the fastest uncompressed setting, keep files off it.
     `threads` and `batch` say how the file will be served, by default in the fastest setting. `budget` counts all time
-    from this call on; `epochs` limits the training instead, to so many passes over the data, and time does not count.
-    The same call with the same `out` resumes; with other weights, data or code it is refused. `restart` removes what
-    whet wrote into `out`, nothing else, and begins anew. `again` takes the study of another folder over into `out` and
-    delivers under these limits without searching. `elastic` trains one supernet of all candidates. Without `training`
-    candidates are solved and quantized on calibration data, for which the training data serve. Without a `recipe` one
-    is found in at most 5 % of the budget. `progress` is told what goes on; by default a line shows it, False is silent.
-    `options` are written to `run.toml`. Ctrl-C delivers what was found. Raises `WhetError`s.
+    from this call on; `epochs` limits the training instead. The same call with the same `out` resumes; with other
+    weights, data or code it is refused. `restart` removes what whet wrote into `out` and begins anew. `again` delivers
+    another folder's study under these limits. `elastic` trains one supernet of all candidates. Without `training` they
+    are solved and quantized on calibration or training data. Without a `recipe` one is found in at most 5 % of the
+    budget. `progress` is told what goes on; by default a line shows it, False is silent. `options` go to `run.toml`.
+    `workers` train, so many here or a cluster's; `storage` is a database for the study. Raises `WhetError`s.
     """
-    passes = catalogue.default_passes(wanted_of(objectives)) if passes is None else passes
-    check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
+    check_words(target, max_drop, budget, strategy, passes or (), trials, epochs, seed, workers)
     wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
-    clock, source = Budget(math.inf if again or epochs is not None else seconds(budget)), Path(again) if again else None
+    clock = Budget(math.inf if again or epochs is not None else seconds(budget))
     net, given = lifted(net, task), task if training else untrained(task)
     task = _bound(given, net, max_drop, trains=elastic or epochs is not None)
-    searched, finishers = by_phase(passes, trained=task.train is not None, nested=elastic)
+    searched, finishers = by_phase(passes, task.train is not None, elastic, wanted.wanted)
     with shown(progress) as told, _folder(Path(out), restart) as folder, _target(target, threads) as guarded:
         request = Request(
             net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=folder.path, epochs=epochs,
             trials=trials or (EPOCH_TRIALS if epochs is not None else None), limit=parse(max_drop), options=options,
             strategy=strategy, seed=seed, recipe=recipe or usual(net.module), finds_recipe=recipe is None,
             command=command or " ".join(sys.argv), elastic=elastic, identity=identity(net, given), threads=threads,
-            objectives=wanted, batch=whole("batch", batch), again=source, budget_seconds=clock.seconds,
-            workers=None if workers is None else where(workers),
+            objectives=wanted, batch=whole("batch", batch), again=Path(again) if again else None, storage=storage,
+            budget_seconds=clock.seconds, workers=where(workers),
         )  # fmt: skip
         return _optimized(request, folder, plan or _plan_of(request), told, clock)
 
@@ -105,14 +103,14 @@ def untrained(task: Task) -> Task:
 
 
 def by_phase(
-    passes: Sequence[str | Pass], trained: bool = True, nested: bool = False
+    passes: Sequence[str | Pass] | None, trained: bool = True, nested: bool = False, wanted: Sequence[str] = ("speed",)
 ) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
-    """Return the passes that act before training, and those that act on a finished structure.
+    """Return the passes that act before training, and those that act on a finished structure; default ones for None.
 
     Where nothing is `trained`, passes that say how they are then best searched are set so.
     Raises: MethodError where the first are to be `nested` in one supernet and cannot.
     """
-    made = [load(p) for p in passes]
+    made = [load(p) for p in (catalogue.default_passes(tuple(wanted)) if passes is None else passes)]
     if not trained:
         made = [p.untrained() if isinstance(p, Untrained) else p for p in made]
     early, late = ([p for p in made if (p.traits.phase == "structure") == first] for first in (True, False))
@@ -123,7 +121,7 @@ def by_phase(
 
 def check_words(
     target: str, max_drop: str | float | None, budget: str | float, strategy: str, passes: Sequence[str | Pass],
-    trials: int | None = None, epochs: float | None = None, seed: int = 0,
+    trials: int | None = None, epochs: float | None = None, seed: int = 0, workers: int | str | None = None,
 ) -> None:  # fmt: skip
     """Raise the error of an option that cannot be read or is not known; it takes no network, so it can come first."""
     from whet.hardware import targets
@@ -142,6 +140,7 @@ def check_words(
         positive("epochs", epochs)
     whole("seed", seed, least=0)
     strategies.check(strategy)
+    where(workers)
     for item in passes:
         load(item)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
+import sysconfig
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +26,8 @@ from whet.workers.where import Where
 RETRIES = 3
 """How many times a training is given again whose worker died; then it is its candidate that is given up."""
 CONNECT_SECONDS = 5.0
+INSTALLED = {"site-packages", "dist-packages"}
+"""The folders of what is installed, which workers are to have as well."""
 WAIT_SECONDS = 15.0
 """After how long the user is told that no worker is there, or another one is waited for."""
 
@@ -45,6 +51,8 @@ class Crew:
         from whet.workers import worker
 
         self.ray, self.place, self.tell = ray, place, tell
+        for module in own_modules():
+            ray.cloudpickle.register_pickle_by_value(module)
         self.key = uuid.uuid4().hex
         self.number = 0
         self.jobs: list[_Job] = []
@@ -56,7 +64,7 @@ class Crew:
         self.train = ray.remote(num_cpus=1, max_retries=RETRIES)(worker.train)
 
     def size(self) -> int:
-        """Return how many trainings are done at once by now: one a processor of the cluster, one where there is none."""
+        """Return how many trainings are done at once by now: one a processor of the cluster, at least one."""
         return max(1, int(sum(node["Resources"].get("CPU", 0) for node in self._nodes())))
 
     @property
@@ -145,6 +153,18 @@ class Crew:
             raise WorkersError(
                 f"the workers at {self.place} are lost: {first}. What was finished is safe: the same command goes on."
             ) from error
+
+
+def own_modules() -> list[ModuleType]:
+    """Return the modules that are loaded from the user's own files: workers get their code, as they lack the files."""
+    roots = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        own = isinstance(file, str) and not file.startswith(roots) and not INSTALLED & {*Path(file).parts}
+        if own and name.partition(".")[0] not in ("whet", "__main__", "__mp_main__"):
+            found.append(module)
+    return found
 
 
 @contextmanager

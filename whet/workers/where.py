@@ -25,14 +25,16 @@ class Where:
         return self.address or f"{self.count} on this machine"
 
 
-def where(words: int | str) -> Where:
-    """Return what words such as `4` or `ray://HOST:10001` ask for.
+def where(words: int | str | None) -> Where | None:
+    """Return what words such as `4` or `ray://HOST:10001` ask for; nothing where they are None.
 
     >>> where("4"), where("ray://box:10001").address
     (Where(count=4, address=''), 'ray://box:10001')
 
     Raises: WorkersError that says the nearest allowed form.
     """
+    if words is None:
+        return None
     text = str(words).strip()
     if re.fullmatch(r"\d+", text) and int(text) > 0 and not isinstance(words, bool):
         return Where(int(text))

@@ -90,7 +90,7 @@ def train(key: str, given: list[Any], board: Any, number: int, work: Work) -> Do
     """Do a training of the search `key`; `given` holds the reference of its `Shared`, fetched once a process."""
     import ray
 
-    board.began.remote(number, name())
+    ray.get(board.began.remote(number, name()))  # before anything can take this process down
     if key not in _desks:
         _desks.clear()
         _desks[key] = Desk(ray.get(given[0]))
