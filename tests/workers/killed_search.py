@@ -19,7 +19,7 @@ def main(out: Path, dies: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with untimed(1.5):
-        front = search(out, workers=2, trials=4, epochs=6.0, progress=progress)
+        front = search(out, workers=2, trials=3, epochs=6.0, progress=progress)
     print(front.conclusion)
 
 

@@ -19,7 +19,7 @@ from whet.core.net import Net
 from whet.core.objectives import Objectives
 from whet.core.passes import Pass, Untrained
 from whet.core.run import Budget, Progress, Run
-from whet.core.space import Decision
+from whet.core.space import Decision, Space
 from whet.core.study import DATABASE, Study
 from whet.core.target import Target
 from whet.core.task import Task, rows_of, split
@@ -34,6 +34,7 @@ from whet.flow.folder import Folder
 from whet.flow.identity import identity
 from whet.flow.lifting import lifted
 from whet.flow.quantities import parse, positive, resolved, seconds, size_bytes, wanted_of, whole
+from whet.flow.records import check_storage, copy_record, study_name
 from whet.flow.request import Request, describe
 from whet.flow.run_file import RUN, write_run
 from whet.flow.supernets import frozen
@@ -79,7 +80,7 @@ def optimize(
     budget. `progress` is told what goes on; by default a line shows it, False is silent. `options` go to `run.toml`.
     `workers` train, so many here or a cluster's; `storage` is a database for the study. Raises `WhetError`s.
     """
-    check_words(target, max_drop, budget, strategy, passes or (), trials, epochs, seed, workers)
+    check_words(target, max_drop, budget, strategy, passes or (), trials, epochs, seed, workers, storage)
     wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
     clock = Budget(math.inf if again or epochs is not None else seconds(budget))
     net, given = lifted(net, task), task if training else untrained(task)
@@ -122,6 +123,7 @@ def by_phase(
 def check_words(
     target: str, max_drop: str | float | None, budget: str | float, strategy: str, passes: Sequence[str | Pass],
     trials: int | None = None, epochs: float | None = None, seed: int = 0, workers: int | str | None = None,
+    storage: str | None = None,
 ) -> None:  # fmt: skip
     """Raise the error of an option that cannot be read or is not known; it takes no network, so it can come first."""
     from whet.hardware import targets
@@ -141,6 +143,7 @@ def check_words(
     whole("seed", seed, least=0)
     strategies.check(strategy)
     where(workers)
+    check_storage(storage)
     for item in passes:
         load(item)
 
@@ -195,7 +198,10 @@ def _optimized(request: Request, folder: Folder, plan: Plan, progress: Progress,
         evaluator.prepare()
         time_scored(evaluator)
     with evaluator.stopwatch.stage("delivery"):
-        return deliver(evaluator)
+        front = deliver(evaluator)
+    if request.storage is not None:
+        copy_record(request.storage, folder)
+    return front
 
 
 def _opened(
@@ -216,7 +222,7 @@ def _opened(
         write_run(folder.path, request.options)
     if request.again is not None:
         take_over(request.again, folder, request.config())
-    study = Study.in_folder(request.out, request.config(), space + request.target.space(), request.objectives)
+    study = _study(request, folder, space + request.target.space())
     clock.spent_before = study.spent_seconds
     train = partial(fit, memory=TeacherMemory(request.net))
     run = Run(request.task, request.target, request.net, request.seed, clock, request.out, train, progress)
@@ -225,6 +231,13 @@ def _opened(
         plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)
         request = replace(request, passes=frozen(request.passes, request.net, run))
     return Evaluator(request, study, run, folder), plan
+
+
+def _study(request: Request, folder: Folder, space: Space) -> Study:
+    """Open the record: a file in the folder, or in another storage under a name that the folder keeps."""
+    if request.storage is None:
+        return Study.in_folder(request.out, request.config(), space, request.objectives)
+    return Study(request.storage, request.config(), space, request.objectives, study_name(folder))
 
 
 def _with_norms(request: Request, progress: Progress) -> Request:
