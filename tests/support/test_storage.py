@@ -47,9 +47,9 @@ def test_anything_else_names_the_nearest_form_and_no_password(address: str, near
 
 
 def test_only_what_a_storage_raises_becomes_the_error() -> None:
-    with pytest.raises(StudyError, match=r"^study 'mysql://u:\*\*\*@h/d' cannot be read: lost\. Is the address right"):
-        with failing("mysql://u:p@h/d", "read", StudyError):
-            raise ConnectionError("lost\nmore")
+    said = r"^study 'mysql://u:\*\*\*@h/d' cannot be read: lost\. Is the address right"
+    with pytest.raises(StudyError, match=said), failing("mysql://u:p@h/d", "read", StudyError):
+        raise ConnectionError("lost\nmore")
     with pytest.raises(ZeroDivisionError), failing("sqlite:///x", "read", StudyError):
         raise ZeroDivisionError
 
