@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import socket
 import sys
 import sysconfig
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -56,6 +58,7 @@ class Crew:
         self.key = uuid.uuid4().hex
         self.number = 0
         self.jobs: list[_Job] = []
+        self.trained: Counter[str] = Counter()
         try:
             self.shared = [ray.put(worker.shared(request))]
         except (TypeError, AttributeError, ImportError, ValueError) as error:
@@ -111,8 +114,7 @@ class Crew:
 
     def _result(self, job: _Job) -> Done:
         """Return what came of a training that is over; name the workers that died over it."""
-        from ray import exceptions
-
+        exceptions = self.ray.exceptions
         try:
             done: Done = self.ray.get(job.reference)
         except exceptions.RayTaskError as error:
@@ -120,9 +122,16 @@ class Crew:
         except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError) as error:
             died = ", ".join(self._who(job))
             raise TrainingError(f"every worker that trained this candidate died: {died}") from error
-        for who in self._who(job)[:-1]:
+        *died, last = self._who(job) or ["(unknown)"]
+        for who in died:
             self.tell(f"worker {who} died: its training was given to another")
+        self.trained[last.partition("/")[0]] += 1
         return done
+
+    def machines(self) -> str:
+        """Say which machine did how many of the trainings."""
+        each = ", ".join(f"{machine} {count}" for machine, count in sorted(self.trained.items()))
+        return f"trainings were done by workers: {each}"
 
     def _who(self, job: _Job) -> list[str]:
         with suppress(Exception):  # whoever kept the names died as well
@@ -143,9 +152,7 @@ class Crew:
     @contextmanager
     def _lost_is_said(self) -> Iterator[None]:
         """Say of a cluster that is gone what can be done; the study has all but what was being trained."""
-        from ray import exceptions
-
-        gone = (ConnectionError, exceptions.RaySystemError, exceptions.RpcError)
+        gone = (ConnectionError, self.ray.exceptions.RaySystemError, self.ray.exceptions.RpcError)
         try:
             yield
         except gone as error:
@@ -175,7 +182,7 @@ def crew(place: Where, request: Request, tell: Callable[[str], None]) -> Iterato
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ImportError as error:
         raise WorkersError("--workers needs Ray: pip install 'whet[distributed]'.") from error
     if ray.is_initialized():
@@ -191,6 +198,8 @@ def crew(place: Where, request: Request, tell: Callable[[str], None]) -> Iterato
             yield found
         finally:
             found.cancel()
+            if found.trained:
+                tell(found.machines())
     finally:
         ray.shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 from contextlib import nullcontext
@@ -88,8 +89,7 @@ def name() -> str:
 
 def train(key: str, given: list[Any], board: Any, number: int, work: Work) -> Done:
     """Do a training of the search `key`; `given` holds the reference of its `Shared`, fetched once a process."""
-    import ray
-
+    ray: Any = importlib.import_module("ray")
     ray.get(board.began.remote(number, name()))  # before anything can take this process down
     if key not in _desks:
         _desks.clear()
