@@ -57,6 +57,7 @@ def main() -> None:
         sys.exit("namespaces are made by root alone")
     ray = sys.executable, "-c", RAY
     sessions = Path(tempfile.mkdtemp())
+    os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0")
     try:
         made()
         at_head = ("--port=6379", f"--ray-client-server-port={PORT}", "--include-dashboard=false")

@@ -102,27 +102,8 @@ class Rounds:
         if candidate is None:
             self.planned = len(self.prospects.trained.in_earnest())
         else:
-            yield from self.train_or_look(self.with_others(candidate, share), share)
+            yield from self.train(self.prospects.beside(candidate, share, self.told(), self.shares.at_once), share)
         return True
-
-    def with_others(self, candidate: Trial, share: float) -> list[Trial]:
-        """Return a candidate and, where more are trained at once, those that promise something beside it."""
-        chosen, told = [candidate], self.told() if self.shares.at_once > 1 else []
-        while len(chosen) < self.shares.at_once:
-            other, worth = self.prospects.choose(share, told, without=chosen)
-            if other is None or worth < PROMISING:
-                break
-            chosen.append(other)
-        return chosen
-
-    def train_or_look(self, chosen: list[Trial], share: float) -> Actions[None]:
-        """Train candidates, unless one is yet to be looked at: then look at that first."""
-        s = self.situation
-        for candidate in filter(self._is_told, chosen):
-            s.say(f"looking at {in_words(candidate.decision)}")
-            yield Try(candidate.decision, s.finishing.of_candidates, counted=False)
-            return
-        yield from self.train(chosen, share)
 
     def _is_told(self, candidate: Trial) -> bool:
         """Say whether a candidate was neither timed nor scored, and there is time to do that before it is trained.
@@ -222,17 +203,19 @@ class Rounds:
         return max(waiting, key=lambda t: worth[t.number], default=None)
 
     def train(self, chosen: Sequence[Trial], seconds: float) -> Actions[None]:
-        """Train the structure of each candidate and verify it as it is."""
-        said = (f"training candidate {c.number} (x{c.gain:.2f})" for c in chosen)
-        self.situation.say(", ".join(said))
-        trainings = [self._training(candidate, seconds) for candidate in chosen]
+        """Train the structure of each candidate and verify it as it is; look at one first that never was."""
+        s, trainings = self.situation, list[Train]()
+        for candidate in filter(self._is_told, chosen):
+            s.say(f"looking at {in_words(candidate.decision)}")
+            yield Try(candidate.decision, s.finishing.of_candidates, counted=False)
+            return
+        s.say(", ".join(f"training candidate {c.number} (x{c.gain:.2f})" for c in chosen))
+        portion = self.prospects.portion
+        for candidate in chosen:
+            settled = s.history.fresh_samples(candidate) >= SETTLED * portion.samples_in(seconds)
+            rate = GENTLE[self.prospects.kind(candidate)[0]] if settled else 1.0
+            trainings.append(Train(candidate, seconds, portion.samples(1 - portion.after), rate, settled))
         yield trainings[0] if len(trainings) == 1 else Several(tuple(trainings))
-
-    def _training(self, candidate: Trial, seconds: float) -> Train:
-        s, portion = self.situation, self.prospects.portion
-        settled = s.history.fresh_samples(candidate) >= SETTLED * portion.samples_in(seconds)
-        rate = GENTLE[self.prospects.kind(candidate)[0]] if settled else 1.0
-        return Train(candidate, seconds, portion.samples(1 - portion.after), rate, settled)
 
     def finish(self, trained: Trial, seconds: float) -> Actions[None]:
         """Apply the finishers to a trained structure, train it on for so long at the gentlest rate, verify it.

@@ -122,10 +122,10 @@ class Crew:
         except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError) as error:
             died = ", ".join(self._who(job))
             raise TrainingError(f"every worker that trained this candidate died: {died}") from error
-        *died, last = self._who(job) or ["(unknown)"]
-        for who in died:
+        names = self._who(job) or ["(unknown)"]
+        for who in names[:-1]:
             self.tell(f"worker {who} died: its training was given to another")
-        self.trained[last.partition("/")[0]] += 1
+        self.trained[names[-1].partition("/")[0]] += 1
         return done
 
     def machines(self) -> str:
@@ -213,6 +213,6 @@ def _join(ray: Any, address: str, quiet: dict[str, Any]) -> None:
     except (OSError, RuntimeError, ImportError) as error:
         first = str(error).strip().splitlines()[0]
         raise WorkersError(
-            f"no Ray cluster answers at {address}: {first}. Begin one there: ray start --head --ray-client-server-port"
-            f" {parts.port}."
+            f"no Ray cluster answers at {address}: {first}. Begin one there: ray start --head --ray-client-server-port "
+            f"{parts.port}; where it wants a token, RAY_AUTH_MODE=token and ~/.ray/auth_token are needed here as well."
         ) from error
