@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-HOSTS = {"driver": "10.77.0.1", "head": "10.77.0.2", "worker": "10.77.0.3"}
+DRIVER, HEAD, WORKER = "whet-driver", "whet-head", "whet-worker"
+HOSTS = {DRIVER: "10.77.0.1", HEAD: "10.77.0.2", WORKER: "10.77.0.3"}
 BRIDGE, PORT = "whet-bridge", 10001
 RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 
@@ -30,15 +33,20 @@ def made() -> None:
     ip("link", "set", BRIDGE, "up")
     for host, address in HOSTS.items():
         ip("netns", "add", host)
-        ip("link", "add", f"w-{host}", "type", "veth", "peer", "name", "eth0", "netns", host)
-        ip("link", "set", f"w-{host}", "master", BRIDGE, "up")
+        ip("link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", host)
+        ip("link", "set", host, "master", BRIDGE, "up")
         ip("-n", host, "addr", "add", f"{address}/24", "dev", "eth0")
         for device in ("eth0", "lo"):
             ip("-n", host, "link", "set", device, "up")
 
 
 def unmade() -> None:
+    """End what runs on the hosts, and take them away."""
     for host in HOSTS:
+        found = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True).stdout.split()
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
         ip("netns", "del", host, check=False)
     ip("link", "del", BRIDGE, check=False)
 
@@ -61,10 +69,10 @@ def main() -> None:
     try:
         made()
         at_head = ("--port=6379", f"--ray-client-server-port={PORT}", "--include-dashboard=false")
-        on("head", *ray, "start", "--head", "--num-cpus=1", f"--node-ip-address={HOSTS['head']}", *at_head,
+        on(HEAD, *ray, "start", "--head", "--num-cpus=1", f"--node-ip-address={HOSTS[HEAD]}", *at_head,
            f"--temp-dir={sessions}")  # fmt: skip
-        on("worker", *ray, "start", f"--address={HOSTS['head']}:6379", "--num-cpus=1",
-           f"--node-ip-address={HOSTS['worker']}")  # fmt: skip
+        on(WORKER, *ray, "start", f"--address={HOSTS[HEAD]}:6379", "--num-cpus=1",
+           f"--node-ip-address={HOSTS[WORKER]}")  # fmt: skip
         words = ["--task", "digits", "--epochs", "3", "--trials", "4", "--max-drop", "2%", "--restart", "--out"]
         done = on(
             "driver",
@@ -75,25 +83,11 @@ def main() -> None:
             *words,
             str(out),
             "--workers",
-            f"ray://{HOSTS['head']}:{PORT}",
+            f"ray://{HOSTS[HEAD]}:{PORT}",
         )
         sys.exit(done.returncode)
     finally:
-        for pid in pids_of(sessions):
-            os.kill(pid, 15)
         unmade()
-
-
-def pids_of(sessions: Path) -> list[int]:
-    """Return the processes of the Ray whose files are in a folder."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and str(sessions).encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return [pid for pid in found if pid != os.getpid()]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from situations import asked, drive
 from test_exploring import exploring
 
 from whet.schedule.actions import Several, Train, Try
+from whet.schedule.prospects import beside
 from whet.schedule.shares import VERIFYING
 
 
@@ -42,7 +43,7 @@ def test_those_that_promise_most_are_trained_at_once_each_once() -> None:
     for workers in (1, 2, 9):
         stage = with_workers(rounds(explored())[0], workers)
         first, _ = stage.prospects.choose(100.0)
-        chosen = stage.prospects.beside(first, 100.0, [], stage.shares.at_once)
+        chosen = beside(stage.prospects, first, 100.0, [], stage.shares.at_once)
         numbers = [t.number for t in chosen]
         assert chosen[0] == first and len(set(numbers)) == len(numbers) <= workers
         assert (len(numbers) > 1) == (workers > 1)
@@ -55,7 +56,7 @@ def test_what_promises_nothing_keeps_no_other_worker_busy() -> None:
     slow = replace(trial(1, "short", 1.0001, 0.5, 15_000))
     stage = with_workers(rounds([trial(0, "short", 2.0, 0.02, 15_000), slow])[0], 9)
     first, _ = stage.prospects.choose(100.0)
-    assert stage.prospects.beside(first, 100.0, [], 9) == [first]
+    assert beside(stage.prospects, first, 100.0, [], 9) == [first]
 
 
 def test_the_files_of_what_trains_at_once_take_a_share_of_what_is_left() -> None:

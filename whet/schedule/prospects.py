@@ -49,16 +49,6 @@ class Prospects:
             return chosen, worth[chosen.number] / best
         return min(waiting, key=lambda t: self.left(t, seconds)), 0.0
 
-    def beside(self, first: Trial, seconds: float, told: Sequence[Trial], most: int) -> list[Trial]:
-        """Return a candidate and those that promise something beside it, at most so many in all, to train at once."""
-        chosen = [first]
-        while len(chosen) < most:
-            other, worth = self.choose(seconds, told, without=chosen)
-            if other is None or worth < PROMISING:
-                break
-            chosen.append(other)
-        return chosen
-
     def _waiting(self, told: Sequence[Trial]) -> list[Trial]:
         """Return the candidates that may be trained next; with a limit those that would be faster than the best."""
         s, goal = self.situation, self.situation.goal
@@ -152,3 +142,14 @@ class Prospects:
     def _lasts(self, name: str) -> bool:
         choice = self.situation.space.choices.get(name)
         return choice is not None and choice.lasting > 1
+
+
+def beside(prospects: Prospects, first: Trial, seconds: float, told: Sequence[Trial], most: int) -> list[Trial]:
+    """Return a candidate and those that promise something beside it, at most so many in all, to train at once."""
+    chosen = [first]
+    while len(chosen) < most:
+        other, worth = prospects.choose(seconds, told, without=chosen)
+        if other is None or worth < PROMISING:
+            break
+        chosen.append(other)
+    return chosen

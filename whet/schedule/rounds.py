@@ -12,7 +12,7 @@ from whet.schedule.growth import MORE, MOST, Growth
 from whet.schedule.history import SCORED_NOTE
 from whet.schedule.hopes import missed, told
 from whet.schedule.obvious import in_words
-from whet.schedule.prospects import PROMISING, Prospects
+from whet.schedule.prospects import PROMISING, Prospects, beside
 from whet.schedule.recovery import SPREAD
 from whet.schedule.shares import LEAST_SECONDS, Shares
 from whet.schedule.situation import Situation
@@ -102,7 +102,7 @@ class Rounds:
         if candidate is None:
             self.planned = len(self.prospects.trained.in_earnest())
         else:
-            yield from self.train(self.prospects.beside(candidate, share, self.told(), self.shares.at_once), share)
+            yield from self.train(beside(self.prospects, candidate, share, self.told(), self.shares.at_once), share)
         return True
 
     def _is_told(self, candidate: Trial) -> bool:
