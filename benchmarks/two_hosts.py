@@ -28,7 +28,8 @@ def ip(*words: str, check: bool = True) -> None:
 
 
 def made() -> None:
-    """Make a namespace for each host and a bridge between them."""
+    """Make a namespace for each host and a bridge between them, in place of those that a killed run left."""
+    unmade()
     ip("link", "add", BRIDGE, "type", "bridge")
     ip("link", "set", BRIDGE, "up")
     for host, address in HOSTS.items():
@@ -48,6 +49,7 @@ def unmade() -> None:
             with suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         ip("netns", "del", host, check=False)
+        ip("link", "del", host, check=False)
     ip("link", "del", BRIDGE, check=False)
 
 
@@ -74,17 +76,8 @@ def main() -> None:
         on(WORKER, *ray, "start", f"--address={HOSTS[HEAD]}:6379", "--num-cpus=1",
            f"--node-ip-address={HOSTS[WORKER]}")  # fmt: skip
         words = ["--task", "digits", "--epochs", "3", "--trials", "4", "--max-drop", "2%", "--restart", "--out"]
-        done = on(
-            "driver",
-            sys.executable,
-            "-m",
-            "whet",
-            "optimize",
-            *words,
-            str(out),
-            "--workers",
-            f"ray://{HOSTS[HEAD]}:{PORT}",
-        )
+        search = (sys.executable, "-m", "whet", "optimize", *words, str(out))
+        done = on(DRIVER, *search, "--workers", f"ray://{HOSTS[HEAD]}:{PORT}")
         sys.exit(done.returncode)
     finally:
         unmade()

@@ -82,7 +82,7 @@ def failing(address: str, verb: str, error: Callable[[str], Exception]) -> Itera
         hint = "Move the file away, or give another --out, to begin a new one."
         if not address.startswith("sqlite"):
             hint = "Is the address right, and its server there?"
-        raise error(f"study '{shown(address)}' cannot be {verb}: {said.splitlines()[0]}. {hint}") from found
+        raise error(f"study '{shown(address)}' cannot be {verb}: {said.splitlines()[0].rstrip(".")}. {hint}") from found
 
 
 def _of_storage(error: Any) -> bool:
