@@ -78,11 +78,11 @@ def failing(address: str, verb: str, error: Callable[[str], Exception]) -> Itera
     except Exception as found:
         if not _of_storage(found):
             raise
-        said = str(found).strip() or type(found).__name__
+        said = (str(found).strip() or type(found).__name__).splitlines()[0].rstrip(".")
         hint = "Move the file away, or give another --out, to begin a new one."
         if not address.startswith("sqlite"):
             hint = "Is the address right, and its server there?"
-        raise error(f"study '{shown(address)}' cannot be {verb}: {said.splitlines()[0].rstrip(".")}. {hint}") from found
+        raise error(f"study '{shown(address)}' cannot be {verb}: {said}. {hint}") from found
 
 
 def _of_storage(error: Any) -> bool:
