@@ -18,8 +18,9 @@ from whet.core.study import Study
 from whet.flow.evaluator import Evaluator
 from whet.flow.folder import Folder
 from whet.flow.optimize import _opened
-from whet.flow.recipes import Trainer, find_recipe, judged
+from whet.flow.recipes import Trainer, find_recipe
 from whet.flow.request import Request
+from whet.flow.work import judged
 from whet.hardware import targets
 from whet.schedule.plan import Plan
 from whet.train.fit import fit

@@ -16,7 +16,9 @@ from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.space import Decision
 from whet.core.study import Trial
-from whet.flow.training import confirm, finish, train
+from whet.flow import training
+from whet.flow.training import confirm
+from whet.flow.turns import Done, Fit, alone
 from whet.schedule.actions import Confirm, Finish, Train
 from whet.train.recipe import Recipe
 from whet.train.state import save_state
@@ -51,6 +53,9 @@ class Stand:
                 parameter.add_(1.0)
         return SimpleNamespace(samples=self.made, failure="" if self.made else "2 s are 3 steps")
 
+    def fit(self, asked: Fit) -> Done:
+        return Done(self.train(asked.net, asked.recipe, asked.what, asked.goes_on, **asked.limit))
+
     def quick(self, net: Net) -> tuple[float, float]:
         first = float(next(net.module.parameters()).mean())
         return (first if self.better == "last" else -first), 0.9
@@ -58,6 +63,14 @@ class Stand:
     def verify(self, result: Result, decision: Decision, samples: int, parent: int) -> Any:
         self.verified.append((result, decision, samples, parent))
         return "trial"
+
+
+def train(stand: Stand, action: Train) -> Any:
+    return alone(training.train(stand, action), stand.fit)
+
+
+def finish(stand: Stand, action: Finish) -> Any:
+    return alone(training.finish(stand, action), stand.fit)
 
 
 def candidate(stand: Stand, samples: int = 0) -> Trial:
@@ -77,7 +90,7 @@ def stand(tmp_path: Path) -> Stand:
 
 def test_a_candidate_is_trained_by_its_share_of_the_rate_without_hints_and_its_samples_add_up(stand: Stand) -> None:
     begun = candidate(stand, samples=30)
-    assert train(stand, Train(begun, 9.0, None, 0.3, settled=False)) == "trial"  # type: ignore[arg-type]
+    assert train(stand, Train(begun, 9.0, None, 0.3, settled=False)) == "trial"
     [(recipe, *how)] = stand.trained
     assert recipe == replace(RECIPE, learning_rate=0.1 * 0.3, hints=()) and how == ["full", False, {"seconds": 9.0}]
     [(_, decision, samples, parent)] = stand.verified
@@ -85,7 +98,7 @@ def test_a_candidate_is_trained_by_its_share_of_the_rate_without_hints_and_its_s
 
 
 def test_one_that_inherits_nothing_counts_its_own_samples_and_a_budget_of_samples_limits_it(stand: Stand) -> None:
-    train(stand, Train(candidate(stand), 9.0, 64.0, 1.0, settled=False))  # type: ignore[arg-type]
+    train(stand, Train(candidate(stand), 9.0, 64.0, 1.0, settled=False))
     assert stand.trained[0][3] == {"samples": 64} and stand.verified[0][2] == 100
 
 
@@ -96,7 +109,7 @@ def test_what_is_settled_is_averaged_with_what_it_was_where_that_is_better(
     stand = Stand(tmp_path, better)
     begun = candidate(stand, samples=30)
     before = [p.clone() for p in stand.builder.rebuild(begun).module.parameters()]
-    train(stand, Train(begun, 9.0, None, 0.3, settled=True))  # type: ignore[arg-type]
+    train(stand, Train(begun, 9.0, None, 0.3, settled=True))
     after = list(stand.verified[0][0].net.module.parameters())
     assert stand.trained[0][2] and all(
         torch.allclose(b - a, torch.tensor(share), atol=1e-5) for a, b in zip(before, after)
@@ -105,14 +118,14 @@ def test_what_is_settled_is_averaged_with_what_it_was_where_that_is_better(
 
 def test_what_was_finished_a_moment_ago_is_trained_on_and_not_made_again(stand: Stand) -> None:
     full = replace(candidate(stand, samples=30), stage="full")
-    finish(stand, Finish(full, INT8))  # type: ignore[arg-type]
+    finish(stand, Finish(full, INT8))
     assert not stand.trained and stand.verified[0][1:] == (full.decision.merge(INT8), 30, 4)
-    finish(stand, Finish(full, INT8, seconds=5.0, rate=0.5))  # type: ignore[arg-type]
+    finish(stand, Finish(full, INT8, seconds=5.0, rate=0.5))
     assert stand.finishings == 1 and stand.kept is None, "it was changed in place since"
     assert stand.verified[1][0].net is stand.verified[0][0].net and stand.verified[1][2] == 130
     assert [(what, recipe.learning_rate) for recipe, what, *_ in stand.trained] == [("finish", 0.05)]
-    finish(stand, Finish(full, Decision({"network:int8": "asymmetric"})))  # type: ignore[arg-type]
-    finish(stand, Finish(full, INT8))  # type: ignore[arg-type]
+    finish(stand, Finish(full, Decision({"network:int8": "asymmetric"})))
+    finish(stand, Finish(full, INT8))
     assert stand.finishings == 3
 
 
@@ -127,9 +140,9 @@ def test_a_candidate_is_confirmed_with_the_weights_it_has(stand: Stand) -> None:
 
 def test_what_there_was_no_time_to_train_is_verified_only_within_the_limit(stand: Stand) -> None:
     stand.made = 0
-    train(stand, Train(candidate(stand), 2.0, None, 1.0, settled=False))  # type: ignore[arg-type]
+    train(stand, Train(candidate(stand), 2.0, None, 1.0, settled=False))
     assert len(stand.verified) == 1, "its drop is at the limit as it is"
     far = replace(candidate(stand), drop=0.02)
     with pytest.raises(TrainingError, match="not trained: 2 s are 3 steps"):
-        train(stand, Train(far, 2.0, None, 1.0, settled=False))  # type: ignore[arg-type]
+        train(stand, Train(far, 2.0, None, 1.0, settled=False))
     assert len(stand.verified) == 1

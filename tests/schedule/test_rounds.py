@@ -76,7 +76,7 @@ def test_fewer_rounds_are_longer_where_only_long_training_mends() -> None:
 def test_what_is_settled_is_trained_on_at_a_gentle_rate(stage: Any, samples: int, rate: float) -> None:
     """A hundred seconds of training are 120 thousand samples here."""
     candidate = replace(explored()[0], stage=stage, samples=samples)
-    [action] = asked(rounds([candidate])[0].train(candidate, 100.0))
+    [action] = asked(rounds([candidate])[0].train([candidate], 100.0))
     assert action == Train(candidate, 100.0, None, rate, settled=rate < 1.0)
 
 

@@ -10,8 +10,8 @@ import typer
 
 from whet.core.errors import unknown
 
-UNRECORDED = ("config", "as_json", "restart", "again")
-"""Options that are about a call, not about what is searched."""
+UNRECORDED = ("config", "as_json", "restart", "again", "storage")
+"""Options that are about a call, not about what is searched, or may hold a password."""
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:

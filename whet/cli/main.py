@@ -94,6 +94,8 @@ def optimize(
     out: Annotated[Path, typer.Option(help="Where the study, the front and the report go.")] = Path("runs/whet"),
     seed: int = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
+    workers: Annotated[str | None, typer.Option(help="Who trains: 4, so many here; ray://HOST:10001.")] = None,
+    storage: Annotated[str | None, typer.Option(help="The study's: postgresql://..., grpc://HOST:PORT.")] = None,
     shape: Shapes = None,
     fix: Fixed = None,
     again: Again = None,
@@ -112,7 +114,7 @@ def optimize(
     use_device(token_file, device_wait)
     wanted = wanted_of(objectives)
     named = None if passes is None else tuple(catalogue.split(passes))
-    check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed)
+    check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed, workers, storage)
     Objectives(wanted, min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
     training_options = recipe_options(recipe)
     out = out_folder(out)
@@ -123,7 +125,8 @@ def optimize(
             strategy=strategy, passes=named, seed=seed, restart=restart,
             elastic=elastic, training=training, progress=progress, recipe=recipe_for(bundle, training_options),
             max_size=max_size, max_memory=max_memory, min_speedup=min_speedup, objectives=wanted,
-            threads=threads, batch=batch, again=again, options=recordable(context.params),
+            threads=threads, batch=batch, again=again, options=recordable(context.params), workers=workers,
+            storage=storage,
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))

@@ -51,6 +51,10 @@ class StudyError(WhetError):
     """A study cannot be opened, resumed or written."""
 
 
+class WorkersError(WhetError):
+    """Workers cannot be reached, or are lost."""
+
+
 class MethodError(WhetError):
     """A method is asked for in words that cannot be read, or with an option that it does not have."""
 

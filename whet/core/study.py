@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import warnings
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
-from sqlalchemy.exc import DatabaseError, OperationalError
 
 from whet.core.errors import StudyError
 from whet.core.objectives import METRICS, Objectives
 from whet.core.passes import Change
 from whet.core.space import Decision, Space
+from whet.support.storage import failing, shown, storage_at, unwarned
 
 Stage = Literal["probe", "predicted", "short", "full", "failed"]
 STUDY_NAME = "whet"
@@ -89,32 +86,24 @@ class Study:
     """
 
     def __init__(
-        self, storage: str, config: dict[str, Any], space: Space, objectives: Objectives | None = None
-    ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        self.space = space
-        self.storage = storage
+        self, storage: str, config: dict[str, Any], space: Space, objectives: Objectives | None = None,
+        name: str = STUDY_NAME,
+    ) -> None:  # fmt: skip
+        self.space, self.storage = space, storage
         self.objectives = objectives or Objectives()
         wanted = self.objectives.wanted
-        try:
+        with failing(storage, "opened", StudyError):
             self._study = optuna.create_study(
-                study_name=STUDY_NAME,
-                storage=RDBStorage(storage),
-                directions=[*("maximize" if name == "speed" else "minimize" for name in wanted), "minimize"],
+                study_name=name,
+                storage=storage_at(storage),
+                directions=[*("maximize" if each == "speed" else "minimize" for each in wanted), "minimize"],
                 load_if_exists=True,
             )
             self._agree("config", config)
             self._agree("space", space.describe())
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names([*(METRICS[name] for name in wanted), "drop"])
+            with unwarned():
+                self._study.set_metric_names([*(METRICS[each] for each in wanted), "drop"])
             self.trials = [self._load(t) for t in self._study.get_trials(deepcopy=False)]
-        except (DatabaseError, OperationalError, RuntimeError, json.JSONDecodeError, KeyError) as error:
-            raise StudyError(
-                f"study '{storage}' cannot be opened: {str(error).splitlines()[0]}. "
-                "Move the file away, or give another --out, to begin a new one."
-            ) from error
 
     @classmethod
     def in_folder(
@@ -142,7 +131,7 @@ class Study:
             names = [n for n in sorted({*before, *now}) if before.get(n) != now.get(n)]
             what = f"choices that differ: {', '.join(names[:5])}"
         raise StudyError(
-            f"study '{self.storage}' was begun with another {key}: {what}. "
+            f"study '{shown(self.storage)}' was begun with another {key}: {what}. "
             "Begin anew there with --restart, or give another --out."
         )
 
@@ -160,7 +149,7 @@ class Study:
         """Append a finished trial in one transaction."""
         params = {name: value for name, value in trial.decision.items() if name in self.space.choices}
         distributions = {n: CategoricalDistribution(self.space.choices[n].values) for n in params}
-        try:
+        with failing(self.storage, "written", StudyError):
             self._study.add_trial(
                 create_trial(
                     state=STATES.get(trial.stage, TrialState.COMPLETE),
@@ -170,8 +159,6 @@ class Study:
                     user_attrs={"trial": json.dumps(trial.to_dict()), "stage": trial.stage},
                 )
             )
-        except (DatabaseError, OperationalError) as error:
-            raise StudyError(f"study '{self.storage}' cannot be written: {str(error).splitlines()[0]}") from error
         self.trials.append(trial)
         return trial
 
@@ -180,7 +167,8 @@ class Study:
 
     def remember(self, key: str, value: Any) -> None:
         """Keep a JSON value beside the trials (the bar, the reference, the spent seconds)."""
-        self._study.set_user_attr(f"memo:{key}", json.dumps(value))
+        with failing(self.storage, "written", StudyError):
+            self._study.set_user_attr(f"memo:{key}", json.dumps(value))
 
     def recall(self, key: str) -> Any:
         """Return what `remember` kept, or None."""

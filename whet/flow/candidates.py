@@ -11,6 +11,7 @@ from whet.core.space import Decision
 from whet.core.study import Stage, Trial
 from whet.flow.inheritance import inherit
 from whet.flow.supernets import extracted
+from whet.flow.turns import Doing, Fit
 from whet.schedule.actions import FinishUntouched, Foretell, Hope, Predict, Probe, Try, Verify
 from whet.schedule.plan import limit
 
@@ -79,9 +80,13 @@ def probe(evaluator: Evaluator, action: Probe) -> Trial | None:
     )
 
 
-def look(evaluator: Evaluator, action: Try) -> Trial:
-    """Return what is found of a candidate, which is built once."""
-    with evaluator.stopwatch("repaired") if action.counted else nullcontext():
+def look(evaluator: Evaluator, action: Try) -> Doing[Trial]:
+    """Return what is found of a candidate, which is built once.
+
+    Its time tells that of later ones where nothing is trained, or is trained here.
+    """
+    counted = action.counted and (action.seconds is None or evaluator.workers is None)
+    with evaluator.stopwatch("repaired") if counted else nullcontext():
         if action.extracted is not None:
             return extracted(evaluator, action)
         result = evaluator.builder.structure(action.decision)
@@ -89,7 +94,7 @@ def look(evaluator: Evaluator, action: Try) -> Trial:
         if found is None and action.verified:
             gain = action.foresight.gain if action.foresight is not None else None
             return _verified(evaluator, result, action.decision, action.finishers.applied, gain)
-        return found or _trained(evaluator, action, result)
+        return found or (yield from _trained(evaluator, action, result))
 
 
 def verify(evaluator: Evaluator, action: Verify) -> Trial:
@@ -131,19 +136,20 @@ def _finished(evaluator: Evaluator, result: Result, decision: Decision, finishin
     return done, decision.merge(finishing)
 
 
-def _trained(evaluator: Evaluator, action: Try, result: Result) -> Trial:
+def _trained(evaluator: Evaluator, action: Try, result: Result) -> Doing[Trial]:
     """Time a candidate, fine-tune it briefly, if at all, and score it on part of the validation data."""
     request, builder = evaluator.request, evaluator.builder
     timed = evaluator.files.time_net(result.net, action.finishers)
     net, parent = inherit(builder, evaluator.study.trials, action.decision, result.net)
-    samples = 0 if parent is None else parent.samples
+    samples, scores = 0 if parent is None else parent.samples, None
     if parent is None and not builder.repairs:
         builder.recalibrated(net)
     if action.seconds is not None:
         limits = limit(action.seconds, action.samples)
         goes_on = parent is not None and parent.stage == "full"
-        samples += evaluator.train(net, request.recipe, "short", goes_on, **limits).samples
-    quality, reference = evaluator.quick(net, request.max_drop)
+        done = yield Fit(net, request.recipe, "short", goes_on, limits, scored=True, most_drop=request.max_drop)
+        samples, scores = samples + done.report.samples, done.scores
+    quality, reference = scores or evaluator.quick(net, request.max_drop)
     trial = evaluator.recorder.record(
         "short", action.decision, quality, reference=reference,
         samples=samples, parent=None if parent is None else parent.number, changed=result.changed,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,19 +17,20 @@ from whet.core.space import Decision
 from whet.core.study import Study, Trial
 from whet.core.target import Artifact
 from whet.data.kinds import predictions
-from whet.flow import candidates, layerwise, mixing, pressing, supernets, training
+from whet.flow import candidates, layerwise, mixing, pressing, supernets, training, turns
 from whet.flow.baseline import Baseline, original_of, uncompressed
 from whet.flow.builder import Builder
 from whet.flow.conclude import meant
 from whet.flow.files import Files
 from whet.flow.folder import Folder
 from whet.flow.quantities import resolved
-from whet.flow.recipes import Trainer, Training, find_recipe
+from whet.flow.recipes import Trainer, find_recipe
 from whet.flow.recorder import Recorder
 from whet.flow.request import Request
 from whet.flow.scoring import Scores
 from whet.flow.stopwatch import Stopwatch
 from whet.flow.timing import Timing
+from whet.flow.work import Training
 from whet.schedule import actions
 from whet.schedule.actions import Action
 from whet.schedule.history import SCORED_NOTE, History
@@ -57,9 +58,10 @@ DOERS: dict[type[Action], Callable[[Evaluator, Any], Any]] = {
     actions.LayersOf: mixing.layers_of,
     actions.ProfileLayers: mixing.profile,
     actions.Race: mixing.race,
+    actions.Several: turns.several,
     Press: pressing.press,
 }
-"""What does each action."""
+"""What does each action; where it trains, it is a doing that asks for the training."""
 
 
 class Evaluator:
@@ -70,6 +72,8 @@ class Evaluator:
     """
 
     baseline: Baseline
+    workers: turns.Workers | None = None
+    """Those who train for this process; without them it trains itself."""
 
     def __init__(self, request: Request, study: Study, run: Run, folder: Folder) -> None:
         self.request, self.study, self.run, self.folder = request, study, run, folder
@@ -111,13 +115,20 @@ class Evaluator:
 
     def do(self, action: Action) -> Any:
         """Do an action and return its outcome; None where it failed, if it may."""
-        doer = DOERS[type(action)]
         if action.attempt is None:
-            return doer(self, action)
+            return self._done(action)
         counted = self.stopwatch("probe") if isinstance(action, actions.Probe) else nullcontext()
         with counted, self.recorder.attempt(*action.attempt):
-            return doer(self, action)
+            return self._done(action)
         return None
+
+    def doing(self, action: Action) -> Any:
+        """Return the outcome of an action, or the doing that leads to it."""
+        return DOERS[type(action)](self, action)
+
+    def _done(self, action: Action) -> Any:
+        found = self.doing(action)
+        return turns.alone(found, partial(turns.fit, self)) if isinstance(found, Generator) else found
 
     # -- what is known ---------------------------------------------------------------------------------------------
 

@@ -105,10 +105,11 @@ class Facts:
 def situation(evaluator: Evaluator, plan: Plan) -> Situation:
     """Return what the schedulers of a search go by."""
     request, history, facts = evaluator.request, evaluator.history, Facts(evaluator)
-    settles = bool(request.finishers)
+    settles, workers = bool(request.finishers), evaluator.workers
     return Situation(
         study=evaluator.study, space=evaluator.builder.space, goal=request.goal, plan=plan, history=history,
         clock=Clock(evaluator.run.budget, evaluator.stopwatch, history, plan, settles),
         finishing=Finishing(history, facts.ways, settles), told=evaluator.told, facts=facts, seed=request.seed,
         say=evaluator.recorder.say, note=evaluator.recorder.note,
+        workers=(lambda: 1) if workers is None else workers.size,
     )  # fmt: skip

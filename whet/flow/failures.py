@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from whet.core.errors import StudyError, WhetError
+from whet.core.errors import StudyError, WhetError, WorkersError
 
 LONGEST = 300
 """How many characters of a reason are kept."""
@@ -38,8 +38,8 @@ class Attempt:
 
 
 def ends_the_run(error: BaseException) -> bool:
-    """Say whether an error is not the candidate's: the log cannot be written, the disk is full, someone interrupts."""
-    return not isinstance(error, Exception) or isinstance(error, StudyError) or is_disk_full(error)
+    """Say whether an error is not the candidate's: log or workers are lost, the disk is full, someone interrupts."""
+    return not isinstance(error, Exception) or isinstance(error, StudyError | WorkersError) or is_disk_full(error)
 
 
 def is_disk_full(error: BaseException | None) -> bool:

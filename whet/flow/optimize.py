@@ -19,7 +19,7 @@ from whet.core.net import Net
 from whet.core.objectives import Objectives
 from whet.core.passes import Pass, Untrained
 from whet.core.run import Budget, Progress, Run
-from whet.core.space import Decision
+from whet.core.space import Decision, Space
 from whet.core.study import DATABASE, Study
 from whet.core.target import Target
 from whet.core.task import Task, rows_of, split
@@ -34,6 +34,7 @@ from whet.flow.folder import Folder
 from whet.flow.identity import identity
 from whet.flow.lifting import lifted
 from whet.flow.quantities import parse, positive, resolved, seconds, size_bytes, wanted_of, whole
+from whet.flow.records import check_storage, copy_record, study_name
 from whet.flow.request import Request, describe
 from whet.flow.run_file import RUN, write_run
 from whet.flow.supernets import frozen
@@ -45,6 +46,7 @@ from whet.schedule.together import checkpoints
 from whet.search import strategies
 from whet.train.recipe import usual
 from whet.train.restore_norms import restore_batch_norms
+from whet.workers.where import where
 
 EPOCH_TRIALS = 24
 """Engines begin with twelve decisions that no model proposes; as many again are proposed by their models."""
@@ -62,6 +64,7 @@ def optimize(
     passes: Sequence[str | Pass] | None = None, trials: int | None = None, strategy: str = "improvement", seed: int = 0,
     recipe: Any = None, elastic: bool = False, training: bool = True, restart: bool = False, plan: Plan | None = None,
     progress: Progress | bool | None = None, command: str = "", again: str | Path | None = None, options: Any = None,
+    workers: int | str | None = None, storage: str | None = None,
 ) -> DeliveredFront:  # fmt: skip
     """Search for faster versions of `net`, a `Net` or a module, that lose at most `max_drop`; deliver the front.
 
@@ -70,28 +73,27 @@ def optimize(
     `passes` are by default `catalogue.DEFAULT_PASSES` for them. `max_size`, such as `"500kB"`, `max_memory`, at the
     peak of a process that serves a file, and `min_speedup`, over the fastest uncompressed setting, keep files off it.
     `threads` and `batch` say how the file will be served, by default in the fastest setting. `budget` counts all time
-    from this call on; `epochs` limits the training instead, to so many passes over the data, and time does not count.
-    The same call with the same `out` resumes; with other weights, data or code it is refused. `restart` removes what
-    whet wrote into `out`, nothing else, and begins anew. `again` takes the study of another folder over into `out` and
-    delivers under these limits without searching. `elastic` trains one supernet of all candidates. Without `training`
-    candidates are solved and quantized on calibration data, for which the training data serve. Without a `recipe` one
-    is found in at most 5 % of the budget. `progress` is told what goes on; by default a line shows it, False is silent.
-    `options` are written to `run.toml`. Ctrl-C delivers what was found. Raises `WhetError`s.
+    from this call on; `epochs` limits the training instead. The same call with the same `out` resumes; with other
+    weights, data or code it is refused. `restart` removes what whet wrote into `out` and begins anew. `again` delivers
+    another folder's study under these limits. `elastic` trains one supernet of all candidates. Without `training` they
+    are solved and quantized on calibration or training data. Without a `recipe` one is found in at most 5 % of the
+    budget. `progress` is told what goes on; by default a line shows it, False is silent. `options` go to `run.toml`.
+    `workers` train, so many here or a cluster's; `storage` is a database for the study. Raises `WhetError`s.
     """
-    passes = catalogue.default_passes(wanted_of(objectives)) if passes is None else passes
-    check_words(target, max_drop, budget, strategy, passes, trials, epochs, seed)
+    check_words(target, max_drop, budget, strategy, passes or (), trials, epochs, seed, workers, storage)
     wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
-    clock, source = Budget(math.inf if again or epochs is not None else seconds(budget)), Path(again) if again else None
+    clock = Budget(math.inf if again or epochs is not None else seconds(budget))
     net, given = lifted(net, task), task if training else untrained(task)
     task = _bound(given, net, max_drop, trains=elastic or epochs is not None)
-    searched, finishers = by_phase(passes, trained=task.train is not None, nested=elastic)
+    searched, finishers = by_phase(passes, task.train is not None, elastic, wanted.wanted)
     with shown(progress) as told, _folder(Path(out), restart) as folder, _target(target, threads) as guarded:
         request = Request(
             net=net, task=task, target=guarded, passes=searched, finishers=finishers, out=folder.path, epochs=epochs,
             trials=trials or (EPOCH_TRIALS if epochs is not None else None), limit=parse(max_drop), options=options,
             strategy=strategy, seed=seed, recipe=recipe or usual(net.module), finds_recipe=recipe is None,
             command=command or " ".join(sys.argv), elastic=elastic, identity=identity(net, given), threads=threads,
-            objectives=wanted, batch=whole("batch", batch), again=source, budget_seconds=clock.seconds,
+            objectives=wanted, batch=whole("batch", batch), again=Path(again) if again else None, storage=storage,
+            budget_seconds=clock.seconds, workers=where(workers),
         )  # fmt: skip
         return _optimized(request, folder, plan or _plan_of(request), told, clock)
 
@@ -102,14 +104,14 @@ def untrained(task: Task) -> Task:
 
 
 def by_phase(
-    passes: Sequence[str | Pass], trained: bool = True, nested: bool = False
+    passes: Sequence[str | Pass] | None, trained: bool = True, nested: bool = False, wanted: Sequence[str] = ("speed",)
 ) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
-    """Return the passes that act before training, and those that act on a finished structure.
+    """Return the passes that act before training, and those that act on a finished structure; default ones for None.
 
     Where nothing is `trained`, passes that say how they are then best searched are set so.
     Raises: MethodError where the first are to be `nested` in one supernet and cannot.
     """
-    made = [load(p) for p in passes]
+    made = [load(p) for p in (catalogue.default_passes(tuple(wanted)) if passes is None else passes)]
     if not trained:
         made = [p.untrained() if isinstance(p, Untrained) else p for p in made]
     early, late = ([p for p in made if (p.traits.phase == "structure") == first] for first in (True, False))
@@ -120,7 +122,8 @@ def by_phase(
 
 def check_words(
     target: str, max_drop: str | float | None, budget: str | float, strategy: str, passes: Sequence[str | Pass],
-    trials: int | None = None, epochs: float | None = None, seed: int = 0,
+    trials: int | None = None, epochs: float | None = None, seed: int = 0, workers: int | str | None = None,
+    storage: str | None = None,
 ) -> None:  # fmt: skip
     """Raise the error of an option that cannot be read or is not known; it takes no network, so it can come first."""
     from whet.hardware import targets
@@ -139,6 +142,8 @@ def check_words(
         positive("epochs", epochs)
     whole("seed", seed, least=0)
     strategies.check(strategy)
+    where(workers)
+    check_storage(storage)
     for item in passes:
         load(item)
 
@@ -187,12 +192,16 @@ def _optimized(request: Request, folder: Folder, plan: Plan, progress: Progress,
     """Search, or take over what another study found, and deliver."""
     evaluator, plan = _opened(request, folder, plan, progress, clock)
     if request.again is None:
-        _search(evaluator, plan)
+        with _workers(evaluator):
+            _search(evaluator, plan)
     else:
         evaluator.prepare()
         time_scored(evaluator)
     with evaluator.stopwatch.stage("delivery"):
-        return deliver(evaluator)
+        front = deliver(evaluator)
+    if request.storage is not None:
+        copy_record(request.storage, folder)
+    return front
 
 
 def _opened(
@@ -213,7 +222,7 @@ def _opened(
         write_run(folder.path, request.options)
     if request.again is not None:
         take_over(request.again, folder, request.config())
-    study = Study.in_folder(request.out, request.config(), space + request.target.space(), request.objectives)
+    study = _study(request, folder, space + request.target.space())
     clock.spent_before = study.spent_seconds
     train = partial(fit, memory=TeacherMemory(request.net))
     run = Run(request.task, request.target, request.net, request.seed, clock, request.out, train, progress)
@@ -222,6 +231,13 @@ def _opened(
         plan = replace(plan, elastic_until=plan.elastic_until or ELASTIC_UNTIL)
         request = replace(request, passes=frozen(request.passes, request.net, run))
     return Evaluator(request, study, run, folder), plan
+
+
+def _study(request: Request, folder: Folder, space: Space) -> Study:
+    """Open the record: a file in the folder, or in another storage under a name that the folder keeps."""
+    if request.storage is None:
+        return Study.in_folder(request.out, request.config(), space, request.objectives)
+    return Study(request.storage, request.config(), space, request.objectives, study_name(folder))
 
 
 def _with_norms(request: Request, progress: Progress) -> Request:
@@ -234,6 +250,26 @@ def _with_norms(request: Request, progress: Progress) -> Request:
         return request
     progress({"stage": f"batch norms put back behind {added} convolutions", "seconds_left": request.budget_seconds})
     return replace(request, net=net, skipped=left)
+
+
+@contextmanager
+def _workers(evaluator: Evaluator) -> Iterator[None]:
+    """Hold the workers that the request asks for, if any; the study may be delivered without them."""
+    if evaluator.request.workers is None:
+        yield
+        return
+    from whet.workers.crew import crew
+
+    recorder = evaluator.recorder
+
+    def tell(text: str) -> None:
+        recorder.say(text)
+        recorder.note(text)
+
+    recorder.say("beginning workers")
+    with crew(evaluator.request.workers, evaluator.request, tell) as evaluator.workers:
+        yield
+    evaluator.workers = None
 
 
 def _search(evaluator: Evaluator, plan: Plan) -> None:

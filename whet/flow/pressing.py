@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from whet.core.objectives import Figures
 from whet.core.study import Trial
 from whet.flow.training import recipe_in_earnest
+from whet.flow.turns import Doing, Fit
 from whet.schedule.pressing import Look, Press
 
 if TYPE_CHECKING:
@@ -17,13 +18,14 @@ RATE = 0.3
 at .3 (one run each, original .8872)."""
 
 
-def press(evaluator: Evaluator, action: Press) -> Trial | Look:
+def press(evaluator: Evaluator, action: Press) -> Doing[Trial | Look]:
     """Train a finished network on from where the last such training ended; look at it, or verify it from its file."""
     request, way = evaluator.request, action.way
     begun = evaluator.pressed.pop(way) if way in evaluator.pressed else (evaluator.builder.finish(request.net, way), 0)
     result, samples = begun
     recipe = recipe_in_earnest(evaluator, RATE)
-    samples += evaluator.train(result.net, recipe, "finish", samples > 0, seconds=action.seconds).samples
+    asked = Fit(result.net, recipe, "finish", samples > 0, {"seconds": action.seconds})
+    samples += (yield asked).report.samples
     evaluator.pressed[way] = result, samples
     if action.verified:
         return evaluator.verify(result, way, samples, None)

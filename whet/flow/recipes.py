@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal
-
-import torch
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.study import Study
-from whet.core.task import predict, rows_of, split
+from whet.core.task import rows_of, split
 from whet.decisions.distance import distance
+from whet.flow.work import Training, Work
 from whet.graph.operations import total_operations
 from whet.train.fit import FitReport, held_out_loss
 from whet.train.held_out import HeldOut
-from whet.train.moving_average import MovingAverage
 from whet.train.range_test import Found, RangeTest
 from whet.train.recipe import Recipe
 from whet.train.speed import LATEST, LEAST_STEPS, TrainingSpeed
@@ -33,14 +29,8 @@ TEST_SHARE, TEST_SECONDS = 0.05, 60.0
 WARM_STEPS = 1, 3
 """Steps of the original that warm up, and that tell how many samples the time for finding a recipe is."""
 MOST_CUTS = 2
-JUDGED, MOST_JUDGED, JUDGED_SHARE = 2000, 16_000, 0.02
-"""Validation samples that say whether a training did harm, at least and at most, and the share of its time they take.
-
-On 2,000 samples of a regression a network that had lost four limits by a training seemed to have lost none.
-"""
 AGAIN = " again"
 """Ends the name of the rate by which what was trained before goes on."""
-Training = Literal["short", "full", "finish"]
 WORDS: dict[str, str] = {
     "short": "a short training", "full": "a training in earnest", "finish": "a training of a finished network"
 }  # fmt: skip
@@ -76,38 +66,23 @@ class Trainer:
 
         `goes_on` says that it was trained in earnest before: what is too fast for it may be right for fresh cuts.
         """
-        kind = what + AGAIN * goes_on
+        work = self.work(net, recipe, what, goes_on, **limit)
+        if isinstance(work, FitReport):
+            return work
+        report = work.done(self.run)
+        learn_of(self, work, report)
+        return report
+
+    def work(self, net: Net, recipe: Recipe, what: Training, goes_on: bool = False, **limit: Any) -> Work | FitReport:
+        """Return what there is to do to train `net`; a report of no samples where it is not worth beginning."""
         operations = self.operations(net)
         wanting = self.wanting(operations, limit.get("seconds"))
         if wanting:
             self._say(f"not trained: {wanting}")
             return FitReport(failure=wanting)
+        kind = what + AGAIN * goes_on
         rate = recipe.learning_rate * self._rates().get(kind, 1.0)
-        state = {name: value.clone() for name, value in net.module.state_dict().items()}
-        score = partial(self.quality, net, recipe.bf16())
-        before, samples = judged(score, JUDGED_SHARE * limit.get("seconds", 0.0))
-        ends: list[float] = []  # of the last weights, and of their average
-
-        def judge() -> float:
-            ends.append(score(samples))
-            return self.run.task.loss_of_quality(ends[-1], before)
-
-        mean = MovingAverage(judge=judge)
-        recipe = replace(recipe, learning_rate=rate, techniques=(*recipe.techniques, mean))
-        report: FitReport = self.run.fit(net, recipe=recipe, **limit)
-        after = ends[report.averaged] if ends else score(samples)
-        self.learn(what, operations, report)
-        report.held_before, report.held_after, report.kept = before, after, "after"
-        if not self.run.task.loss_of_quality(after, before) <= self.tolerance:
-            net.module.load_state_dict(state)
-            report.kept = "before"
-            self.harmed(kind, report)
-        return report
-
-    def quality(self, net: Net, bf16: bool, samples: int = JUDGED) -> float:
-        """Return the quality on the first so many validation samples."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return self.run.task.score(*predict(net.eval(), self.run.task.val, samples))
+        return Work(net, replace(recipe, learning_rate=rate), limit, self.tolerance, what, kind, operations)
 
     def learn(self, what: str, operations: float, report: FitReport) -> None:
         """Remember how fast a training was."""
@@ -166,20 +141,11 @@ class Trainer:
         self.run.progress({"stage": text, "seconds_left": self.run.budget.left_seconds})
 
 
-def judged(score: Callable[[int], float], seconds: float) -> tuple[float, int]:
-    """Return the score of as many samples as are scored in about so many seconds, and how many they are.
-
-    They are `JUDGED` to `MOST_JUDGED`.
-
-    >>> judged(lambda samples: samples / 2, seconds=0.0)
-    (1000.0, 2000)
-    """
-    samples, began = JUDGED, time.monotonic()
-    found = score(samples)
-    while samples < MOST_JUDGED and 2 * (time.monotonic() - began) < seconds:
-        samples, began = 2 * samples, time.monotonic()
-        found = score(samples)
-    return found, samples
+def learn_of(trainer: Trainer, work: Work, report: FitReport) -> None:
+    """Have a trainer remember how fast a training was, and whether it did harm."""
+    trainer.learn(work.what, work.operations, report)
+    if report.kept == "before":
+        trainer.harmed(work.kind, report)
 
 
 # -- finding the recipe --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from whet.flow.quantities import Limit
 from whet.hardware.elsewhere import machine_facts
 from whet.schedule.goal import Goal
 from whet.train.recipe import Recipe
+from whet.workers.where import Where
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Request:
     (`whet.flow.recipes`). `skipped` says of layers of `net` why they were left as they came. `identity` tells other
     weights, data or code apart (`whet.flow.identity`). `objectives` is what is wanted beside quality,
     `threads` and `batch` how a file will be served, where that is fixed. `again` is the folder of a study whose record
-    and files are taken over in place of a search; `options` are what a command was asked for.
+    and files are taken over in place of a search; `options` are what a command was asked for. `workers` train, where
+    it is not this process; `storage` is where the record is, by default a file in the folder.
     """
 
     net: Net
@@ -59,6 +61,8 @@ class Request:
     batch: int = 1
     again: Path | None = None
     options: Mapping[str, Any] | None = None
+    workers: Where | None = None
+    storage: str | None = None
 
     def space(self) -> Space:
         total = Space()

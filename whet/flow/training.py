@@ -10,6 +10,7 @@ from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.study import Trial
 from whet.flow.inheritance import inherit
+from whet.flow.turns import Doing, Fit
 from whet.schedule.actions import Confirm, Finish, Train
 from whet.schedule.plan import limit
 from whet.train.average import averaged
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
     from whet.flow.evaluator import Evaluator
 
 
-def train(evaluator: Evaluator, action: Train) -> Trial:
+def train(evaluator: Evaluator, action: Train) -> Doing[Trial]:
     """Train one candidate's structure and verify it as it is."""
     candidate = action.candidate
     result = evaluator.builder.structure(candidate.decision)
     net, parent = inherit(evaluator.builder, evaluator.study.trials, candidate.decision, result.net)
     begun = net.copy() if action.settled else None
     recipe, limits = recipe_in_earnest(evaluator, action.rate), limit(action.seconds, action.samples)
-    report, allowed = evaluator.train(net, recipe, "full", action.settled, **limits), evaluator.request.max_drop
+    done = yield Fit(net, recipe, "full", action.settled, limits)
+    report, allowed = done.report, evaluator.request.max_drop
     if not report.samples and report.failure and allowed is not None and candidate.drop > allowed:
         raise TrainingError(f"not trained: {report.failure}")
     if begun is not None:
@@ -50,7 +52,7 @@ def recipe_in_earnest(evaluator: Evaluator, rate: float) -> Recipe:
     return replace(recipe, learning_rate=recipe.learning_rate * rate, hints=())
 
 
-def finish(evaluator: Evaluator, action: Finish) -> Trial:
+def finish(evaluator: Evaluator, action: Finish) -> Doing[Trial]:
     """Apply the finishers to a trained structure, train it on if there are seconds for it, verify it."""
     trained, builder = action.trained, evaluator.builder
     decision, made_of = trained.decision.merge(action.finishing), (trained.number, action.finishing)
@@ -63,7 +65,7 @@ def finish(evaluator: Evaluator, action: Finish) -> Trial:
     samples = trained.samples
     if action.seconds is not None:
         recipe, limits = recipe_in_earnest(evaluator, action.rate), limit(action.seconds, action.samples)
-        samples += evaluator.train(result.net, recipe, "finish", **limits).samples
+        samples += (yield Fit(result.net, recipe, "finish", False, limits)).report.samples
     return evaluator.verify(result, decision, samples, trained.number)
 
 

@@ -282,6 +282,16 @@ class Confirm(Action):
         return "full", self.candidate.decision, self.candidate.number
 
 
+# -- at once ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Several(Action):
+    """Do actions that train, each of which may fail alone, at once where there are workers. Outcome: that of each."""
+
+    actions: tuple[Action, ...]
+
+
 # -- layer by layer --------------------------------------------------------------------------------------------------
 
 

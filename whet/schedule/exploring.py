@@ -9,7 +9,7 @@ from whet.core.space import Decision
 from whet.core.strategy import Observation, Strategy
 from whet.core.study import Trial
 from whet.decisions.planner import Planner
-from whet.schedule.actions import Actions, FindRecipe, Foresight, Try
+from whet.schedule.actions import Actions, FindRecipe, Foresight, Several, Try
 from whet.schedule.beliefs import Beliefs
 from whet.schedule.hopes import Hopes
 from whet.schedule.mending import Mending
@@ -91,25 +91,48 @@ class Exploring:
         kept = (1 if self.mending.slow else VERIFIED) * s.clock.file_seconds if s.facts.repairs else 0.0
         until = min(until, s.goal.budget_seconds - s.clock.reserve_seconds() - kept)
         count = len(observed) + len(failed)
-        while count < self.pace.most() and not s.history.hopeless() and (yield from self.one_more(until)):
-            count += 1
+        while (left := self.pace.most() - count) > 0 and not s.history.hopeless():
+            tried = yield from self.one_more(until, left)
+            if not tried:
+                return
+            count += tried
 
-    def one_more(self, until: float) -> Actions[bool]:
-        """Try the strategy's next proposal if it will be done `until` then; say whether there was one."""
+    def one_more(self, until: float, most: float = math.inf) -> Actions[int]:
+        """Try the strategy's next proposal if it will be done `until` then; return how many were tried.
+
+        They are several, at `most` so many, where workers train at once: the strategy proposes none twice.
+        """
         s = self.situation
-        step = (self.pace.short_seconds() or 0.0) + s.clock.timing_seconds(2.0)
-        if self.mending.slow:
-            step = s.clock.costs.cost("repaired", s.clock.file_seconds)
-        asked = self.strategy.ask(1) if s.clock.spent_seconds + step <= until else []
-        if asked and not len(asked[0]):  # the untouched network has been tried already
-            asked = self.strategy.ask(1)
-        if asked:
-            trial = yield self.pace.look(asked[0], self._foresight(asked[0]))
+        asked = self._asked(until, most)
+        looks = [self.pace.look(decision, self._foresight(decision)) for decision in asked]
+        trials = []
+        if len(looks) > 1:
+            trials = yield Several(tuple(looks))
+        elif looks:
+            trials = [(yield looks[0])]
+        for decision, trial in zip(asked, trials, strict=True):
             if trial is not None:
                 self._tell(trial)
             else:
-                self.strategy.tell([Observation(s.history.structural(asked[0]))])
-        return bool(asked)
+                self.strategy.tell([Observation(s.history.structural(decision))])
+        return len(asked)
+
+    def _asked(self, until: float, most: float) -> list[Decision]:
+        """Return what the strategy proposes next, as many as train at once and are timed `until` then."""
+        clock, trained = self.situation.clock, self.pace.short_seconds()
+        timing = clock.timing_seconds(2.0)
+        step = (trained or 0.0) + timing
+        if self.mending.slow:
+            step = clock.costs.cost("repaired", clock.file_seconds)
+        spent = clock.spent_seconds
+        if spent + step > until:
+            return []
+        in_time = 1 + (until - spent - step) / max(timing, 1e-9)
+        at_once = 1 if trained is None else min(self.situation.workers(), most, in_time)
+        asked = self.strategy.ask(int(at_once))
+        if any(not len(decision) for decision in asked):  # the untouched network has been tried already
+            asked = [decision for decision in asked if len(decision)] + self.strategy.ask(1)
+        return asked
 
     def _foresight(self, decision: Decision) -> Foresight | None:
         """Return when a candidate is left at what its outputs' error tells.

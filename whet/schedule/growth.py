@@ -39,7 +39,7 @@ class Growth:
         more = self.prospects.portion.samples_in(seconds)
         self.explorer.aim(self.prospects.recovery(limit).mendable(self.prospects.short_samples(), more))
         s.say("looking for more candidates")
-        return (yield from self.explorer.one_more(self._until()))
+        return bool((yield from self.explorer.one_more(self._until())))
 
     def grow(self, seconds: float) -> Actions[bool]:
         """Try a candidate that extends the fastest trained structure that has room; say whether there was one.
@@ -57,7 +57,7 @@ class Growth:
         if damage <= 0 or not self.explorer.aim(damage, base.decision):
             return False
         s.say(f"extending trial {base.number}")
-        return (yield from self.explorer.one_more(self._until()))
+        return bool((yield from self.explorer.one_more(self._until())))
 
     def _has_room(self, base: Trial, limit: float, seconds: float) -> bool:
         """Say whether another extension of a structure is to be tried: few were, and none of them promises enough."""

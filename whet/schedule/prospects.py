@@ -26,15 +26,18 @@ class Prospects:
         self.situation = situation
         self.trained, self.portion = Trained(situation.history), Portion(situation)
 
-    def choose(self, seconds: float, told: Sequence[Trial] = ()) -> tuple[Trial | None, float]:
+    def choose(
+        self, seconds: float, told: Sequence[Trial] = (), without: Sequence[Trial] = ()
+    ) -> tuple[Trial | None, float]:
         """Return the candidate with the largest gain to be expected beyond the best so far, and how large.
 
         The gain is a share of the best. Candidates are those of short training, those that missed the limit after a
         full one, as they were or with the finishers, not yet gone on with, and those `told` of, whose speed is a
         forecast. Where none promises anything, it is the one nearest to the limit of those that would be faster than
-        the best.
+        the best. None is of those `without` which it is asked for: they are trained at the same time.
         """
-        waiting, goal = self._waiting(told), self.situation.goal
+        taken, goal = {t.number for t in without}, self.situation.goal
+        waiting = [t for t in self._waiting(told) if t.number not in taken]
         if not waiting:
             return None, 0.0
         if goal.max_drop is None:
@@ -139,3 +142,14 @@ class Prospects:
     def _lasts(self, name: str) -> bool:
         choice = self.situation.space.choices.get(name)
         return choice is not None and choice.lasting > 1
+
+
+def beside(prospects: Prospects, first: Trial, seconds: float, told: Sequence[Trial], most: int) -> list[Trial]:
+    """Return a candidate and those that promise something beside it, at most so many in all, to train at once."""
+    chosen = [first]
+    while len(chosen) < most:
+        other, worth = prospects.choose(seconds, told, without=chosen)
+        if other is None or worth < PROMISING:
+            break
+        chosen.append(other)
+    return chosen

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from whet.core.study import Trial
-from whet.schedule.actions import Actions, FindRecipe, Finish, Train, Try
+from whet.schedule.actions import Actions, FindRecipe, Finish, Several, Train, Try
 from whet.schedule.exploring import Exploring
 from whet.schedule.growth import MORE, MOST, Growth
 from whet.schedule.history import SCORED_NOTE
 from whet.schedule.hopes import missed, told
 from whet.schedule.obvious import in_words
-from whet.schedule.prospects import PROMISING, Prospects
+from whet.schedule.prospects import PROMISING, Prospects, beside
 from whet.schedule.recovery import SPREAD
 from whet.schedule.shares import LEAST_SECONDS, Shares
 from whet.schedule.situation import Situation
@@ -72,6 +73,7 @@ class Rounds:
         s, trained = self.situation, len(self.prospects.trained.in_earnest())
         seconds, epochs = self.explorer.mending.rounds_seconds, self.shares.epochs_left()
         planned = s.plan.rounds(seconds, epochs) if len(s.space) else 1
+        planned *= self.shares.at_once if s.goal.timed else 1
         if s.goal.timed and s.goal.budget_seconds > (s.study.recall("delivered_budget") or math.inf):
             planned = max(planned, trained + 1)  # it ended with fewer seconds, and has more now
         return planned
@@ -79,14 +81,14 @@ class Rounds:
     def _one_step(self) -> Actions[bool]:
         """Do what comes next; say whether something may come after it."""
         s, trained = self.situation, len(self.prospects.trained.in_earnest())
-        rounds = self.most_promising(self.shares.rounds(self.planned - trained))
+        rounds = self.most_promising(self.shares.rounds(math.ceil((self.planned - trained) / self.shares.at_once)))
         share, settling = self.shares.each(rounds), self.prospects.portion.settling
         due = self.due(rounds, share * settling if settling else 0.0)
         if due is not None and s.clock.left_after(1) >= 0:
             yield from self.finish(due, share * (settling or s.plan.quantized_share))
             return True
         if not rounds and self.goes_on():
-            self.planned = trained + 1
+            self.planned = trained + self.shares.at_once
             return True
         if share < LEAST_SECONDS or not rounds:
             self._note_why(rounds > 0 and share < LEAST_SECONDS)
@@ -99,11 +101,8 @@ class Rounds:
             return True
         if candidate is None:
             self.planned = len(self.prospects.trained.in_earnest())
-        elif self._is_told(candidate):
-            s.say(f"looking at {in_words(candidate.decision)}")
-            yield Try(candidate.decision, s.finishing.of_candidates, counted=False)
         else:
-            yield from self.train(candidate, share)
+            yield from self.train(beside(self.prospects, candidate, share, self.told(), self.shares.at_once), share)
         return True
 
     def _is_told(self, candidate: Trial) -> bool:
@@ -127,7 +126,8 @@ class Rounds:
             return most
         told = self.told()
         least = 1 if self.prospects.trained.in_earnest() else 2
-        ends = {n: self.prospects.best_of_rounds(n, self.shares.each(n), told) for n in range(least, most + 1)}
+        each, shares, best = self.shares.at_once, self.shares, self.prospects.best_of_rounds
+        ends = {n: best(n * each, shares.each(n), told) for n in range(least, most + 1)}
         return max(n for n, gain in ends.items() if gain >= (1 - PROMISING) * max(ends.values()))
 
     def goes_on(self) -> bool:
@@ -136,7 +136,7 @@ class Rounds:
         left = s.clock.left_after(1 + s.finishing.worthwhile)
         if not s.goal.timed or not len(s.space) or left < UNSPENT * s.goal.budget_seconds:
             return False
-        if len(self.prospects.trained.in_earnest()) >= 2 * s.plan.most_rounds:
+        if len(self.prospects.trained.in_earnest()) >= 2 * s.plan.most_rounds * self.shares.at_once:
             return False
         return self.prospects.choose(left, self.told())[1] >= PROMISING
 
@@ -202,13 +202,20 @@ class Rounds:
         worth = self.prospects.worth(waiting, limit, seconds, best)
         return max(waiting, key=lambda t: worth[t.number], default=None)
 
-    def train(self, candidate: Trial, seconds: float) -> Actions[None]:
-        """Train one candidate's structure and verify it as it is."""
-        s, portion = self.situation, self.prospects.portion
-        s.say(f"training candidate {candidate.number} (x{candidate.gain:.2f})")
-        settled = s.history.fresh_samples(candidate) >= SETTLED * portion.samples_in(seconds)
-        rate = GENTLE[self.prospects.kind(candidate)[0]] if settled else 1.0
-        yield Train(candidate, seconds, portion.samples(1 - portion.after), rate, settled)
+    def train(self, chosen: Sequence[Trial], seconds: float) -> Actions[None]:
+        """Train the structure of each candidate and verify it as it is; look at one first that never was."""
+        s, trainings = self.situation, list[Train]()
+        for candidate in filter(self._is_told, chosen):
+            s.say(f"looking at {in_words(candidate.decision)}")
+            yield Try(candidate.decision, s.finishing.of_candidates, counted=False)
+            return
+        s.say(", ".join(f"training candidate {c.number} (x{c.gain:.2f})" for c in chosen))
+        portion = self.prospects.portion
+        for candidate in chosen:
+            settled = s.history.fresh_samples(candidate) >= SETTLED * portion.samples_in(seconds)
+            rate = GENTLE[self.prospects.kind(candidate)[0]] if settled else 1.0
+            trainings.append(Train(candidate, seconds, portion.samples(1 - portion.after), rate, settled))
+        yield trainings[0] if len(trainings) == 1 else Several(tuple(trainings))
 
     def finish(self, trained: Trial, seconds: float) -> Actions[None]:
         """Apply the finishers to a trained structure, train it on for so long at the gentlest rate, verify it.

@@ -9,6 +9,8 @@ from whet.schedule.situation import Situation
 
 LEAST_SECONDS = 2.0
 """The shortest training that is begun."""
+VERIFYING = 0.5
+"""The share of the time that is left in which the files of candidates that train at once are timed and scored."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,22 @@ class Shares:
                 return rounds
         return min(max(planned, 0), 1)
 
+    @property
+    def at_once(self) -> int:
+        """How many candidates a round trains at once: one a worker, and fewer where their files would take too long.
+
+        Files are timed and scored one after the other, on the device, in at most a share `VERIFYING` of the time.
+        """
+        s = self.situation
+        workers = s.workers()
+        if workers == 1 or not s.goal.timed:
+            return workers
+        return max(1, min(workers, int(VERIFYING * s.clock.left_after(0) / max(s.clock.file_seconds, 1e-9))))
+
     def each(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
         clock, settling = self.situation.clock, self.portion.settling
-        left = clock.left_after(rounds + self.situation.finishing.worthwhile)
+        left = clock.left_after(rounds * self.at_once + self.situation.finishing.worthwhile)
         if rounds == 1 and left < LEAST_SECONDS:  # rather one that is not finished than none
             return max(left, clock.left_after(1))
         return left / (rounds + settling) if rounds + settling else 0.0

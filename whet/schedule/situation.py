@@ -96,6 +96,8 @@ class Situation:
     seed: int
     say: Callable[[str], None]
     note: Callable[[str], None]
+    workers: Callable[[], int] = lambda: 1
+    """How many trainings are done at once by now."""
 
     def structures_of(self, stage: str) -> set[Decision]:
         """Return the structures of a stage's trials and of those that failed before they became one."""

@@ -1,0 +1,1 @@
+"""Trainings of one search spread over processes and machines, by Ray."""
