@@ -37,3 +37,19 @@ def test_a_packed_file_is_scored(digits: tuple[Any, Any], tmp_path: Path) -> Non
     ways = [CliRunner().invoke(app, ["eval", str(path), *words]) for path in (file, tmp_path / "net.whet")]
     first, second = (json.loads(done.stdout)["scores"] for done in ways)
     assert first == second
+
+
+def test_a_price_of_bits_makes_it_smaller(tmp_path: Path) -> None:
+    sizes = []
+    for price in ("0", "0.05"):
+        words = ["pack", "digits_cnn", "--task", "digits", "--distortion", price, "--out", str(tmp_path / "a.whet")]
+        done = CliRunner().invoke(app, [*words, "--weights", "5 levels", "--json"])
+        sizes.append(json.loads(done.stdout)["bytes_after"])
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_wrong_words_are_told(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["pack", "digits_cnn", "--task", "digits", "--distortion", "0", "--weights", "int5"])
+    assert "unknown weights 'int5'" in str(done.exception)
+    done = CliRunner().invoke(app, ["pack", "digits_cnn"])
+    assert "give FILE.onnx, or --distortion" in str(done.exception)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from whet.cli.shared import Json
+from whet.cli.own import takes_data
+from whet.cli.shared import Data, Json, Task, network_of
+from whet.core.errors import ArtifactError
 
 if TYPE_CHECKING:
     from whet.pack.files import Packed
@@ -19,20 +23,38 @@ if TYPE_CHECKING:
 ZSTD_LEVEL = 19
 
 
+@takes_data
 def pack(
-    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    network: Annotated[str, typer.Argument(help="An ONNX file; with --distortion any network.")],
     out: Annotated[Path | None, typer.Option(help="Where the packed file goes; default beside it.")] = None,
+    distortion: Annotated[
+        float | None, typer.Option(help="What a bit a weight is worth in shares of the outputs' power, e.g. 0.01.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="With --distortion: the integers of its weights.")] = "int4",
+    task: Task = None,
+    data: Data = None,
     as_json: Json = False,
+    own: Any = None,
 ) -> None:
     """Pack an ONNX file without loss: weights by arithmetic coding, everything else by LZMA.
 
     The table says for each tensor what it takes before and after, what its contexts allow at best, and what LZMA makes
-    of it.
+    of it. With --distortion a network is quantized first, and its integers are chosen by what they cost in error and in
+    bits, without training: whet eval says what that loses.
     """
+    from whet.pack.files import SUFFIX
     from whet.pack.files import pack as packing
 
-    place, packed = packing(file, out)
-    by_zstd = _zstd_bytes(file.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        if distortion is None:
+            file, place = Path(network), out
+        else:
+            file = _cheaper(network, task, data, own, weights, distortion, Path(folder))
+            place = out or Path(Path(network).stem + SUFFIX)
+        if distortion is None and file.suffix != ".onnx":
+            raise ArtifactError(f"'{network}' is no ONNX file: give FILE.onnx, or --distortion for other networks.")
+        place, packed = packing(file, place)
+        by_zstd = _zstd_bytes(file.read_bytes())
     if as_json:
         print(json.dumps(_described(place, packed, by_zstd)))
         return
@@ -57,6 +79,28 @@ def unpack(
 
     place = unpacking(file, out)
     print(json.dumps({"file": str(place), "bytes": place.stat().st_size}) if as_json else place)
+
+
+def _cheaper(
+    network: str, task: str | None, data: Path | None, own: Any, weights: str, distortion: float, folder: Path
+) -> Path:
+    """Write a quantized network whose integers are chosen by error and bits; return the file."""
+    from whet.compress.quantize.weight_only import NETWORK, WeightOnly
+    from whet.core.errors import unknown
+    from whet.core.run import Run
+    from whet.core.space import Decision
+    from whet.hardware import targets
+    from whet.pack.rate import cheaper
+
+    if weights not in WeightOnly().grids():
+        raise unknown("weights", weights, WeightOnly().grids())
+    net, bundle = network_of(task, network, data, lambda event: None, None, None, own)
+    target = targets.get("cpu")
+    run = Run(bundle.task, target, net)
+    small = cheaper(WeightOnly().apply(net.eval(), Decision({NETWORK: weights}), run).net, run, distortion)
+    for name, why in small.skipped.items():
+        print(f"{name} is left as it is: {why}", file=sys.stderr)
+    return target.save(small.net.eval(), folder / "model")
 
 
 def _rest(packed: Packed) -> int:
