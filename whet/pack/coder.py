@@ -14,10 +14,10 @@ from whet.pack.contexts import CLASSES, EIGHTH, QUARTERS, ROW_STEPS, SIGNED, Cod
 
 Array = NDArray[Any]
 
-MASS, SHARED = 16.0, 16.0
+MASS, SHARED = 64.0, 4.0
 """How many weights the two distributions that a class begins with weigh: of its amount, and of all classes."""
-AT_ONCE = 1 << 12
-"""Symbols without context that are coded by one distribution."""
+FIRST, AT_ONCE = 64, 1 << 16
+"""Symbols without context that are coded by one distribution: the first ones, then as many as before, and at most."""
 FLOOR = 1e-4
 """The share of them that all symbols have alike."""
 INSTALL = "pip install 'whet[pack]', or pip install constriction"
@@ -210,8 +210,8 @@ def run(
 ) -> Array:
     """Code a matrix, or decode it where `symbols`, `(rows, channels * positions)`, are None; return it.
 
-    Of each block of rows, or with `coding.kernel` of one position of it, the classes are known beforehand, so that the
-    weights of one class are coded by one call.
+    Of each block of rows, or with `coding.kernel` of some positions of it, the classes are known beforehand, so that
+    the weights of one class are coded by one call.
     """
     steps = _simple(coder, coder.tables.of(ROWS), layout.rows, steps) if coding.rows else None
     context = Context(layout, alphabet.amounts, alphabet.signs, coding, steps)
@@ -219,14 +219,14 @@ def run(
     found = np.empty(sides, np.int32) if symbols is None else symbols.reshape(sides)
     for start, stop in layout.blocks():
         context.begin(start, stop)
-        for position in range(layout.positions) if coding.kernel else [None]:
-            block = found[start:stop].reshape(stop - start, -1) if position is None else found[start:stop, :, position]
-            signs = context.sign if coding.kernel and alphabet.signs is not None else None
-            given = None if symbols is None else block
-            some = _run_block(coder, alphabet, context.classes(position), signs, given)
+        for part in layout.parts(coding.kernel):
+            size = part.stop - part.start
+            given = None if symbols is None else found[start:stop, :, part].reshape(stop - start, -1)
+            signs = np.repeat(context.sign, size, 1) if part.start and alphabet.signs is not None else None
+            some = _run_block(coder, alphabet, context.classes(part), signs, given)
             if symbols is None:
-                block[:] = some
-            context.learn(position, some)
+                found[start:stop, :, part] = some.reshape(stop - start, -1, size)
+            context.learn(part, some)
     return found.reshape(layout.rows, -1)
 
 
@@ -261,9 +261,11 @@ def run_bytes(coder: Coder, part: int, size: int, plane: Array | None) -> Array:
 
 
 def _simple(coder: Coder, table: Table, size: int, symbols: Array | None) -> Array:
-    found = list[Array]()
-    for start in range(0, size, AT_ONCE):
-        some = None if symbols is None else symbols[start : start + AT_ONCE]
-        found.append(coder.code(some, min(AT_ONCE, size - start), table.weights(0)))
+    found, start = list[Array](), 0
+    while start < size:
+        count = min(max(start, FIRST), AT_ONCE, size - start)
+        some = None if symbols is None else symbols[start : start + count]
+        found.append(coder.code(some, count, table.weights(0)))
         table.learn(0, found[-1])
+        start += count
     return np.concatenate(found) if found else np.zeros(0, np.int32)

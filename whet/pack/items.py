@@ -100,7 +100,7 @@ def _layout(dims: Sequence[int]) -> Layout:
     while len(sides) > 2 and sides[0] == 1:
         del sides[0]
     if len(sides) < 2:
-        return Layout(1, math.prod(sides))
+        return Layout(math.prod(sides), 1)
     return Layout(sides[0], sides[1], math.prod(sides[2:]))
 
 

@@ -18,8 +18,13 @@ from whet.graph.zeros import holds
 from whet.pack.coder import Estimator, Tables, integers, run
 from whet.pack.contexts import Coding, Layout, steps_of
 
-LADDER = tuple(2.0**k for k in range(-13, 1))
+LADDER = tuple(2.0**k for k in range(-7, 2))
 """The prices of a bit, in shares of the output's power a weight, at which candidates are made."""
+ROUNDS = 3
+"""How often candidates are made: from the second time on bits are told by the shares that the time before left. The first
+time they are those of what is given, and of what is left of it when ones become zeros."""
+STRIPE = 32
+"""Inputs whose errors are passed on to later ones at once."""
 
 
 class Candidate(NamedTuple):
@@ -33,36 +38,43 @@ class Candidate(NamedTuple):
 def candidates(
     weights: Tensor, steps: Tensor, moments: Tensor, most: int, held: Tensor | None = None
 ) -> list[Candidate]:
-    """Return integers of falling bits and rising error, those that were given first.
+    """Return integers at each price of the ladder, made several times, after those that were given.
 
-    Input by input, at each price of the ladder,
+    Input by input, at a price,
 
         q_j = argmin over {round(w_j), one nearer to zero, 0} of (w_j - s q)^2 / U_jj^2 + price * bits(q)
         w_k -= (w_j - s q_j) U_jk / U_jj  for all k behind j,    H^-1 = U^T U,    H = E x x^T + damping I
 
-    where w begins as the integers that are given times their steps, and bits(q) = -log2 of the share of q in the
-    candidate before. The first term is how much the least error that later weights can reach rises. Errors are
-    tr D E[x x^T] D^T, D the change of the weights; bits are those of the coder, by itself.
+    where w begins as the integers that are given times their steps, and bits(q) = -log2 of the share of q. The first
+    term is how much the least error that later weights can reach rises. Errors are tr D E[x x^T] D^T, D the change of
+    the weights; bits are those of the coder, for the layer by itself.
 
     Shapes: weights (integers), steps and `held` `(groups, out / groups, d)`, moments `(groups, d, d)`. What is `held`
     stays zero.
 
     Paper: Wiedemann et al. 2020, DeepCABAC, whose cost has weights' own importances in place of moments.
     """
-    given = weights.double()
-    power = float((((given * steps) @ moments) * (given * steps)).sum())
-    found = [Candidate(weights, 0.0, coded_bits(weights, most))]
+    given = weights.double() * steps
+    price = power_of(given, moments) / max(1, weights.numel()) * torch.tensor(2 * LADDER, dtype=torch.float64)
     factors = [_factor(each) for each in moments]
-    for share in LADDER:
-        price = share * power / max(1, weights.numel())
-        table = _bits_table(found[-1].integers, most)
-        parts = zip(given * steps, steps, factors, held if held is not None else given.new_zeros(given.shape) > 0)
-        chosen = torch.stack([_chosen(w, s, *factor, table * price, most, h) for (w, s, factor, h) in parts])
-        lost = (chosen - given) * steps
-        found.append(
-            Candidate(chosen.to(weights.dtype), float(((lost @ moments) * lost).sum()), coded_bits(chosen, most))
-        )
+    held = torch.zeros_like(weights, dtype=torch.bool) if held is None else held
+    whole = weights.double()
+    starts = [whole] * len(LADDER) + [torch.where(whole.abs() > 1, whole, 0.0)] * len(LADDER)
+    made = torch.stack(starts)
+    found = [Candidate(weights, 0.0, coded_bits(weights, most))]
+    for _ in range(ROUNDS):
+        costs = price[:, None] * torch.stack([_bits_table(each, most) for each in made])
+        parts = zip(given, steps, factors, held, strict=True)
+        made = torch.stack([_chosen(w, s, *factor, costs, most, h) for w, s, factor, h in parts], 1)
+        for each in made:
+            error = power_of((each - weights) * steps, moments)
+            found.append(Candidate(each.to(weights.dtype), error, coded_bits(each, most)))
     return found
+
+
+def power_of(weights: Tensor, moments: Tensor) -> float:
+    """Return tr W E[x x^T] W^T of all groups."""
+    return float(((weights @ moments) * weights).sum())
 
 
 def cheapest(found: list[Candidate], price: float) -> Candidate:
@@ -86,18 +98,21 @@ def _factor(moments: Tensor) -> tuple[Tensor, Tensor]:
 def _chosen(
     weight: Tensor, steps: Tensor, order: Tensor, upper: Tensor, costs: Tensor, most: int, held: Tensor
 ) -> Tensor:
-    """Return integers `(out, d)` of one group, float64. `costs` are of -most, ..., most."""
-    w, s, held = weight[:, order].clone(), steps[:, order], held[:, order]
-    found = torch.empty_like(w)
-    for j in range(len(order)):
-        nearest = torch.clamp(torch.round(w[:, j] / s[:, j]), -most, most)
-        options = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])
-        lost = (w[:, j] - options * s[:, j]) / upper[j, j]
-        total = lost.square() + costs[options.long() + most]
-        best = total.argmin(0, keepdim=True).masked_fill(held[:, j], 2)
-        found[:, j] = options.gather(0, best)[0]
-        w[:, j + 1 :] -= lost.gather(0, best)[0].unsqueeze(1) * upper[j, j + 1 :]
-    return found[:, torch.argsort(order)]
+    """Return integers `(prices, out, d)` of one group, float64. Costs `(prices, levels)` are of -most, ..., most."""
+    w, s, held = weight[:, order].repeat(len(costs), 1, 1), steps[:, order], held[:, order]
+    found, left, which = torch.empty_like(w), torch.empty_like(w), torch.arange(len(costs)).view(-1, 1)
+    for start in range(0, len(order), STRIPE):
+        stop = min(start + STRIPE, len(order))
+        for j in range(start, stop):
+            nearest = torch.clamp(torch.round(w[..., j] / s[:, j]), -most, most)
+            options = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])
+            lost = (w[..., j] - options * s[:, j]) / upper[j, j]
+            best = (lost.square() + costs[which, options.long() + most]).argmin(0, keepdim=True)
+            best = best.masked_fill(held[:, j], 2)
+            found[..., j], left[..., j] = options.gather(0, best)[0], lost.gather(0, best)[0]
+            w[..., j + 1 : stop] -= left[..., j, None] * upper[j, j + 1 : stop]
+        w[..., stop:] -= left[..., start:stop] @ upper[start:stop, stop:]
+    return found[..., torch.argsort(order)]
 
 
 def _bits_table(weights: Tensor, most: int) -> Tensor:
@@ -134,15 +149,15 @@ def cheaper(net: Net, work: Run, distortion: float) -> Result:
     known, why = input_moments(net, work)
     skipped = {name: why.get(name, "nothing is known of its inputs.") for name in layers if name not in known}
     left = {name: layer for name, layer in layers.items() if name in known}
-    total = sum(layer.get_parameter("weight").numel() for layer in left.values())  # type: ignore[attr-defined]
+    total = sum(layer.get_parameter("weight").numel() for layer in left.values())
     for name, layer in left.items():
-        weight, moments = layer.get_parameter("weight"), known[name]  # type: ignore[attr-defined]
+        weight, moments = layer.get_parameter("weight"), known[name]
         shape = (len(moments), -1, moments.shape[-1])
         whole = layer.grid.integers(weight, layer.weight_scale)
         steps = layer.grid.rows(torch.ones_like(weight)) * layer.weight_scale.view(-1, 1)
         rows, steps = whole.reshape(shape), steps.view_as(weight).reshape(shape).double()
-        found = candidates(rows, steps, moments, layer.grid.most, rows == 0 if holds(layer) else None)  # type: ignore[arg-type]
-        power = float((((rows * steps) @ moments) * (rows * steps)).sum())
+        found = candidates(rows, steps, moments, layer.grid.most, rows == 0 if holds(layer) else None)
+        power = power_of(rows * steps, moments)
         best = cheapest(found, distortion * power / total)
         weight.copy_((best.integers * steps).view_as(weight))
         saved = f"{found[0].bits / rows.numel():.2f} to {best.bits / rows.numel():.2f} bits a weight"
