@@ -11,6 +11,7 @@ given as arguments.
 from __future__ import annotations
 
 import argparse
+import json
 import lzma
 import tempfile
 import time
@@ -30,7 +31,7 @@ from whet.core.task import predict
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.pack.files import packed, unpacked
-from whet.pack.rate import cheaper
+from whet.pack.rate import prices
 
 WORKS = (
     ("cifar10", "resnet20", ("float", "int8", "int4", "int4 in groups of 32", "int3", "5 levels", "int2"), 0.0),
@@ -39,7 +40,7 @@ WORKS = (
     ("shakespeare", "decoder", ("float", "int8", "int4"), 0.0),
 )
 """Task, network, weights, and the share of zeros."""
-PRICES = (0.0, 0.003, 0.01, 0.03, 0.1)
+PRICES = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
 RUNS = 5
 
 
@@ -82,15 +83,16 @@ def row(label: str, data: bytes) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def prices(data: Path | None, name: str = "resnet20") -> list[dict[str, Any]]:
+def traded(data: Path | None, name: str = "resnet20") -> list[dict[str, Any]]:
     """Return bytes and accuracy of a network at several prices of a bit."""
     bundle = tasks.get("cifar10", data)
     net = whet.lift(*bundle.trained(name), name=name).eval()
     run, found = Run(bundle.task, targets.get("cpu"), net), []
     for grid in ("int4", "int3", "5 levels"):
         small = WeightOnly().apply(net, Decision({NETWORK: grid}), run).net
+        choices = prices(small, run)
         for price in PRICES:
-            chosen = cheaper(small, run, price).net
+            chosen = choices.at(price).net
             quality = bundle.task.score(*predict(chosen, bundle.task.val))
             data_of = saved(chosen)
             found.append({
@@ -109,14 +111,14 @@ def markdown(table: dict[str, Any]) -> str:
         "| file | ONNX | zstd -19 | LZMA | packed | limit | of it by LZMA | MB/s |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for r in table["files"]:
+    for r in table.get("files", []):
         numbers = " | ".join(f"{r[k]:,}" for k in ("bytes", "zstd", "lzma", "packed", "entropy", "by_lzma"))
         lines.append(f"| {r['file']} | {numbers} | {r['mb_per_second']} |")
     lines += [
         "", "### Integers by their price: resnet20 on cifar10, nothing trained", "",
         "| weights | price of a bit | ONNX | packed | accuracy on validation data |", "|---|---|---|---|---|",
     ]  # fmt: skip
-    for r in table["prices"]:
+    for r in table.get("prices", []):
         lines.append(f"| {r['weights']} | {r['price']} | {r['bytes']:,} | {r['packed']:,} | {r['accuracy']:.4f} |")
     device = table["device"]
     return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
@@ -127,11 +129,15 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--only", choices=("files", "prices"), help="The other table stays as it is in the results.")
     given = parser.parse_args()
-    table = {
-        "files": [row(*each) for each in files(given.data, given.files)], "prices": prices(given.data),
-        "device": fingerprint().to_dict(), "commit": commit(),
-    }  # fmt: skip
+    place = given.out / "pack.json"
+    table = json.loads(place.read_text(encoding="utf-8")) if given.only and place.exists() else {}
+    if given.only != "prices":
+        table["files"] = [row(*each) for each in files(given.data, given.files)]
+    if given.only != "files":
+        table["prices"] = traded(given.data)
+    table |= {"device": fingerprint().to_dict(), "commit": commit()}
     write_result(given.out / "pack", table, markdown(table))
 
 

@@ -51,6 +51,15 @@ def test_values_among_zeros() -> None:
     assert (found.astype(int) - 128).tolist() == weights.tolist()
 
 
+def test_digits_among_zeros() -> None:
+    weights = np.array([0, 2, 0, -1, -2, 0, 1, 0, 0])
+    mask = np.packbits(weights != 0, bitorder="little").tobytes()
+    table = [-2, -1, 1, 2]
+    digits = [table.index(v) for v in weights if v]
+    found = back(MASKED, (DIGITS, 3, 0, 4, 4, 1), 9, [mask, bytes([sum(d * 4**i for i, d in enumerate(digits))])])
+    assert (found.astype(int) - 3).tolist() == weights.tolist()
+
+
 @pytest.mark.parametrize(("size", "bits"), sorted(FLOATS))
 def test_floats_of_any_bits(size: int, bits: int) -> None:
     data = DRAW.integers(0, 256, 100 * size).astype(np.uint8).tobytes()

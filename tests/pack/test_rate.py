@@ -14,7 +14,7 @@ from whet.core.errors import DecisionError
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.hardware import targets
-from whet.pack.rate import LADDER, candidates, cheaper, cheapest, coded_bits, power_of
+from whet.pack.rate import LADDER, candidates, cheaper, cheapest, coded_bits, power_of, prices
 
 
 def layer(seed: int = 0, most: int = 7) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -35,10 +35,10 @@ def test_at_price_zero_nothing_changes() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_higher_price_never_takes_more_bits_and_no_sum_is_worse(seed: int) -> None:
     found = candidates(*layer(seed), most=7)
-    prices = [0.0] + [10.0**k for k in range(-6, 2)]
-    chosen = [cheapest(found, price) for price in prices]
+    asked = [0.0] + [10.0**k for k in range(-6, 2)]
+    chosen = [cheapest(found, price) for price in asked]
     assert all(a.bits >= b.bits for a, b in pairwise(chosen))
-    for price, best in zip(prices, chosen, strict=True):
+    for price, best in zip(asked, chosen, strict=True):
         assert best.error + price * best.bits <= price * found[0].bits
         assert best.bits == pytest.approx(coded_bits(best.integers, 7))
     assert chosen[-1].bits < 0.3 * found[0].bits
@@ -67,12 +67,13 @@ def test_what_is_held_stays_zero_and_integers_stay_in_range() -> None:
 
 
 def test_a_network_takes_fewer_bits(digits: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whet.pack.rate.LADDER", (0.5,))
+    monkeypatch.setattr("whet.pack.rate.LADDER", (0.03, 0.1))
     monkeypatch.setattr("whet.pack.rate.ROUNDS", 1)
     task, target = tasks.get("digits").task, targets.get("cpu")
     run = Run(task, target, digits[0])
     net = WeightOnly().apply(digits[0], Decision({NETWORK: "int4"}), run).net
-    same, less = cheaper(net, run, 0.0), cheaper(net, run, 1.0)
+    priced = prices(net, run)
+    same, less = priced.at(0.0), priced.at(1.0)
     weights = [
         {n: p for n, p in x.module.state_dict().items() if n.endswith("weight")} for x in (net, same.net, less.net)
     ]

@@ -82,12 +82,12 @@ class Table:
         self.whole, self.total = np.ones(alphabet.size), float(alphabet.size)
 
     def weights(self, which: int) -> Array:
-        """Return what the shares of the symbols of a class are believed to be, unnormalized."""
+        """Return what the shares of the symbols of a class are believed to be, unnormalized, `(symbols,)`."""
         found: Array = self.counts[which] + self.begin[which] + (SHARED / self.total) * self.whole
         return found
 
     def learn(self, which: int, symbols: Array) -> None:
-        """Count the symbols of a class."""
+        """Count the symbols `(n,)` of a class."""
         new = np.bincount(symbols, minlength=len(self.whole))
         self.counts[which] += new
         self.whole += new
@@ -117,7 +117,10 @@ class Tables:
 
 
 def entropy_bits(counts: Mapping[tuple[str, int], Array], whole: Mapping[tuple[str, int], Array]) -> float:
-    """Return the bits of symbols so counted by the frequencies in `whole`: with the same, sum_c n_c H(s | c)."""
+    """Return the bits of symbols so counted by the frequencies in `whole`: with the same, sum_c n_c H(s | c).
+
+    Counts are `(CLASSES, symbols)` by table.
+    """
     bits = 0.0
     for key, table in counts.items():
         of_all = whole[key]
@@ -138,7 +141,10 @@ class Coder(Protocol):
     tables: Tables
 
     def code(self, symbols: Array | None, count: int, weights: Array) -> Array:
-        """Code so many symbols, given to an encoder alone; return them. `weights` are shares of each, unnormalized."""
+        """Code so many symbols `(count,)`, given to an encoder alone; return them.
+
+        `weights` `(symbols,)` are shares of each, unnormalized.
+        """
         ...
 
 
@@ -149,7 +155,7 @@ class Estimator:
         self.tables, self.bits = tables, 0.0
 
     def code(self, symbols: Array | None, count: int, weights: Array) -> Array:
-        """Add up -log2 p of the symbols."""
+        """Add up -log2 p of the symbols `(count,)`."""
         assert symbols is not None
         counts = np.bincount(symbols, minlength=len(weights))
         self.bits += float(counts @ (np.log2(weights.sum()) - np.log2(weights)))
@@ -164,7 +170,7 @@ class Encoder:
         self.parts: list[tuple[Array, Any]] = []
 
     def code(self, symbols: Array | None, count: int, weights: Array) -> Array:
-        """Remember the symbols with their model."""
+        """Remember the symbols `(count,)` with their model."""
         assert symbols is not None
         model = self.ans.model.Categorical(weights, perfect=False)
         self.parts.append((symbols.astype(np.int32), model))

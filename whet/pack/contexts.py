@@ -53,7 +53,7 @@ class Layout(NamedTuple):
         return flat.reshape(self.channels, self.rows, -1).swapaxes(0, 1).reshape(self.rows, -1)
 
     def flat_of(self, rows: Array) -> Array:
-        """Return what `rows_of` was given."""
+        """Return what `rows_of` was given, `(size,)`."""
         if not self.swapped:
             return rows.reshape(-1)
         return rows.reshape(self.rows, self.channels, -1).swapaxes(0, 1).reshape(-1)

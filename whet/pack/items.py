@@ -69,6 +69,8 @@ class Item:
 def items_of(data: bytes, tensors: Sequence[Tensor], file: str) -> list[Item]:
     """Return what of a file is coded, in the file's order; what comes back exactly and nothing else.
 
+    Matrices of tensors `(out, in, ...)` have a row for each output.
+
     Raises: ArtifactError for a file that is no ONNX model.
     """
     try:

@@ -40,6 +40,8 @@ class Field(NamedTuple):
 def tensors(data: bytes, file: str) -> list[Tensor]:
     """Return the initializers and constants of an ONNX file that are stored as raw bytes, in the file's order.
 
+    `dims` are as the file has them, `(out, in, ...)` of a layer.
+
     Raises: ArtifactError for what is no protobuf message, and where weights lie in another file.
     """
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +22,9 @@ from whet.pack.contexts import Coding, Layout, steps_of
 LADDER = tuple(2.0**k for k in range(-7, 2))
 """The prices of a bit, in shares of the output's power a weight, at which candidates are made."""
 ROUNDS = 3
-"""How often candidates are made: from the second time on bits are told by the shares that the time before left. The first
-time they are those of what is given, and of what is left of it when ones become zeros."""
+"""How often candidates are made: from the second time on bits are told by the shares that the time before left.
+
+The first time they are those of what is given, and of what is left of it when ones become zeros."""
 STRIPE = 32
 """Inputs whose errors are passed on to later ones at once."""
 
@@ -73,7 +75,7 @@ def candidates(
 
 
 def power_of(weights: Tensor, moments: Tensor) -> float:
-    """Return tr W E[x x^T] W^T of all groups."""
+    """Return tr W E[x x^T] W^T of all groups: weights `(groups, out / groups, d)`, moments `(groups, d, d)`."""
     return float(((weights @ moments) * weights).sum())
 
 
@@ -129,39 +131,61 @@ def coded_bits(weights: Tensor, most: int) -> float:
     return estimator.bits
 
 
+@dataclass(frozen=True)
+class Prices:
+    """A network's integer weights and what else they could be: candidates, steps and the outputs' power by layer."""
+
+    net: Net
+    found: dict[str, tuple[list[Candidate], Tensor, float]]
+    skipped: dict[str, str]
+
+    @torch.no_grad()
+    def at(self, distortion: float) -> Result:
+        """Return the net at a price; see `cheaper`."""
+        if not distortion >= 0:
+            raise DecisionError(f"distortion must be at least 0; got {distortion}.")
+        small, changed = self.net.copy(), list[Change]()
+        total = sum(steps.numel() for _, steps, _ in self.found.values())
+        for name, (found, steps, power) in self.found.items():
+            best = cheapest(found, distortion * power / total)
+            weight = small.layer(name).get_parameter("weight")
+            weight.copy_((best.integers * steps).view_as(weight))
+            bits = f"{found[0].bits / steps.numel():.2f} to {best.bits / steps.numel():.2f} bits a weight"
+            text = f"{bits}, error {best.error / max(power, 1e-30):.2%} of the power"
+            changed.append(Change(name, "cheaper integers", text))
+        return Result(small, tuple(changed), dict(self.skipped))
+
+
 @torch.no_grad()
+def prices(net: Net, work: Run) -> Prices:
+    """Return what the integer weights of a net could be, by the second moments of what its layers read."""
+    layers = {name: layer for name, layer in net.layers().items() if isinstance(layer, IntegerWeight)}
+    if not layers:
+        return Prices(net, {}, {"network": "no layer has integer weights: quantize it first."})
+    known, why = input_moments(net, work)
+    found: dict[str, tuple[list[Candidate], Tensor, float]] = {}
+    for name, layer in layers.items():
+        if name in known:
+            weight, moments = layer.get_parameter("weight"), known[name]
+            shape = (len(moments), -1, moments.shape[-1])
+            whole = layer.grid.integers(weight, layer.weight_scale).reshape(shape)
+            steps = layer.grid.rows(torch.ones_like(weight)) * layer.weight_scale.view(-1, 1)
+            steps = steps.view_as(weight).reshape(shape).double()
+            held = whole == 0 if holds(layer) else None
+            made = candidates(whole, steps, moments, layer.grid.most, held)
+            found[name] = made, steps, power_of(whole * steps, moments)
+    return Prices(net, found, {n: why.get(n, "nothing is known of its inputs.") for n in layers if n not in known})
+
+
 def cheaper(net: Net, work: Run, distortion: float) -> Result:
     """Return a net whose integer weights take fewer bits, at a price of `distortion`.
 
         sum over layers of error / power of the output  +  distortion * bits / weights
 
-    is what is minimized, `power` being of the outputs without biases: at .01 a bit a weight is worth a hundredth of the
-    power of the outputs. Zero leaves everything as it is. Layers whose inputs' moments are unknown are skipped.
+    is what is minimized, `power` being of the outputs without biases: at .3 a bit a weight less is worth three tenths
+    of the power of one layer's outputs. Zero leaves everything as it is. Layers whose inputs' moments are unknown are
+    skipped.
 
     Raises: DecisionError for a distortion below zero.
     """
-    if not distortion >= 0:
-        raise DecisionError(f"distortion must be at least 0; got {distortion}.")
-    small, changed = net.copy(), list[Change]()
-    layers = {n: x for n, x in small.layers().items() if isinstance(x, IntegerWeight)}
-    if not layers:
-        return Result(small, (), {"network": "no layer has integer weights: quantize it first."})
-    known, why = input_moments(net, work)
-    skipped = {name: why.get(name, "nothing is known of its inputs.") for name in layers if name not in known}
-    left = {name: layer for name, layer in layers.items() if name in known}
-    total = sum(layer.get_parameter("weight").numel() for layer in left.values())
-    for name, layer in left.items():
-        weight, moments = layer.get_parameter("weight"), known[name]
-        shape = (len(moments), -1, moments.shape[-1])
-        whole = layer.grid.integers(weight, layer.weight_scale)
-        steps = layer.grid.rows(torch.ones_like(weight)) * layer.weight_scale.view(-1, 1)
-        rows, steps = whole.reshape(shape), steps.view_as(weight).reshape(shape).double()
-        found = candidates(rows, steps, moments, layer.grid.most, rows == 0 if holds(layer) else None)
-        power = power_of(rows * steps, moments)
-        best = cheapest(found, distortion * power / total)
-        weight.copy_((best.integers * steps).view_as(weight))
-        saved = f"{found[0].bits / rows.numel():.2f} to {best.bits / rows.numel():.2f} bits a weight"
-        changed.append(
-            Change(name, "cheaper integers", f"{saved}, error {best.error / max(power, 1e-30):.2%} of the power")
-        )
-    return Result(small, tuple(changed), skipped)
+    return prices(net, work).at(distortion)
