@@ -19,8 +19,8 @@ START = struct.Struct("<8sHII")
 """Magic, version, bytes of the header, CRC-32 of all that and the header."""
 CODED, LZMA, RAW = range(3)
 """How a section or a plane is stored."""
-FREE_BYTES, MOST_RATIO = 1 << 26, 1 << 12
-"""What a container may unpack to: 64 MiB, or 4096 times its own bytes."""
+FREE_BYTES, MOST_RATIO = 1 << 24, 1 << 12
+"""What a container may unpack to, bytes and symbols: 2^24, or 4096 times its own bytes."""
 MOST_OPTIONS = 8
 FILTERS = [{"id": lzma.FILTER_LZMA1, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24}]
 
@@ -102,10 +102,13 @@ def decompressed(data: bytes, most: int, where: str) -> bytes:
 
 
 class _Header:
-    """Reads a header from its beginning; what goes beyond its end or is too large is damage."""
+    """Reads a header from its beginning; what goes beyond its end or is too large is damage.
+
+    `symbols` is how many more there may be.
+    """
 
     def __init__(self, data: bytes, where: str) -> None:
-        self.data, self.at, self.where = data, 0, where
+        self.data, self.at, self.where, self.symbols = data, 0, where, 0
 
     def number(self, most: int, what: str) -> int:
         try:
@@ -146,7 +149,8 @@ def read(data: bytes, file: str) -> Container:
 
 
 def _parsed(header: _Header, data: bytes, body: int) -> Container:
-    size = header.number(max(FREE_BYTES, MOST_RATIO * len(data)), "the size of what it unpacks to")
+    header.symbols = max(FREE_BYTES, MOST_RATIO * len(data))
+    size = header.number(header.symbols, "the size of what it unpacks to")
     digest = header.bytes(32, "the SHA-256")
     rest = len(data) - body
     lengths = [header.number(rest, "the size of what is no weight")]
@@ -204,10 +208,8 @@ def _section(header: _Header, at: int, size: int, left: int) -> Section:
         raise ArtifactError(f"{header.where} is damaged: a section has no pieces.")
     layouts, codings, planes = list[Layout](), list[Coding](), b""
     if way == CODED:
-        total = 8 * sum(stop - start for start, stop in spans)
         for _ in range(header.number(len(header.data), "the number of matrices")):
-            layout, coding = _matrix(header, total)
-            total -= layout.size
+            layout, coding = _matrix(header)
             layouts.append(layout)
             codings.append(coding)
     item = Item("", form, options, tuple(spans), tuple(layouts))
@@ -220,10 +222,12 @@ def _section(header: _Header, at: int, size: int, left: int) -> Section:
     return Section(item, way, tuple(codings), tuple(planes))
 
 
-def _matrix(header: _Header, most: int) -> tuple[Layout, Coding]:
-    sides = [header.number(most, "a side of a matrix") for _ in range(3)]
+def _matrix(header: _Header) -> tuple[Layout, Coding]:
+    """Read the shape of a matrix and how it is coded, and take its symbols off those that are allowed."""
+    sides = [header.number(header.symbols, "a side of a matrix") for _ in range(3)]
     flags, mean = header.bytes(2, "a matrix")
     layout = Layout(sides[0], sides[1], sides[2], bool(flags & 1))
-    if not 0 < layout.size <= most or flags > 15 or mean >= len(QUARTERS):
+    header.symbols -= layout.size
+    if layout.size == 0 or header.symbols < 0 or flags > 15 or mean >= len(QUARTERS):
         raise ArtifactError(f"{header.where} is damaged: a matrix of {sides} cannot be.")
     return layout, Coding(mean, bool(flags & 2), bool(flags & 4), bool(flags & 8))

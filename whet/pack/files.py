@@ -81,7 +81,11 @@ def packed(data: bytes, file: str = "model.onnx") -> Packed:
         raise PackError(f"'{file}' would be packed to less than a {boxes.MOST_RATIO}th: nothing would unpack it.")
     whole = tables.counts()
     rows = [_row(*each, whole) for each in zip(sections, tried, counts, strict=True)]
-    if unpacked(found, file) != data:
+    try:
+        back = unpacked(found, file)
+    except ArtifactError as problem:
+        raise PackError(f"'{file}' does not come back: {problem}") from None
+    if back != data:
         raise PackError(f"'{file}' does not come back as it was.")
     return Packed(found, len(data), tuple(rows))
 
