@@ -13,7 +13,8 @@ from whet.graph.file_inputs import example_arrays, static_shapes
 from whet.hardware.openvino import inputs_of_file
 from whet.hardware.race import Raced, race
 from whet.hardware.targets import TARGETS, Settings, setting_name
-from whet.pack.serving import SETTINGS, is_packed, is_settled, temporary
+from whet.pack.serving import SETTINGS as SETTINGS
+from whet.pack.serving import is_packed, is_settled, temporary
 from whet.verify.manifest import read_delivered
 
 MODEL = "model.onnx"
