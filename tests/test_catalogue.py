@@ -111,6 +111,8 @@ def test_every_row_is_reached_as_it_says(method: catalogue.Method, searched: set
             assert module in searched
         case ["whet", "bench", verb]:
             assert module in closure("whet.cli.bench") and parsed(["bench", verb])
+        case ["whet", "pack", *words]:
+            assert module in closure("whet.cli.pack") and parsed(["pack", *words])
         case ["whet", *_]:
             assert reached(method, parsed(shlex.split(method.reach)[1:]))
         case ["python", script]:

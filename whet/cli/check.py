@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from whet.verdict.check import Limits
     from whet.verdict.limits import Verdict
 
-File = Annotated[str, typer.Argument(help="FILE.onnx, FILE.xml, or a folder of a front: runs/a/front/0.")]
+File = Annotated[str, typer.Argument(help="FILE.onnx, FILE.xml, FILE.whet, or a folder of a front: runs/a/front/0.")]
 Seconds = Annotated[float, typer.Option(help="How long latency is measured.")]
 Duration = Annotated[str | None, typer.Option(help="The most that so many of 100 calls may take, e.g. 2ms.")]
 

@@ -32,7 +32,7 @@ def compare(
     rows = [
         {
             "file": str(files[name].path), "setting": setting_name(found.settings[name]), **vars(latency),
-            "size_bytes": files[name].artifact.size_bytes,
+            "size_bytes": files[name].size_bytes,
         }
         for name, latency in found.latencies.items()
     ]  # fmt: skip

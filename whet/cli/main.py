@@ -31,6 +31,7 @@ from whet.cli.device import DeviceWait, TokenFile, device, use_device
 from whet.cli.eval import evaluate
 from whet.cli.kernels import show_kernels
 from whet.cli.own import takes_data
+from whet.cli.pack import pack, unpack
 from whet.cli.root import HELP, root
 from whet.cli.serve_check import serve_check
 from whet.cli.shared import (
@@ -160,6 +161,7 @@ def measure(
     """Time a network, uncompressed, in every setting of a target, interleaved; an ONNX file as it is."""
     from whet.hardware import targets
     from whet.hardware.elsewhere import device_of
+    from whet.verdict.located import model_file
 
     use_device(token_file, device_wait)
     chosen = targets.get(target, threads)
@@ -170,8 +172,8 @@ def measure(
     shapes, fixed = shapes_of(shape), values_of(fix)
     if network is not None and other is not None:
         return compare(network, other, chosen, shapes, fixed, batch, seconds, as_json)
-    if network is not None and network.endswith((".onnx", ".xml")):
-        bar = targets.measure_file(Path(network), chosen, shapes, fixed, batch, seconds=seconds)
+    if network is not None and network.endswith((".onnx", ".xml", ".whet")):
+        bar = targets.measure_file(model_file(network), chosen, shapes, fixed, batch, seconds=seconds)
     else:
         net, _ = network_of(task, network, data, lambda event: None, shapes, fixed, own)
         with tempfile.TemporaryDirectory() as folder:
@@ -257,7 +259,7 @@ def explain(name: str) -> None:
 
 app.command(context_settings=FORWARDS)(compress)
 app.command("eval")(evaluate)
-for verb in (check, serve_check, again):
+for verb in (check, serve_check, again, pack, unpack):
     app.command()(verb)
 
 

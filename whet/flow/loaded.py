@@ -9,17 +9,23 @@ from typing import Any
 from whet.core.target import Artifact
 from whet.flow.delivered import DeliveredFront, Member
 from whet.flow.folder import recorded
+from whet.pack.serving import is_packed, load_packed
 
 FRONT = "front"
 """Under what name a study remembers what was delivered last."""
 
 
-def load(folder: str | Path) -> DeliveredFront:
-    """Return the front that a study in `folder` delivered last, wherever the folder lies now.
+def load(folder: str | Path) -> Any:
+    """Return the front that a study in `folder` delivered last, a `DeliveredFront`, wherever the folder lies now.
 
-    Raises: StudyError where there is no study, or one that was not finished.
+    Of a packed file, `model.whet`, it is a `PackedModel`, which has a `session()` as the members of a front have.
+
+    Raises: StudyError where there is no study, or one that was not finished; ArtifactError where there is no packed
+    file of that name.
     """
     place = Path(folder)
+    if is_packed(place):
+        return load_packed(place)
     data = recorded(place, FRONT)
     members = [Member(**m) for m in data["front"]]
     members = [replace(m, delivered=str(place / "front" / str(i))) for i, m in enumerate(members)]

@@ -153,7 +153,7 @@ def _percentile(subject: Subject, name: str, allowed: float) -> Row:
 
 
 def _size(subject: Subject, name: str, allowed: float) -> Row:
-    size = subject.file.artifact.size_bytes
+    size = subject.file.size_bytes
     return Row("size", allowed, size, size, size, "bytes", "on disk, with the weights beside it")
 
 

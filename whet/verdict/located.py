@@ -13,9 +13,11 @@ from whet.graph.file_inputs import example_arrays, static_shapes
 from whet.hardware.openvino import inputs_of_file
 from whet.hardware.race import Raced, race
 from whet.hardware.targets import TARGETS, Settings, setting_name
+from whet.pack.serving import SETTINGS as SETTINGS
+from whet.pack.serving import is_packed, is_settled, temporary
 from whet.verify.manifest import read_delivered
 
-MODEL, SETTINGS = "model.onnx", "settings.json"
+MODEL = "model.onnx"
 FIRST = Path("front") / "0"
 KEYS = ("runtime", "precision", "threads")
 
@@ -30,6 +32,13 @@ class Located:
     path: Path
     settings: tuple[Settings, ...]
     batch: int | None = None
+    packed: Path | None = None
+    """The packed file that it was unpacked from."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk, of the packed file where it is one."""
+        return self.artifact.size_bytes if self.packed is None else self.packed.stat().st_size
 
     @property
     def artifact(self) -> Artifact:
@@ -59,22 +68,36 @@ def located(words: str | Path, target: Target, threads: int | None = None, own: 
     path = Path(words)
     if (path / FIRST / MODEL).is_file():
         raise ArtifactError(f"'{words}' is a study: give one file of its front, e.g. '{path / FIRST}'.")
+    if is_packed(path):
+        beside = read_settings(path.parent) if own and is_settled(path) else None
+        every = tuple(s for s in target.all_settings() if s["runtime"] in TARGETS["cpu"])
+        return _served(Located(temporary(path), every, packed=path), beside, threads)
     path = path / MODEL if path.is_dir() else path
     if path.suffix not in (".onnx", ".xml") and not path.suffix:
         raise ArtifactError(f"'{words}' does not exist: give FILE.onnx, FILE.xml or a folder with {MODEL}.")
     if path.suffix not in (".onnx", ".xml"):
-        raise ArtifactError(f"'{words}' is no model file: give FILE.onnx, FILE.xml or a folder with {MODEL}.")
+        raise ArtifactError(f"'{words}' is no model file: give FILE.onnx, .xml or .whet, or a folder with {MODEL}.")
     if not path.is_file():
         raise ArtifactError(f"model file '{path}' does not exist.")
     reads = ("openvino",) if path.suffix == ".xml" else TARGETS["cpu"]
     every = tuple(s for s in target.all_settings() if s["runtime"] in reads)
     beside = read_settings(path.parent) if path.name == MODEL and (path.parent / SETTINGS).is_file() else None
-    if beside is None or not own:
-        return Located(path, every)
+    return _served(Located(path, every), beside if own else None, threads)
+
+
+def _served(file: Located, beside: Mapping[str, Any] | None, threads: int | None) -> Located:
+    """Return a file in the one setting that lies beside it, or as it is where there is none."""
+    if beside is None:
+        return file
     measured = {key: beside[key] for key in KEYS}
     if threads is not None:
         measured["threads"] = threads
-    return Located(path, (measured,), int(beside.get("batch", 1)))
+    return replace(file, settings=(measured,), batch=int(beside.get("batch", 1)))
+
+
+def model_file(words: str | Path) -> Path:
+    """Return the path of a model file: itself, or the temporary one of a packed file."""
+    return temporary(Path(words)) if is_packed(words) else Path(words)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
