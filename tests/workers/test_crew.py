@@ -24,7 +24,7 @@ from whet.train.recipe import Recipe
 from whet.workers.crew import Crew, crew
 from whet.workers.where import Where
 
-ray = pytest.importorskip("ray", reason="trainings are spread by Ray: pip install 'whet[distributed]'")
+ray = pytest.importorskip("ray", reason="trainings are spread by Ray: pip install 'whet-nn[distributed]'")
 pytestmark = pytest.mark.slow
 
 

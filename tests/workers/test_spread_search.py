@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ray", reason="trainings are spread by Ray: pip install 'whet[distributed]'")
+pytest.importorskip("ray", reason="trainings are spread by Ray: pip install 'whet-nn[distributed]'")
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parent / "killed_search.py"
 

@@ -95,7 +95,8 @@ def chosen(weights: dict[str, Tensor], share: float, by: By = "network") -> dict
         taken = _largest(means, share)
         return {name: yes.expand(len(score)) for (name, score), yes in zip(scores.items(), taken, strict=True)}
     sizes = [len(score) for score in scores.values()]
-    return dict(zip(scores, _largest(torch.cat(list(scores.values())), share).split(sizes), strict=True))
+    found = torch.split(_largest(torch.cat(list(scores.values())), share), sizes)
+    return dict(zip(scores, found, strict=True))
 
 
 def _largest(scores: Tensor, share: float) -> Tensor:

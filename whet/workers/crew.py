@@ -184,7 +184,7 @@ def crew(place: Where, request: Request, tell: Callable[[str], None]) -> Iterato
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
-        raise WorkersError("--workers needs Ray: pip install 'whet[distributed]'.") from error
+        raise WorkersError("--workers needs Ray: pip install 'whet-nn[distributed]'.") from error
     if ray.is_initialized():
         raise WorkersError("this process uses Ray already: end that with ray.shutdown(), or run whet in its own.")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}

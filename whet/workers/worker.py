@@ -71,6 +71,7 @@ class Board:
         self.begun: dict[int, list[str]] = {}
 
     def began(self, number: int, who: str) -> None:
+        """Take down that a worker begins a training."""
         self.begun.setdefault(number, []).append(who)
 
     def who(self, number: int) -> list[str]:
