@@ -110,12 +110,17 @@ def layer_states(data: ReportData, member: dict[str, Any]) -> list[str]:
     shown = [c for c in trial["changed"] if c["kind"] not in UNSHOWN]
     states = []
     for layer in data.layers:
-        kinds = dict.fromkeys(c["kind"] for c in shown if _covers(c["site"], layer))
+        kinds = dict.fromkeys(c["kind"] for c in shown if covers(c["site"], layer))
         states.append(GONE if GONE in kinds else ", ".join(kinds) or UNCHANGED)
     return states
 
 
-def _covers(site: str, layer: str) -> bool:
+def covers(site: str, layer: str) -> bool:
+    """Say whether what was done to a site was done to a layer.
+
+    >>> covers("block.1", "block.1.conv"), covers("block.1", "block.10"), covers("attention#heads", "attention")
+    (True, False, True)
+    """
     site = site.partition("#")[0]
     return layer == site or layer.startswith(site + ".")
 
