@@ -90,7 +90,7 @@ def test_the_page_renders_its_plots_in_a_browser(tmp_path: Path) -> None:
         begin = done.stdout.index(f'id="{name}"')
         assert "main-svg" in done.stdout[begin : begin + 3000], name
     assert done.stdout.count('class="point"') >= 5
-    assert "speed-up forecast and not measured" in done.stdout
+    assert "speed-up forecast, not measured" in done.stdout
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     assert not console
     assert EVIL not in re.sub(r"<script.*?</script>\n", "", done.stdout, flags=re.S).replace("\\u003c", "")

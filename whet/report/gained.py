@@ -17,13 +17,14 @@ ORIGINAL = -1
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of both, empty where it is not known, and what became of it with how sure that is."""
+    """One figure of both, empty where it is not known, what became of it with how sure that is, and whether it gains."""
 
     name: str
     old: str
     new: str
     change: str
     sure: str = ""
+    gains: bool = False
 
 
 def best(data: ReportData) -> dict[str, Any] | None:
@@ -59,7 +60,8 @@ def _latency(data: ReportData, new: dict[str, Any]) -> Row:
     old = data.settings.get(data.bar)
     sure = f"quartiles {new['speedup_low']:.2f} to {new['speedup_high']:.2f}"
     shown = f"{old:.4g} ms" if old else ""
-    return Row("one call", shown, f"{new['latency_ms']:.4g} ms", f"x{new['speedup']:.2f}", sure)
+    faster = new["speedup_low"] > 1
+    return Row("one call", shown, f"{new['latency_ms']:.4g} ms", f"x{new['speedup']:.2f}", sure, faster)
 
 
 def _less(name: str, old: Any, new: Any, text: Callable[[Any], str], smaller: str) -> Row | None:
@@ -69,7 +71,7 @@ def _less(name: str, old: Any, new: Any, text: Callable[[Any], str], smaller: st
     change = smaller.format(old / new) if old and old > new else "as it was" if old == new else ""
     if old and old < new:
         change = f"x{new / old:.2f} as much"
-    return Row(name, text(old) if old else "", text(new), change)
+    return Row(name, text(old) if old else "", text(new), change, gains=bool(old and old > new))
 
 
 def _qualities(data: ReportData, new: dict[str, Any]) -> list[Row]:

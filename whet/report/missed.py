@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 MOST = 3
 """How many candidates of each kind are shown."""
 VERIFIED, SCORED, BRIEFLY, FORECAST = (
-    "verified from its file", "scored from its file, its speed-up a forecast", "briefly trained, not verified",
-    "a forecast: neither trained nor timed",
+    "verified from its file", "scored from its file, not timed", "briefly trained", "forecast",
 )  # fmt: skip
 """How far a candidate came."""
 
@@ -42,7 +41,8 @@ def missed(data: ReportData) -> list[Missed]:
     for forecast in (False, True):
         some: list[Missed] = []
         for each in sorted((r for r in rivals if (r.how == FORECAST) is forecast), key=lambda r: r.over):
-            if all(_gain(data, each.trial) > _gain(data, other.trial) for other in [*shown, *some] if other.over <= each.over):
+            nearer = [other.trial for other in [*shown, *some] if other.over <= each.over]
+            if all(_gain(data, each.trial) > _gain(data, other) for other in nearer):
                 some.append(each)
         shown += some[:MOST]
     return shown
@@ -54,8 +54,8 @@ def waiting(data: ReportData) -> list[Missed]:
     What was tried comes first, then forecasts, of each those of most gain.
     """
     within = sorted((r for r in _rivals(data) if r.over <= 0), key=lambda r: -_gain(data, r.trial))
-    tried, told = ([r for r in within if (r.how == FORECAST) is forecast and r.how != VERIFIED] for forecast in (False, True))
-    return tried[:MOST] + told[:MOST]
+    tried = [r for r in within if r.how in (SCORED, BRIEFLY)]
+    return tried[:MOST] + [r for r in within if r.how == FORECAST][:MOST]
 
 
 def _rivals(data: ReportData) -> list[Missed]:
@@ -63,12 +63,13 @@ def _rivals(data: ReportData) -> list[Missed]:
     file = best(data) if not data.nearest else None
     least = 1.0 if file is None else _gain(data, file)
     limit = math.inf if data.max_drop is None else data.max_drop
-    full = [t for t in data.trials if t["stage"] == "full"]
-    delivered, parents, decided = ({m["number"] for m in data.front}, {t.get("parent") for t in full}, [t["decision"] for t in full])
+    delivered, full = {m["number"] for m in data.front}, [t for t in data.trials if t["stage"] == "full"]
     found = []
     for trial in data.trials:
         how = _how(trial)
-        later = how != VERIFIED and (trial["number"] in parents or trial["decision"] in decided)
+        later = how != VERIFIED and any(
+            t.get("parent") == trial["number"] or t["decision"] == trial["decision"] for t in full
+        )
         more = _gain(data, trial) > least and math.isfinite(trial["drop"])
         if how and more and not later and trial["number"] not in delivered:
             found.append(Missed(trial, how, trial["drop"] - limit))

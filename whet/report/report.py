@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from whet.report.bundle import ALPHABET, plotly
+from whet.report.bundle import ALPHABET, packed, plotly
 from whet.report.described import sentences
 from whet.report.done import choices, done
 from whet.report.figures import heat_map, history, pareto
@@ -82,7 +82,8 @@ def render(data: ReportData, path: Path) -> Path:
     environment.filters["size"] = size_text
     environment.filters["over"] = lambda over: over_text(data, over)
     environment.filters["choices"] = choices
-    figures = {"pareto": pareto(data), "layers": heat_map(data), "history": history(data)}
+    drawn = {"pareto": pareto(data), "layers": heat_map(data), "history": history(data)}
+    figures = {name: figure for name, figure in drawn.items() if figure is not None}
     page = environment.get_template("report.html.jinja").render(
         d=data,
         files=[_file(data, m) for m in data.front + ([data.nearest] if data.nearest else [])],
@@ -93,7 +94,8 @@ def render(data: ReportData, path: Path) -> Path:
         ended=ended(data),
         serving=serving(data),
         figures_of=figures_of,
-        figures={k: _safe_json(v) for k, v in figures.items() if v is not None},
+        figures=packed(json.dumps(figures)),
+        has_layers="layers" in figures,
         said=sentences(data),
         plotly=plotly(),
         alphabet=ALPHABET,
@@ -187,7 +189,3 @@ def percentiles_text(member: dict[str, Any]) -> str:
     found = member.get("serving") or {}
     return ", ".join(f"{found[name]:.4f}" for name in ("p50_ms", "p95_ms", "p99_ms")) if found else ""
 
-
-def _safe_json(figure: dict[str, Any]) -> str:
-    """Return JSON that may stand inside a script element whatever the names in it are."""
-    return json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
