@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from whet.report.figures import STAGES, layer_states
-from whet.report.texts import drop_text
+from whet.report.texts import drop_text, many
 
 if TYPE_CHECKING:
     from whet.report.report import ReportData
@@ -23,7 +23,7 @@ def _pareto(data: ReportData) -> str:
     files = [f"x{m['speedup']:.2f} at drop {drop_text(m['drop'], data.drop_unit)}" for m in data.front]
     front = f" The front: {', '.join(files)}." if files else " No file is on the front."
     limit = f" The limit is {data.limit or data.max_drop}." if data.max_drop is not None else ""
-    return f"Plot of drop against speed-up for {_many(len(shown), 'candidate')}.{front}{limit}"
+    return f"Plot of drop against speed-up for {many(len(shown), 'candidate')}.{front}{limit}"
 
 
 def _layers(data: ReportData) -> str:
@@ -32,15 +32,12 @@ def _layers(data: ReportData) -> str:
         f"file {i}: {', '.join(f'{count} {state}' for state, count in counts.most_common())}"
         for i, counts in enumerate(each)
     ]
-    return f"Map of what was done to {_many(len(data.layers), 'layer')}. {'; '.join(files).capitalize()}."
+    return f"Map of what was done to {many(len(data.layers), 'layer')}. {'; '.join(files).capitalize()}."
 
 
 def _history(data: ReportData) -> str:
     verified = sum(t["stage"] == "full" for t in data.trials)
     area = f" and the area under the front, {data.hypervolume[-1][1]:.3g} at the end" if data.hypervolume else ""
-    many = f"{_many(len(data.trials), 'candidate')}, {verified} of them verified"
+    many = f"{many(len(data.trials), 'candidate')}, {verified} of them verified"
     return f"Plot over {data.spent_seconds:.0f} seconds of the number of candidates: {many}{area}."
 
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

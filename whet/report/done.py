@@ -24,6 +24,11 @@ class Done:
     lines: tuple[str, ...]
     every: tuple[str, ...]
 
+    @property
+    def complete(self) -> bool:
+        """Whether the lines name everything."""
+        return self.lines == self.every
+
 
 def done(changed: Iterable[Mapping[str, str]]) -> list[Done]:
     """Return what was changed, kind by kind, what is alike together.

@@ -59,9 +59,9 @@ def gained(data: ReportData) -> list[Row]:
 def _latency(data: ReportData, new: dict[str, Any]) -> Row:
     old = data.settings.get(data.bar)
     sure = f"quartiles {new['speedup_low']:.2f} to {new['speedup_high']:.2f}"
-    shown = f"{old:.4g} ms" if old else ""
+    shown = f"{old:.3g} ms" if old else ""
     faster = new["speedup_low"] > 1
-    return Row("one call", shown, f"{new['latency_ms']:.4g} ms", f"x{new['speedup']:.2f}", sure, faster)
+    return Row("one call", shown, f"{new['latency_ms']:.3g} ms", f"x{new['speedup']:.2f}", sure, faster)
 
 
 def _less(name: str, old: Any, new: Any, text: Callable[[Any], str], smaller: str) -> Row | None:

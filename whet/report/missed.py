@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from whet.report.gained import ORIGINAL, best
-from whet.report.texts import drop_text
+from whet.report.texts import drop_text, many
 
 if TYPE_CHECKING:
     from whet.report.report import ReportData
@@ -94,7 +94,7 @@ def _gain(data: ReportData, trial: dict[str, Any]) -> float:
 
 def ended(data: ReportData) -> list[str]:
     """Say how the search ended and what it spent its time on, as far as that was recorded."""
-    return list(filter(None, [_budget(data), *_reasons(data), _found(data), _training(data)]))
+    return list(filter(None, [_budget(data), *_reasons(data), _found(data), _training(data), _beyond(data)]))
 
 
 def _budget(data: ReportData) -> str:
@@ -133,7 +133,8 @@ def _found(data: ReportData) -> str:
         return ""
     after = sum(t["number"] > trial["number"] for t in data.trials)
     name = "The nearest candidate" if data.nearest else "The best file"
-    return f"{name} was found after {trial['spent_seconds']:.0f} s; {after} candidates came after it."
+    later = f"{many(after, 'candidate')} came after it" if after else "nothing came after it"
+    return f"{name} was found after {trial['spent_seconds']:.0f} s; {later}."
 
 
 def _training(data: ReportData) -> str:
@@ -142,8 +143,15 @@ def _training(data: ReportData) -> str:
     if seconds < 1 or not trained:
         return ""
     most = max(t["samples"] for t in trained)
-    many = f"{len(trained)} verified candidates were" if len(trained) > 1 else "One verified candidate was"
-    return f"Training took {seconds:.0f} s; {many} trained, on up to {most:,} samples."
+    were = f"{many(len(trained), 'verified candidate')} {'were' if len(trained) > 1 else 'was'} trained"
+    return f"Training took {seconds:.0f} s; {were}, on up to {most:,} samples."
+
+
+def _beyond(data: ReportData) -> str:
+    """Say so where it was not the limit that kept candidates off the front."""
+    if data.max_drop is None or not data.front or missed(data):
+        return ""
+    return "Of all that was tried or forecast, nothing of more gain was beyond the limit."
 
 
 def over_text(data: ReportData, over: float) -> str:
