@@ -20,7 +20,6 @@ from whet.report.texts import drop_text, gain_text
 from whet.schedule.goal import Goal
 from whet.train.state import save_state
 
-
 PARAMETERS = "parameters:{}"
 """Under what name a study remembers how many parameters the network of a trial has."""
 

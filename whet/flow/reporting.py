@@ -185,9 +185,13 @@ def _outside(evaluator: Evaluator) -> dict[str, str]:
     original = evaluator.baseline.original
     for name in original.latency_ms.keys() - own:
         quality = original.qualities.get(kind(legal[name])) if name in legal else None
-        unit = evaluator.request.drop_unit
-        drop = "could not be scored" if quality is None else f"breaks the limit: drop {drop_text(evaluator.drop(quality), unit)}"
-        reasons[name] = drop if name in legal else f"not of target {evaluator.request.target.name}"
+        if name not in legal:
+            reasons[name] = f"not of target {evaluator.request.target.name}"
+        elif quality is None:
+            reasons[name] = "could not be scored"
+        else:
+            drop = drop_text(evaluator.drop(quality), evaluator.request.drop_unit)
+            reasons[name] = f"breaks the limit: drop {drop}"
     return reasons
 
 

@@ -29,7 +29,7 @@ def _pareto(data: ReportData) -> str:
 def _layers(data: ReportData) -> str:
     each = [Counter(layer_states(data, m)) for m in data.front]
     files = [
-        f"file {i}: {', '.join(f'{count} {state}' for state, count in counts.most_common())}"
+        f"file {i}: {', '.join(f'{count} {_and(state)}' for state, count in counts.most_common())}"
         for i, counts in enumerate(each)
     ]
     return f"Map of what was done to {many(len(data.layers), 'layer')}. {'; '.join(files).capitalize()}."
@@ -38,6 +38,10 @@ def _layers(data: ReportData) -> str:
 def _history(data: ReportData) -> str:
     verified = sum(t["stage"] == "full" for t in data.trials)
     area = f" and the area under the front, {data.hypervolume[-1][1]:.3g} at the end" if data.hypervolume else ""
-    many = f"{many(len(data.trials), 'candidate')}, {verified} of them verified"
-    return f"Plot over {data.spent_seconds:.0f} seconds of the number of candidates: {many}{area}."
+    count = f"{many(len(data.trials), 'candidate')}, {verified} of them verified"
+    return f"Plot over {data.spent_seconds:.0f} seconds of the number of candidates: {count}{area}."
 
+
+def _and(state: str) -> str:
+    """Return a state of several kinds without commas, which part states."""
+    return state.replace(", ", " and ")

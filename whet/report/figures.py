@@ -184,8 +184,8 @@ def history(data: ReportData) -> dict[str, Any] | None:
         "xaxis": GRID | {"title": {"text": "seconds"}},
         "yaxis": GRID | {"title": {"text": "hypervolume"}, "rangemode": "tozero"},
         "yaxis2": {
-            "title": {"text": "candidates", "standoff": 8}, "automargin": True, "rangemode": "tozero", "tickmode": "auto",
-            "overlaying": "y", "side": "right", "showgrid": False,
+            "title": {"text": "candidates", "standoff": 8}, "automargin": True,
+            "rangemode": "tozero", "tickmode": "auto", "overlaying": "y", "side": "right", "showgrid": False,
         },
     }  # fmt: skip
     return {"data": traces, "layout": layout}

@@ -17,7 +17,7 @@ ORIGINAL = -1
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of both, empty where it is not known, what became of it with how sure that is, and whether it gains."""
+    """One figure of both, empty where it is not known, what became of it, how sure that is, whether it gains."""
 
     name: str
     old: str

@@ -32,7 +32,7 @@ class Missed:
 def missed(data: ReportData) -> list[Missed]:
     """Return what would gain more than the best file and broke the limit: the nearest first, then those of more gain.
 
-    Of what was tried and of forecasts some each; a forecast is left out where a tried one gains as much at no more drop.
+    Some of what was tried, then of forecasts; a forecast is left out where a tried one gains as much and loses no more.
     """
     if data.max_drop is None:
         return []

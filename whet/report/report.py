@@ -107,7 +107,7 @@ def render(data: ReportData, path: Path) -> Path:
 def _file(data: ReportData, member: dict[str, Any]) -> dict[str, Any]:
     """Return a member with its name on the page and what was done to its network."""
     within = data.front.index(member) if member in data.front else None
-    changed = next((t["changed"] for t in data.trials if t["number"] == member["number"]), [])
+    changed: list[dict[str, str]] = next((t["changed"] for t in data.trials if t["number"] == member["number"]), [])
     return {
         **member,
         "name": f"front/{within}" if within is not None else f"{member['path']}, beyond the limit",
@@ -188,4 +188,3 @@ def percentiles_text(member: dict[str, Any]) -> str:
     """
     found = member.get("serving") or {}
     return ", ".join(f"{found[name]:.4f}" for name in ("p50_ms", "p95_ms", "p99_ms")) if found else ""
-

@@ -6,6 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from whet.report.texts import many
+
 if TYPE_CHECKING:
     from whet.report.report import ReportData
 
@@ -27,12 +29,10 @@ def serving(data: ReportData) -> list[tuple[str, str]]:
     """Return blocks of lines with what each is; studies from before files had a `serve.py` have those of whet alone."""
     if not data.front:
         return []
-    runtime, precision, threads = (str(data.front[0]["settings"].get(k, "")) for k in ("runtime", "precision", "threads"))
-    which = f"{RUNTIMES.get(runtime, runtime)} in {precision} on {threads} thread{'s' * (threads != '1')}"
-    whet = [("In Python, with whet", WHET)]
-    if not data.made:
-        return whet
-    return [(f"In Python, with NumPy and {which}", ALONE), *whet, ("In a shell", SHELL.format(task=_task(data.command)))]
+    whet, shell = ("In Python, with whet", WHET), ("In a shell", SHELL.format(task=_task(data.command)))
+    runtime, precision, threads = data.front[0]["setting"].split("/")
+    which = f"{RUNTIMES.get(runtime, runtime)} in {precision} on {many(int(threads), 'thread')}"
+    return [(f"In Python, with NumPy and {which}", ALONE), whet, shell] if data.made else [whet]
 
 
 def _task(command: str) -> str:

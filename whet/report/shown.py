@@ -15,7 +15,7 @@ Told = Callable[[dict[str, Any]], None]
 def shown(progress: Told | bool | None) -> Iterator[Told]:
     """Yield what takes progress events: a function that was given, or by default a line on standard error.
 
-    On a terminal the line is kept up to date, in notebooks and files it is written anew for each stage and every few
+    On a terminal the line is kept up to date, as in a notebook; in files it is written anew for each stage and every few
     seconds. False shows nothing.
     """
     if callable(progress):
