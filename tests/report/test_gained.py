@@ -35,6 +35,8 @@ def test_what_was_wanted_comes_first_and_what_grew_is_no_gain() -> None:
     rows = gained(given(objectives=("size", "speed"), original={"size_bytes": 61_728}))
     assert [row.name for row in rows[:2]] == ["file", "one call"]
     assert rows[0].change == "x2.00 as much" and not rows[0].gains
+    near = next(row for row in gained(given(original={"parameters": 100.4})) if row.name == "parameters")
+    assert near.change == "as it was" and not near.gains, "folded norms alone"
     slower = given(front=[member(2, 1.05, 0.0)])
     assert not gained(slower)[0].gains, "its lower quartile is not faster"
 

@@ -68,10 +68,12 @@ def _less(name: str, old: Any, new: Any, text: Callable[[Any], str], smaller: st
     """Return the row of a figure that is better when it is less; None where it is not known of the new file."""
     if not new:
         return None
-    change = smaller.format(old / new) if old and old > new else "as it was" if old == new else ""
-    if old and old < new:
-        change = f"x{new / old:.2f} as much"
-    return Row(name, text(old) if old else "", text(new), change, gains=bool(old and old > new))
+    change, gains = "", False
+    if old:
+        gains = round(old / new, 2) > 1
+        larger = "as it was" if round(new / old, 2) == 1 else f"x{new / old:.2f} as much"
+        change = smaller.format(old / new) if gains else larger
+    return Row(name, text(old) if old else "", text(new), change, gains=gains)
 
 
 def _qualities(data: ReportData, new: dict[str, Any]) -> list[Row]:
