@@ -51,7 +51,7 @@ def test_halving_the_inner_channels_of_resnet20_halves_their_parameters() -> Non
         assert whole == 2 * half, name
     removed = sum(sum(p.numel() for p in net.layer(n).parameters()) for n in inner) // 2
     assert net.parameter_count - result.net.parameter_count == removed
-    assert result.texts["layer2.1.conv1"] == "16 of 32 channels kept"
+    assert result.texts["layer2.1.conv1"] == "32 to 16 channels"
     assert len(result.changed) == 9
     assert not result.skipped
 

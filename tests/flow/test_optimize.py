@@ -25,6 +25,7 @@ from whet.core.study import Study
 from whet.core.target import Artifact
 from whet.flow.deliver import Delivery
 from whet.flow.delivered import DeliveredFront
+from whet.flow.folder import recorded
 from whet.flow.optimize import optimize
 from whet.schedule.actions import Actions
 from whet.schedule.exploring import Exploring
@@ -87,6 +88,7 @@ def test_same_call_resumes_and_touches_the_test_data_no_more(
     run: DeliveredFront, digits: tuple[whet.Net, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, bundle = digits
+
     def test(self: Delivery, artifact: Artifact) -> float:
         if "trials" in artifact.path.parts:
             pytest.fail("test data were read again")
@@ -118,6 +120,8 @@ def test_ctrl_c_delivers_the_front_so_far(
     assert all(m.decision in ({"network:int8": "all"}, {}) for m in front.members)
     assert [json.loads(t[2]) for t in trials_of(tmp_path / "r")] == [{"network:int8": "all"}]
     assert read_manifest(tmp_path / "r" / "front" / "0")["network"] == "digits_cnn"
+    told = recorded(tmp_path / "r", "report")
+    assert told["ended"]["interrupted"] and 0 < told["front"][0]["parameters"] <= net.parameter_count
 
 
 def test_a_limit_that_nobody_meets_shows_the_nearest(

@@ -30,6 +30,8 @@ class Log:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.trials, self.seen = folder, list[Trial](), list[bool]()
+        self.memory = dict[str, Any]()
+        self.remember = self.memory.__setitem__
 
     @property
     def next_number(self) -> int:
@@ -66,6 +68,7 @@ def test_weights_are_there_before_the_trial_that_names_them(recorder: Recorder) 
     assert recorder.study.seen == [True] and trial.state in recorder.folder.files()  # type: ignore[attr-defined]
     assert trial.state is not None
     load_state(recorder.folder.path / trial.state, net.copy())
+    assert recorder.study.memory == {"parameters:0": net.parameter_count}  # type: ignore[attr-defined]
     assert recorder.record("short", CUT, 0.9, speedup=1.0).state is None
 
 

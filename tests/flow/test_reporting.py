@@ -13,13 +13,16 @@ from quick import latency, made
 from test_conclude import BAR, BF16, evaluator
 from test_delivered import MEMBER, front
 
+from whet.core.passes import Change
 from whet.core.run import Budget
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.flow import reporting
 from whet.flow.original import ORIGINAL
 from whet.flow.quantities import Limit
+from whet.flow.recorder import PARAMETERS
 from whet.flow.reporting import manifest, report
+from whet.report.figures import GONE
 from whet.report.report import ReportData
 
 DEVICE = SimpleNamespace(id="cpu-1", to_dict=lambda: {"versions": {"torch": "2"}}, describe=lambda: "a processor")
@@ -43,7 +46,11 @@ def given(trials: tuple[Trial, ...] = ()) -> Any:
         command="whet optimize",
         budget_seconds=60.0,
         seed=0,
+        trials=9,
+        epochs=None,
+        again=None,
     )
+    found.recorder.interrupted = False
     found.baseline.unfit = {"inductor/f32/1": "no compiler"}
     found.baseline.original.qualities = {"openvino/bf16": 0.8, "openvino/f32": 0.905}
     found.run = SimpleNamespace(budget=Budget(60.0, spent_before=20.0))
@@ -90,9 +97,10 @@ def test_the_last_race_is_shown_with_what_was_measured_before(tmp_path: Path, mo
 
 def test_it_is_said_why_a_setting_is_no_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluator = given()
+    vars(evaluator.request)["drop_unit"] = (100.0, "%")
     outside = written(evaluator, tmp_path, monkeypatch).outside
     assert outside == {
-        "openvino/bf16/1": "breaks the limit: drop 0.1050", "onnxruntime/f32/1": "not of target openvino"
+        "openvino/bf16/1": "breaks the limit: drop +10.50%", "onnxruntime/f32/1": "not of target openvino"
     }  # fmt: skip
     del evaluator.baseline.original.qualities["openvino/bf16"]
     assert written(evaluator, tmp_path, monkeypatch).outside["openvino/bf16/1"] == "could not be scored"
@@ -103,6 +111,23 @@ def test_it_is_said_why_a_setting_is_no_bar(tmp_path: Path, monkeypatch: pytest.
 def test_layers_that_were_left_are_those_of_what_was_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = (full(0, 1.5, 0.0, skipped={"a": "odd"}), full(3, 1.5, 0.0, skipped={"b": "grouped"}))
     assert written(given(trials), tmp_path, monkeypatch, (MEMBER,)).skipped == {"layer": "tied", "b": "grouped"}
+
+
+def test_a_layer_that_went_with_its_block_was_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {"skipped": {"block.1.conv": "not there", "b": "odd"}, "changed": (Change("block.1", GONE, "a branch"),)}
+    assert written(given((full(3, 1.5, 0.0, **gone),)), tmp_path, monkeypatch, (MEMBER,)).skipped == {
+        "layer": "tied", "b": "odd"
+    }  # fmt: skip
+
+
+def test_old_and_new_are_told_with_their_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator = given()
+    evaluator.memory[PARAMETERS.format(MEMBER.number)] = 77
+    found = written(evaluator, tmp_path, monkeypatch, (MEMBER, replace(MEMBER, number=ORIGINAL)))
+    whole = evaluator.request.net.parameter_count
+    assert [m["parameters"] for m in found.front] == [77, whole]
+    assert found.original == {"size_bytes": 1_000_000, "parameters": whole, "memory_bytes": 8_000_000}
+    assert found.ended == {"interrupted": False, "trials": 9, "epochs": None, "again": False}
 
 
 def test_the_study_keeps_the_report_s_data_and_the_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -18,6 +20,27 @@ def test_a_budget_in_epochs_has_no_time_left_to_tell() -> None:
         progress({"stage": "training", "seconds_left": 75.0})
     first, second = out.getvalue().splitlines()
     assert first == "probing" and second == "1:15 left · training"
+
+
+def test_in_a_notebook_a_thousand_events_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Cell:
+        def update(self, shown: dict[str, str], raw: bool) -> None:
+            assert raw
+            written[-1] = shown["text/plain"]
+
+    def display(shown: dict[str, str], raw: bool, display_id: bool) -> Cell:
+        assert raw and display_id
+        written.append(shown["text/plain"])
+        return Cell()
+
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    out = io.StringIO()
+    with LiveProgress(console=Console(file=out, force_jupyter=True, force_terminal=True)) as progress:
+        for trial in range(1000):
+            progress({"stage": f"probing {trial}", "trial": trial})
+    assert written == ["probing 999 · trial 999"] and not out.getvalue()
 
 
 def test_the_clock_moves_by_itself_and_says_how_long_a_stage_has_been_going(monkeypatch: pytest.MonkeyPatch) -> None:

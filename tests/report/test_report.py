@@ -25,6 +25,21 @@ FLAGS = (
 )  # fmt: skip
 
 
+PROBE = """<style>main { width: 390px }</style><script>
+const probe = setInterval(() => {
+  const plots = [...document.querySelectorAll(".plot")], said = document.body.dataset;
+  if (!plots.every((plot) => plot.querySelector(".point, .trace, image, .hm"))) return;
+  clearInterval(probe);
+  const beyond = (e) => !e.closest(".scroll, .plot") && e.getBoundingClientRect().right > 391;
+  said.beyond = "beyond:" + [...document.querySelectorAll("main *")].filter(beyond).map((e) => e.outerHTML);
+  dispatchEvent(new Event("beforeprint"));
+  said.folded = "folded:" + document.querySelectorAll("details:not([open], #candidates, #candidates *)").length;
+  said.widths = "widths:" + plots.map((plot) => plot.querySelector(".main-svg").getAttribute("width"));
+}, 200);
+</script>"""
+"""Added to a page: what is wider than a phone, which parts stay folded in print, how wide plots are there."""
+
+
 def member(number: int, speedup: float, drop: float) -> dict[str, Any]:
     return {
         "number": number, "path": f"trials/{number}/model.onnx",
@@ -84,13 +99,17 @@ def browser() -> str:
 
 def test_the_page_renders_its_plots_in_a_browser(tmp_path: Path) -> None:
     page = render(data(), tmp_path / "report.html")
+    assert page.stat().st_size < 2_000_000
+    page.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
     command = [browser(), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.resolve().as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     for name in ("pareto", "layers", "history"):
         begin = done.stdout.index(f'id="{name}"')
         assert "main-svg" in done.stdout[begin : begin + 3000], name
     assert done.stdout.count('class="point"') >= 5
-    assert "speed-up forecast and not measured" in done.stdout
+    assert "speed-up forecast, not measured" in done.stdout
+    assert '"beyond:"' in done.stdout, "on a phone nothing is wider than the screen but what scrolls in its box"
+    assert '"folded:0"' in done.stdout and '"widths:660,660,660"' in done.stdout, "in print all is open, on a sheet"
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     assert not console
     assert EVIL not in re.sub(r"<script.*?</script>\n", "", done.stdout, flags=re.S).replace("\\u003c", "")
@@ -102,6 +121,9 @@ def test_the_page_is_whole_without_network_or_scripts(tmp_path: Path) -> None:
     body = text[text.index("<main>") : text.index("</main>")]
     for shown in ("x1.60", "0.8920", "0.8900", "openvino/f32/1", "123,456", "97.0 %", "a CPU", "whet optimize"):
         assert shown in body, shown
+    for name in ("pareto", "layers", "history"):
+        [label] = re.findall(f'id="{name}" role="img" aria-label="([^"]+)"', body)
+        assert f"<noscript><p>{label}" in body
     assert EVIL not in text and "&lt;script&gt;alert(1)" in body
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
@@ -144,6 +166,34 @@ def test_the_map_has_a_colour_for_each_kind_that_occurs() -> None:
     shown = [[trace["colorbar"]["ticktext"][v] for v in row] for row in trace["z"]]
     assert shown == trace["text"] and shown[1] == ["dropped"] * len(shown[1])
     assert len({colour for _, colour in trace["colorscale"]}) == 4
+
+
+def test_the_page_answers_in_order_what_one_asks(tmp_path: Path) -> None:
+    beyond = trial(6, "full", 2.5, 0.0123) | {"simulated": False, "decision": {"head:width": 0.5}}
+    made = {"whet": "0.1.0", "date": "2026-01-01", "seed": 7}
+    shown = replace(data(), drop_unit=(100.0, "%"), limit="1%", made=made, trials=[*data().trials, beyond])
+    body = render(shown, tmp_path / "report.html").read_text()
+    asked = (
+        "What was gained",
+        "The front",
+        "What was done",
+        "Why not more",
+        "How to serve it",
+        "Speed against quality",
+    )
+    places = [body.index(f"<h2>{question}</h2>") for question in asked]
+    assert places == sorted(places)
+    missed = body[places[3] : places[4]]
+    assert "+1.23%" in missed and "0.23%" in missed and "head:width = 0.5" in missed
+    assert "stage1.0.conv1" in body[places[2] : places[3]], "what was done to every layer, folded"
+    assert "whet serve-check front/0" in body[places[4] : places[5]]
+
+
+def test_reports_of_older_studies_render(tmp_path: Path) -> None:
+    late = ("versions", "outside", "limit", "drop_unit", "notes", "unfit", "seconds", "objectives", "layer_times",
+            "made", "original", "ended")  # fmt: skip
+    older = ReportData(**{k: v for k, v in vars(data()).items() if k not in late})
+    assert "What was gained" in render(older, tmp_path / "report.html").read_text()
 
 
 def test_without_a_front_the_nearest_is_shown(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class Width:
         keep = self._most_important(net, {site: (groups[site], n) for site, n in wanted.items()}, run)
         for site in wanted.keys() - keep.keys():
             skipped[site] = f"importance {self.importance!r} has no tensor to go by among this group's."
-        changed = {s: f"{len(k)} of {groups[s].size} {groups[s].kind} kept" for s, k in keep.items()}
+        changed = {s: f"{groups[s].size} to {len(k)} {groups[s].kind}" for s, k in keep.items()}
         return Result(cut(net, keep, axes), changes("narrower", changed), skipped)
 
     def _groups(self, net: Net, axes: Axes) -> dict[str, AtomGroup]:

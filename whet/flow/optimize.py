@@ -288,6 +288,7 @@ def _search(evaluator: Evaluator, plan: Plan) -> None:
                 _do_all(Scheduled(actions), evaluator)
     except KeyboardInterrupt:
         recorder.say("interrupted", best=recorder.best_line())
+        recorder.interrupted = True
         if not evaluator.is_prepared:
             raise
 

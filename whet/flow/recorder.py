@@ -20,6 +20,9 @@ from whet.report.texts import drop_text, gain_text
 from whet.schedule.goal import Goal
 from whet.train.state import save_state
 
+PARAMETERS = "parameters:{}"
+"""Under what name a study remembers how many parameters the network of a trial has."""
+
 
 class Recorder:
     """Appends to one study. `reference` is the original's quality, `whole` its other figures."""
@@ -32,6 +35,7 @@ class Recorder:
         self.reference, self.whole = 0.0, Figures()
         self.drop_unit = (1.0, "")
         self.notes: list[str] = []
+        self.interrupted = False
 
     def record(self, stage: Stage, decision: Decision, quality: float, **more: Any) -> Trial:
         """Append a finished trial; a trained net's weights are written first."""
@@ -40,6 +44,7 @@ class Recorder:
             state = Path("trials") / f"{number}.safetensors"
             self.folder.claim(state.as_posix())
             save_state(net, self.folder.path / state)
+            self.study.remember(PARAMETERS.format(number), net.parameter_count)
             more["state"] = str(state)
         reference, latency = more.pop("reference", self.reference), more.pop("latency", None)
         if latency is not None:

@@ -13,9 +13,12 @@ from whet.flow.evaluator import Evaluator
 from whet.flow.loaded import FRONT, remembered
 from whet.flow.original import ORIGINAL, kind
 from whet.flow.quantities import explained
+from whet.flow.recorder import PARAMETERS
 from whet.hardware.measure import Latency
 from whet.hardware.targets import setting_name
+from whet.report.figures import GONE, covers
 from whet.report.report import ReportData, render
+from whet.report.texts import drop_text
 from whet.schedule.mixing import PROFILE
 from whet.verify.manifest import number, unit_of
 
@@ -94,8 +97,8 @@ def _data(evaluator: Evaluator, front: DeliveredFront, latencies: Mapping[str, L
         settings=_settings(evaluator, latencies),
         outside=_outside(evaluator),
         trials=_trials(evaluator, latencies),
-        front=[m.to_dict() for m in front.members],
-        nearest=front.nearest.to_dict() if front.nearest else None,
+        front=[_with_parameters(evaluator, m) for m in front.members],
+        nearest=_with_parameters(evaluator, front.nearest) if front.nearest else None,
         layers=list(request.net.layers()),
         skipped=_skipped(evaluator, front),
         hypervolume=_history(evaluator),
@@ -109,16 +112,47 @@ def _data(evaluator: Evaluator, front: DeliveredFront, latencies: Mapping[str, L
         objectives=request.objectives.wanted,
         layer_times=evaluator.study.recall(PROFILE) or {},
         made=serving.made(evaluator),
+        original=_original(evaluator),
+        ended=_ended(evaluator),
     )
 
 
+def _with_parameters(evaluator: Evaluator, member: Member) -> dict[str, Any]:
+    """Return a member's fields with the number of parameters of its network, where the study knows it."""
+    whole = member.number == ORIGINAL
+    known = evaluator.request.net.parameter_count if whole else evaluator.study.recall(PARAMETERS.format(member.number))
+    return {**member.to_dict(), "parameters": known}
+
+
+def _original(evaluator: Evaluator) -> dict[str, Any]:
+    """Return what the uncompressed network takes, as far as that was measured."""
+    baseline = evaluator.baseline
+    return {
+        "size_bytes": baseline.size_bytes,
+        "parameters": evaluator.request.net.parameter_count,
+        "memory_bytes": baseline.memory_bytes or None,
+    }
+
+
+def _ended(evaluator: Evaluator) -> dict[str, Any]:
+    """Return what may have ended the search beside its scheduler."""
+    request = evaluator.request
+    return {
+        "interrupted": evaluator.recorder.interrupted,
+        "trials": request.trials,
+        "epochs": request.epochs,
+        "again": request.again is not None,
+    }
+
+
 def _skipped(evaluator: Evaluator, front: DeliveredFront) -> dict[str, str]:
-    """Return why layers were left as they are, by what was delivered."""
+    """Return why layers were left as they are, by what was delivered; a layer that went with its block was not left."""
     delivered = {m.number for m in front.members} | ({front.nearest.number} if front.nearest else set())
     skipped = dict(evaluator.request.skipped)
     for trial in evaluator.study.trials:
         if trial.number in delivered:
-            skipped.update(trial.skipped)
+            gone = [change.site for change in trial.changed if change.kind == GONE]
+            skipped |= {s: why for s, why in trial.skipped.items() if not any(covers(site, s) for site in gone)}
     return skipped
 
 
@@ -151,8 +185,13 @@ def _outside(evaluator: Evaluator) -> dict[str, str]:
     original = evaluator.baseline.original
     for name in original.latency_ms.keys() - own:
         quality = original.qualities.get(kind(legal[name])) if name in legal else None
-        drop = "could not be scored" if quality is None else f"breaks the limit: drop {evaluator.drop(quality):.4f}"
-        reasons[name] = drop if name in legal else f"not of target {evaluator.request.target.name}"
+        if name not in legal:
+            reasons[name] = f"not of target {evaluator.request.target.name}"
+        elif quality is None:
+            reasons[name] = "could not be scored"
+        else:
+            drop = drop_text(evaluator.drop(quality), evaluator.request.drop_unit)
+            reasons[name] = f"breaks the limit: drop {drop}"
     return reasons
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from whet.report.texts import drop_text
 
 PLAIN_SECONDS = 5.0
+REDRAWN_SECONDS = 0.25
 TOLD_SECONDS = 2
 """From how many seconds on it is told how long a stage has been going."""
 
@@ -23,8 +24,8 @@ TOLD_SECONDS = 2
 class LiveProgress:
     """A context that gives a callable for progress events.
 
-    On a terminal one line lives at the bottom; elsewhere, and with `quiet`, plain lines go to standard error: one for
-    each new stage, at most one every few seconds otherwise.
+    On a terminal one line lives at the bottom, in a notebook one line below the cell; elsewhere, and with `quiet`,
+    plain lines go to standard error: one for each new stage, at most one every few seconds otherwise.
     """
 
     def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
@@ -34,7 +35,9 @@ class LiveProgress:
         self.told = float("-inf")
         self.deadline: float | None = None
         self.live: Live | None = None
-        if self.console.is_terminal and not quiet:
+        self.in_notebook = self.console.is_jupyter and not quiet
+        self.cell: Any = None
+        if self.console.is_terminal and not quiet and not self.in_notebook:
             # It asks for the line by itself, so that the clock moves while nothing is reported.
             self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self.text)
 
@@ -61,9 +64,23 @@ class LiveProgress:
         left = event.get("seconds_left")
         if left is not None and math.isfinite(left):  # infinite where the budget is in epochs
             self.deadline = time.monotonic() + left
-        if self.live is None and (changed or time.monotonic() - self.told > PLAIN_SECONDS):
+        often = REDRAWN_SECONDS if self.in_notebook else PLAIN_SECONDS
+        if self.live is None and (changed or time.monotonic() - self.told > often):
             self.told = time.monotonic()
+            self.write()
+
+    def write(self) -> None:
+        """Write the line of now: over the last one in a notebook, below it elsewhere."""
+        if not self.in_notebook:
             self.console.print(self.line(), soft_wrap=True, markup=False, highlight=False)
+            return
+        from IPython.display import display
+
+        shown = {"text/plain": self.line()}
+        if self.cell is None:
+            self.cell = display(shown, raw=True, display_id=True)
+        else:
+            self.cell.update(shown, raw=True)
 
     def text(self) -> Text:
         """Return the line of now, cut to the terminal."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from whet.report.report import ReportData
 
 STAGES = {
-    "predicted": ("one choice, untrained, speed-up forecast and not measured", "#9aa5b1", 8),
+    "predicted": ("speed-up forecast, not measured", "#9aa5b1", 8),
     "probe": ("one choice, untrained", "#9aa5b1", 6),
     "short": ("briefly trained", "#5b8def", 7),
     "full": ("fully trained, from its file", "#0f9d76", 10),
@@ -49,7 +49,7 @@ def _hover(data: ReportData, trial: dict[str, Any]) -> str:
 def pareto(data: ReportData) -> dict[str, Any]:
     """Return the plot of drop against speed-up, with the front, the limit and the bar."""
     traces: list[dict[str, Any]] = []
-    factor, mark = data.drop_unit
+    factor = data.drop_unit[0]
     for stage, (title, colour, size) in STAGES.items():
         points = [t for t in data.trials if t["stage"] == stage and math.isfinite(t["speedup"])]
         traces.append(
@@ -84,17 +84,26 @@ def pareto(data: ReportData) -> dict[str, Any]:
         note = {"xref": "paper", "x": 0.99, "y": y, "text": "limit", "showarrow": False, "yanchor": "bottom"}
         notes.append(note)
         worst = max(worst, 2 * y)
-    lowest = min([t["drop"] * factor for t in data.trials if t["stage"] in STAGES], default=0.0)
-    layout = LAYOUT | {
-        "height": 460, "shapes": shapes, "annotations": notes,
-        "xaxis": GRID | {"title": {"text": "speed-up over the fastest uncompressed setting"}},
+    layout = LAYOUT | {"height": 460, "shapes": shapes, "annotations": notes} | _axes(data, 1.1 * worst)
+    return {"data": traces, "layout": layout}
+
+
+def _axes(data: ReportData, most: float) -> dict[str, Any]:
+    """Return both axes, up to the drop of `most` in the unit of the limit, as wide as the marks that are then seen."""
+    factor, mark = data.drop_unit
+    shown = [t for t in data.trials if t["stage"] in STAGES and t["drop"] * factor <= most]
+    lowest = min((t["drop"] * factor for t in shown), default=0.0)
+    speedups = [1.0, *(t["speedup"] for t in [*shown, *data.front] if math.isfinite(t["speedup"]))]
+    aside = 0.08 * (max(speedups) - min(speedups)) or 0.1
+    return {
+        "xaxis": GRID
+        | {"title": {"text": "speed-up over the bar"}, "range": [min(speedups) - aside, max(speedups) + aside]},
         "yaxis": GRID
         | {
             "title": {"text": f"drop in {escape(data.metric)}"}, "ticksuffix": mark,
-            "range": [lowest - 0.05 * worst, worst * 1.1],
+            "range": [lowest - 0.05 * most, most],
         },
     }  # fmt: skip
-    return {"data": traces, "layout": layout}
 
 
 def _by_size(trials: list[dict[str, Any]]) -> dict[str, Any]:
@@ -110,12 +119,17 @@ def layer_states(data: ReportData, member: dict[str, Any]) -> list[str]:
     shown = [c for c in trial["changed"] if c["kind"] not in UNSHOWN]
     states = []
     for layer in data.layers:
-        kinds = dict.fromkeys(c["kind"] for c in shown if _covers(c["site"], layer))
+        kinds = dict.fromkeys(c["kind"] for c in shown if covers(c["site"], layer))
         states.append(GONE if GONE in kinds else ", ".join(kinds) or UNCHANGED)
     return states
 
 
-def _covers(site: str, layer: str) -> bool:
+def covers(site: str, layer: str) -> bool:
+    """Say whether what was done to a site was done to a layer.
+
+    >>> covers("block.1", "block.1.conv"), covers("block.1", "block.10"), covers("attention#heads", "attention")
+    (True, False, True)
+    """
     site = site.partition("#")[0]
     return layer == site or layer.startswith(site + ".")
 
@@ -170,8 +184,8 @@ def history(data: ReportData) -> dict[str, Any] | None:
         "xaxis": GRID | {"title": {"text": "seconds"}},
         "yaxis": GRID | {"title": {"text": "hypervolume"}, "rangemode": "tozero"},
         "yaxis2": {
-            "title": {"text": "candidates"}, "rangemode": "tozero", "overlaying": "y", "side": "right",
-            "showgrid": False,
+            "title": {"text": "candidates", "standoff": 8}, "automargin": True,
+            "rangemode": "tozero", "tickmode": "auto", "overlaying": "y", "side": "right", "showgrid": False,
         },
     }  # fmt: skip
     return {"data": traces, "layout": layout}

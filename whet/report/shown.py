@@ -15,8 +15,8 @@ Told = Callable[[dict[str, Any]], None]
 def shown(progress: Told | bool | None) -> Iterator[Told]:
     """Yield what takes progress events: a function that was given, or by default a line on standard error.
 
-    On a terminal the line is kept up to date, in notebooks and files it is written anew for each stage and every few
-    seconds. False shows nothing.
+    On a terminal and in a notebook the line is kept up to date, in files it is written anew for each stage and every
+    few seconds. False shows nothing.
     """
     if callable(progress):
         yield progress

@@ -40,3 +40,12 @@ def drop_text(drop: float, unit: Sequence[Any] = (1.0, "")) -> str:
     """
     factor, mark = unit
     return f"{drop * factor:+.2f}{mark}" if mark else f"{drop:+.4f}"
+
+
+def many(count: int, what: str) -> str:
+    """Return a count with its noun.
+
+    >>> many(1, "candidate"), many(3, "layer")
+    ('1 candidate', '3 layers')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
