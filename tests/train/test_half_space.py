@@ -58,7 +58,8 @@ def test_a_step_is_the_papers_closed_form(epsilon: float) -> None:
     fit(net, task(), recipe=PLAIN, samples=32, techniques=(HalfSpace(1.0, penalty, epsilon, start=0.0),))
     trial = vectors(free) - penalty * size.mean() * x / size
     gone = (trial * x).sum(1) < epsilon * x.square().sum(1)
-    gone[x.norm(dim=1).argmax()] = False
+    largest = x.norm(dim=1).argmax()
+    gone[largest], trial[largest] = False, vectors(free)[largest]
     assert 3 < int(gone.sum()) < 29
     assert torch.allclose(vectors(net), trial * ~gone[:, None], atol=1e-6)
     assert torch.equal((net.module.get_parameter("2.weight") == 0).all(0), gone)
@@ -173,6 +174,15 @@ def test_it_goes_on_exactly_after_an_interruption(tmp_path: Path) -> None:
     torch.set_num_threads(threads)
     states = [n.module.state_dict().values() for n in (whole, resumed)]
     assert all(map(torch.equal, *states)) and (vectors(whole) == 0).all(1).any()
+
+
+def test_the_largest_of_a_site_stays_whatever_the_penalty() -> None:
+    net = lifted()
+    largest = int(vectors(net).norm(dim=1).argmax())
+    fit(net, task(), recipe=PLAIN, samples=96, techniques=(HalfSpace(1.0, 1000.0, start=0.0),))
+    left = vectors(net).norm(dim=1)
+    assert left.nonzero().flatten().tolist() == [largest] and left[largest] < 2
+    assert without_zeros(net).layer("0").out_features == 1
 
 
 def test_a_module_is_told_that_its_channels_are_not_known() -> None:

@@ -32,8 +32,8 @@ class HalfSpace:
     optimizer made of them: x'_g is projected to zero where it leaves the half-space that x_g lies in. Atoms are
     `whet.graph.axes`'. A zero atom stays zero, and what reads it becomes zero, too, so that it can be cut whatever its
     activation gives for zero: `without_zeros` does. The projection begins at `start`, a share of the training. Of each
-    site the atom with the largest |x_g| stays. Skipped are sites whose atoms cannot be cut exactly, such as those that
-    a layer norm averages over. Nothing is kept from step to step but the weights.
+    site the atom with the largest |x_g| is left alone. Skipped are sites whose atoms cannot be cut exactly, such as
+    those that a layer norm averages over. Nothing is kept from step to step but the weights.
 
     Deviations from the paper, whose penalty of 0.001 for all groups takes hundreds of epochs:
     - Drawn is only the `share` of atoms that are smallest, |x_g| over the mean of their site's that are not zero.
@@ -123,8 +123,9 @@ class Atoms:
 
     @torch.no_grad()
     def step(self, rate: float, drawn: Tensor, epsilon: float | None) -> None:
-        """Draw atoms `rate` towards zero; with an `epsilon`, set to zero those that leave their half-space."""
+        """Draw the atoms that are `drawn`, `(size,)`, to zero by `rate`; with an `epsilon`, those that cross become it."""
         squares = self.products(self.before, self.before)
+        drawn = drawn.index_fill(0, squares.argmax(), False)
         shrink = drawn * rate / squares.sqrt().clamp(min=LEAST_NORM)
         for (parameter, dim, atom), before in zip(self.own, self.before, strict=True):
             parameter.sub_(before * _along(shrink, parameter, dim, atom, 0.0))
@@ -132,7 +133,6 @@ class Atoms:
         if epsilon is not None:
             inner = self.products([parameter for parameter, _, _ in self.own], self.before)
             gone |= drawn & (inner < epsilon * squares)
-        gone[squares.argmax()] = False
         for parameter, dim, atom in self.all:
             parameter.mul_(_along((~gone).float(), parameter, dim, atom, 1.0))
         for (parameter, _, _), before in zip(self.own, self.before, strict=True):
