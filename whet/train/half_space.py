@@ -123,7 +123,7 @@ class Atoms:
 
     @torch.no_grad()
     def step(self, rate: float, drawn: Tensor, epsilon: float | None) -> None:
-        """Draw the atoms that are `drawn`, `(size,)`, to zero by `rate`; with an `epsilon`, those that cross become it."""
+        """Draw the atoms `drawn`, `(size,)`, to zero by `rate`; with an `epsilon`, make those zero that cross."""
         squares = self.products(self.before, self.before)
         drawn = drawn.index_fill(0, squares.argmax(), False)
         shrink = drawn * rate / squares.sqrt().clamp(min=LEAST_NORM)
