@@ -276,6 +276,9 @@ class _Loop:
         if math.isfinite(value):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            for hook in self.hooks:
+                if hook.before_step is not None:
+                    hook.before_step()
             if self.recipe.clip_norm > 0:
                 nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_norm)
             self.optimizer.step()

@@ -1,4 +1,4 @@
-"""`Technique`: what plugs into the training loop: a term of the loss, or a step of its own behind the optimizer's."""
+"""`Technique`: what plugs into the training loop: a term of the loss, or something before or behind each step."""
 
 from __future__ import annotations
 
@@ -42,14 +42,16 @@ class Hooks:
     """What a technique does in each step; all is optional.
 
     `loss()` is added to the loss, after student and teacher gave their outputs; held-out data are judged without it.
-    `after_step()` comes behind the optimizer. `end()` is called once, also where the training fails. A technique that
-    `watches_teacher` needs it to run in every step: its outputs are not taken from memory.
+    `before_step()` may change the gradients; they are clipped afterwards. `after_step()` comes behind the optimizer.
+    `end()` is called once, also where the training fails. A technique that `watches_teacher` needs it to run in every
+    step: its outputs are not taken from memory.
     """
 
     loss: Callable[[], Tensor] | None = None
     after_step: Callable[[], None] | None = None
     end: Callable[[], None] | None = None
     watches_teacher: bool = False
+    before_step: Callable[[], None] | None = None
 
 
 @runtime_checkable
