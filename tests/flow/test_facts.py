@@ -28,7 +28,7 @@ def evaluator(pairs: list[tuple[float, float]] | None = None, **request: Any) ->
     return SimpleNamespace(
         request=by.request, builder=by, trainer=trainer, scores=SimpleNamespace(original_speed=500.0), run=by.run,
         baseline=SimpleNamespace(reference=0.9), study=SimpleNamespace(), stopwatch=by.clock, recorder=recorder,
-        history=SimpleNamespace(goal=by.request.goal), told=SimpleNamespace(),
+        history=SimpleNamespace(goal=by.request.goal), told=SimpleNamespace(), workers=None,
     )  # fmt: skip
 
 
