@@ -1,9 +1,11 @@
 """One search over two hosts, which are two network namespaces of this machine with names of their own. Needs root.
 
-    python benchmarks/two_hosts.py [--out runs/two-hosts]
+    python benchmarks/two_hosts.py [--device] [--kill] [--out runs/two-hosts]
 
-A Ray head with one processor is in the first, a node with another in the second, and the search, which measures, in a
-third. What is printed in the end says how many trainings each host did.
+A Ray head with one processor is in the first, a node with another in the second, and the search in a third. With
+`--device` files are measured on a fourth, by `whet device serve`; else the search measures. With `--kill` the node and
+the device are killed once while the search runs, and started again. What is printed in the end says how many trainings
+each host did, and how many trials there are of each stage.
 """
 
 from __future__ import annotations
@@ -14,13 +16,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-DRIVER, HEAD, WORKER = "whet-driver", "whet-head", "whet-worker"
-HOSTS = {DRIVER: "10.77.0.1", HEAD: "10.77.0.2", WORKER: "10.77.0.3"}
-BRIDGE, PORT = "whet-bridge", 10001
-RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
+DRIVER, HEAD, WORKER, BOARD = "whet-driver", "whet-head", "whet-worker", "whet-board"
+HOSTS = {DRIVER: "10.77.0.1", HEAD: "10.77.0.2", WORKER: "10.77.0.3", BOARD: "10.77.0.4"}
+BRIDGE, PORT, DEVICE_PORT = "whet-bridge", 10001, 8100
+KILLED_SECONDS, AWAY_SECONDS = (25.0, 45.0), 3.0
+"""When the device and the node are killed, and for how long each is away."""
+RAY = (sys.executable, "-c", "import sys; from ray.scripts.scripts import main; sys.exit(main())")
+WHET = (sys.executable, "-m", "whet")
 
 
 def ip(*words: str, check: bool = True) -> None:
@@ -53,32 +60,83 @@ def unmade() -> None:
     ip("link", "del", BRIDGE, check=False)
 
 
-def on(host: str, *words: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a command on a host."""
+def on(host: str, *words: str) -> subprocess.Popen[bytes]:
+    """Begin a command on a host."""
     named = f'hostname {host}; exec "$@"'
-    return subprocess.run(["ip", "netns", "exec", host, "unshare", "--uts", "sh", "-c", named, "sh", *words])
+    return subprocess.Popen(["ip", "netns", "exec", host, "unshare", "--uts", "sh", "-c", named, "sh", *words])
+
+
+def node() -> None:
+    """Have the second host join the cluster."""
+    address = f"--address={HOSTS[HEAD]}:6379"
+    on(WORKER, *RAY, "start", address, "--num-cpus=1", f"--node-ip-address={HOSTS[WORKER]}").wait()
+
+
+def board(folder: Path) -> None:
+    """Have the fourth host measure."""
+    served = ("device", "serve", "--host", "0.0.0.0", "--port", str(DEVICE_PORT))
+    on(BOARD, *WHET, *served, "--token-file", str(folder / "token"), "--folder", str(folder / "kept"))
+
+
+def killed(host: str) -> None:
+    """Kill all that runs on a host."""
+    found = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True).stdout.split()
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    print(f"two_hosts: {host} was killed", flush=True)
+
+
+def disturb(search: subprocess.Popen[bytes], with_device: bool, folder: Path) -> None:
+    """Kill the device and the node once each, and start them again, while the search runs."""
+    steps = [(BOARD, lambda: board(folder))] * with_device + [(WORKER, node)]
+    began = time.monotonic()
+    for (host, again), due in zip(steps, KILLED_SECONDS, strict=False):
+        while search.poll() is None and time.monotonic() - began < due:
+            time.sleep(0.2)
+        if search.poll() is None:
+            killed(host)
+            time.sleep(AWAY_SECONDS)
+            again()
+
+
+def stages(out: Path) -> dict[str, int]:
+    """Return how many trials of each stage a study has."""
+    from whet.flow.folder import recorded
+
+    return dict(Counter(trial["stage"] for trial in recorded(out, "report")["trials"]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(tempfile.mkdtemp()) / "two-hosts")
-    out = parser.parse_args().out
+    parser.add_argument("--device", action="store_true", help="measure on a fourth host")
+    parser.add_argument("--kill", action="store_true", help="kill the node and the device once each")
+    given = parser.parse_args()
     if os.geteuid():
         sys.exit("namespaces are made by root alone")
-    ray = sys.executable, "-c", RAY
-    sessions = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp())
     os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0")
     try:
         made()
         at_head = ("--port=6379", f"--ray-client-server-port={PORT}", "--include-dashboard=false")
-        on(HEAD, *ray, "start", "--head", "--num-cpus=1", f"--node-ip-address={HOSTS[HEAD]}", *at_head,
-           f"--temp-dir={sessions}")  # fmt: skip
-        on(WORKER, *ray, "start", f"--address={HOSTS[HEAD]}:6379", "--num-cpus=1",
-           f"--node-ip-address={HOSTS[WORKER]}")  # fmt: skip
-        words = ["--task", "digits", "--epochs", "3", "--trials", "4", "--max-drop", "2%", "--restart", "--out"]
-        search = (sys.executable, "-m", "whet", "optimize", *words, str(out))
-        done = on(DRIVER, *search, "--workers", f"ray://{HOSTS[HEAD]}:{PORT}")
-        sys.exit(done.returncode)
+        on(HEAD, *RAY, "start", "--head", "--num-cpus=1", f"--node-ip-address={HOSTS[HEAD]}", *at_head,
+           f"--temp-dir={folder / 'ray'}").wait()  # fmt: skip
+        node()
+        words = ["--task", "digits", "--epochs", "3", "--trials", "4", "--max-drop", "2%", "--restart"]
+        if given.device:
+            board(folder)
+            while not (folder / "token").exists():  # the device makes it
+                time.sleep(0.1)
+            address = f"device://{HOSTS[BOARD]}:{DEVICE_PORT}"
+            words += ["--target", address, "--token-file", str(folder / "token"), "--device-wait", "120"]
+        cluster = f"ray://{HOSTS[HEAD]}:{PORT}"
+        search = on(DRIVER, *WHET, "optimize", *words, "--out", str(given.out), "--workers", cluster)
+        if given.kill:
+            disturb(search, given.device, folder)
+        code = search.wait()
+        print(f"two_hosts: ended with {code}; trials: {stages(given.out)}", flush=True)
+        sys.exit(code)
     finally:
         unmade()
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from whet.cli.config import Config, recordable
+from whet.cli.config import EFFORTS, Config, Effort, recordable
 from whet.core.errors import StudyError, UnknownNameError
 from whet.flow.run_file import write_run
 
@@ -28,6 +28,7 @@ def act(
     shape: list[str] | None = None,
     restart: bool = False,
     config: Config = None,
+    effort: Effort = None,
 ) -> None:
     """Keep what it was asked for."""
     seen.append(recordable(context.params))
@@ -74,3 +75,12 @@ def test_a_file_with_an_option_that_is_not_there_names_the_nearest(tmp_path: Pat
         asked("--config", str(tmp_path))
     with pytest.raises(StudyError, match="cannot be read"):
         asked("--config", str(tmp_path / "absent.toml"))
+
+
+def test_a_budget_may_be_asked_for_by_name_and_one_that_is_given_comes_first(tmp_path: Path) -> None:
+    assert asked("--effort", "quick")["budget"] == EFFORTS["quick"] and "effort" not in asked("--effort", "quick")
+    assert asked("--effort", "thorough", "--budget", "5min")["budget"] == "5min"
+    write_run(tmp_path, asked("--budget", "9s"))
+    assert asked("--config", str(tmp_path), "--effort", "normal")["budget"] == "15min"
+    with pytest.raises(UnknownNameError, match="did you mean 'thorough'"):
+        asked("--effort", "thoroug")

@@ -10,7 +10,7 @@ import typer
 
 from whet.core.errors import unknown
 
-UNRECORDED = ("config", "as_json", "restart", "again", "storage")
+UNRECORDED = ("config", "effort", "as_json", "restart", "again", "storage")
 """Options that are about a call, not about what is searched, or may hold a password."""
 
 
@@ -36,6 +36,31 @@ Config = Annotated[
     typer.Option(
         help="Take options from a file, such as the run.toml of a study; those given here come first.",
         is_eager=True, callback=read_config,
+    ),
+]  # fmt: skip
+
+
+EFFORTS = {"quick": "2min", "normal": "15min", "thorough": "1h"}
+"""Budgets by name: a first look; what most networks gain most in; what a night may begin with."""
+
+
+def set_effort(context: typer.Context, effort: str | None) -> str | None:
+    """Make a preset's budget the default of a command; a budget that is given comes first.
+
+    Raises: UnknownNameError for a preset that there is not.
+    """
+    if effort is not None and not context.resilient_parsing:
+        if effort not in EFFORTS:
+            raise unknown("effort", effort, EFFORTS)
+        context.default_map = {**(context.default_map or {}), "budget": EFFORTS[effort]}
+    return effort
+
+
+Effort = Annotated[
+    str | None,
+    typer.Option(
+        help=f"A budget by name: {', '.join(f'{name} ({budget})' for name, budget in EFFORTS.items())}.",
+        is_eager=True, callback=set_effort,
     ),
 ]  # fmt: skip
 

@@ -25,7 +25,7 @@ from whet.cli.bench import bench
 from whet.cli.check import check
 from whet.cli.compare import compare
 from whet.cli.compress import FORWARDS, compress
-from whet.cli.config import Config, recordable
+from whet.cli.config import Config, Effort, recordable
 from whet.cli.data import data
 from whet.cli.device import DeviceWait, TokenFile, device, use_device
 from whet.cli.eval import evaluate
@@ -85,6 +85,7 @@ def optimize(
     threads: Threads = None,
     batch: Batch = 1,
     budget: Annotated[str, typer.Option(help="Wall-clock time, e.g. 90s, 15min.")] = "15min",
+    effort: Effort = None,
     epochs: Annotated[float | None, typer.Option(help="Limit training to so many epochs, instead of time.")] = None,
     trials: Annotated[int | None, typer.Option(help="Explore at most this many candidates.")] = None,
     strategy: Annotated[str, typer.Option(help="What proposes candidates: NAME(option=value).")] = "improvement",
