@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.compress.importance import IMPORTANCES, Frozen, Importance, reads, rises, writes
+from whet.compress.importance import IMPORTANCES, Frozen, Importance, rises
 from whet.compress.ties import Tie, tie, unfold
 from whet.core.errors import DecisionError, unknown
 from whet.core.net import Net
@@ -18,6 +18,7 @@ from whet.core.space import Choice, Decision, Space, Value
 from whet.core.target import Target
 from whet.graph.axes import AtomGroup, Axes, analyze
 from whet.graph.cut import cut
+from whet.graph.sides import reads, writes
 
 LASTING = 3.0
 """How many times more of a cut in width outlasts a short training than of a dropped block, where nothing is repaired.

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from whet.compress.importance import reads
 from whet.core.checks import ValueRangeError, positive, share
 from whet.core.errors import AxesError
 from whet.core.net import Net
 from whet.graph.axes import AtomGroup, Axes, analyze
 from whet.graph.cut import cut
 from whet.graph.probe import apart
+from whet.graph.sides import reads
 from whet.train.technique import Hooks, Session
 
 LEAST_NORM = 1e-30
