@@ -75,6 +75,13 @@ def test_a_worker_that_died_is_named_and_its_work_is_done_again(cluster: Any, tm
     assert line.startswith(f"worker {socket.gethostname()}/") and "its training was given to another" in line
 
 
+def test_who_keeps_the_names_may_die_without_harm(cluster: Any, tmp_path: Path) -> None:
+    team = Crew(ray, Where(1), request(tmp_path), print)
+    team.give(work(1))()
+    ray.kill(team.board, no_restart=False)
+    assert team.give(work(2))().report.samples == 224
+
+
 def test_a_training_that_takes_every_worker_down_is_given_up(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,8 @@ class Crew:
             self.shared = [ray.put(worker.shared(request))]
         except (TypeError, AttributeError, ImportError, ValueError) as error:
             raise WorkersError(f"network and task cannot be sent to workers: {str(error).splitlines()[0]}") from error
-        self.board = ray.remote(num_cpus=0)(worker.Board).remote()
+        # The machine that it is on may go: then it begins anew on another, without the names so far.
+        self.board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(worker.Board).remote()
         self.train = ray.remote(num_cpus=1, max_retries=RETRIES)(worker.train)
 
     def size(self) -> int:
