@@ -12,7 +12,7 @@ from typing import Any
 
 from whet.hardware.cpu import read_onnx
 from whet.hardware.elsewhere import Elsewhere
-from whet.hardware.profile import nodes_of_layers
+from whet.hardware.profile import layers_of, nodes_of_layers
 
 Settings = Mapping[str, Any]
 INT8 = "int8"
@@ -102,21 +102,11 @@ def _by_openvino(path: Path, settings: Settings, layers: Collection[str], batch:
         precision = PRECISION.search(kernel)
         if kind not in COMPUTING or precision is None:
             continue
-        for site in {nodes[part] for source in sources_of(operation) for part in _parts(source) if part in nodes}:
+        for site in layers_of(sources_of(operation), nodes):
             if COMPUTING.index(kind) < ranks.get(site, len(COMPUTING)):
                 ranks[site] = COMPUTING.index(kind)
                 found[site] = Executed(kernel, precision[1].replace("I8", INT8))
     return found
-
-
-def _parts(name: str) -> list[str]:
-    """Return a name and what it begins with: OpenVINO appends `/WithoutBiases` and the like.
-
-    >>> _parts("conv/WithoutBiases")
-    ['conv/WithoutBiases', 'conv']
-    """
-    words = name.split("/")
-    return ["/".join(words[:count]) for count in range(len(words), 0, -1)]
 
 
 def _by_onnxruntime(path: Path, settings: Settings, layers: Collection[str], batch: int) -> dict[str, Executed]:

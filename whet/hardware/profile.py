@@ -91,7 +91,7 @@ def charged(
     operations: Sequence[Operation], times: Mapping[str, float], nodes: Mapping[str, str], layers: Collection[str]
 ) -> dict[str, float]:
     """Return each layer's time: its own operations', and its share of those that are no layer's."""
-    own = [_layer_of(operation, nodes) for operation in operations]
+    own = [next(iter(layers_of(operation.sources, nodes)), None) for operation in operations]
     writers: list[list[int]] = [[] for _ in operations]
     for i, operation in enumerate(operations):
         for reader in operation.readers:
@@ -121,13 +121,19 @@ def _nearest(start: int, own: Sequence[str | None], edges: Sequence[Sequence[int
     return list(found)
 
 
-def _layer_of(operation: Operation, nodes: Mapping[str, str]) -> str | None:
-    for source in operation.sources:
-        while source:
-            if source in nodes:
-                return nodes[source]
+def layers_of(sources: Sequence[str], nodes: Mapping[str, str]) -> list[str]:
+    """Return the layers that names of a runtime's sources stand for, in order: those of the longest known beginning.
+
+    >>> layers_of(["conv/WithoutBiases", "relu", "fc"], {"conv": "a", "fc": "b"})
+    ['a', 'b']
+    """
+    found: dict[str, None] = {}
+    for source in sources:
+        while source and source not in nodes:
             source = source.rpartition("/")[0]
-    return None
+        if source:
+            found[nodes[source]] = None
+    return list(found)
 
 
 def nodes_of_layers(path: Path, layers: Collection[str]) -> dict[str, str]:

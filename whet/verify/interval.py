@@ -37,7 +37,6 @@ def drop_interval(
     >>> 0.03 < low < 0.05 < high < 0.07
     True
     """
-    whole = task.score(outputs, targets), task.score(reference, targets)
     if min((len(x) for x in tensors((outputs, reference)) if x.dim()), default=0) < 2 * GROUPS:
         return None
     drops = []
@@ -48,5 +47,6 @@ def drop_interval(
     except (TaskError, RuntimeError, ValueError, IndexError):
         return None
     error = float(np.std(drops, ddof=1)) / math.sqrt(GROUPS)
-    drop, wide = task.loss_of_quality(*whole), float(student.ppf((1 + sure) / 2, GROUPS - 1)) * error
+    drop = task.loss_of_quality(task.score(outputs, targets), task.score(reference, targets))
+    wide = float(student.ppf((1 + sure) / 2, GROUPS - 1)) * error
     return drop - wide, drop + wide
