@@ -46,6 +46,8 @@ def test_the_ranks_are_of_mean_magnitudes_within_what_is_asked() -> None:
     assert chosen(weights, 1 / 3)["a"].tolist() == [False, True, False]
     assert chosen(weights, 1 / 3)["b"].tolist() == [False, True, False]
     assert chosen(weights, 2 / 3, "layer")["b"].tolist() == [True, True, False]
+    far = {"a": torch.tensor([[0.1], [3.0]]), "b": torch.tensor([[10.0], [20.0]])}
+    assert chosen(far, 0.5, "layer")["a"].tolist() == [False, True]
     whole = chosen(weights, 0.5, "layers")
     assert whole["a"].all() and not whole["b"].any()
     assert sum(int(found.sum()) for found in chosen(weights, 0.01).values()) == 1
@@ -68,10 +70,11 @@ def test_all_channels_are_training_as_it_is_without() -> None:
 def test_layers_that_do_not_train_have_no_gradient_taken() -> None:
     module = network()
     taken: list[bool] = []
-    module[2].register_full_backward_hook(lambda *_: taken.append(module[0].weight.requires_grad))
+    seen = lambda *_: taken.extend(module[i].weight.requires_grad for i in (0, 2))  # noqa: E731
+    module[2].register_full_backward_hook(seen)
     fit(module, task(), recipe=DECAYING, samples=32, techniques=(CriticalChannels(0.5, "layers"),))
     largest = max(rows(network()), key=lambda name: float(rows(network())[name].abs().mean()))
-    assert taken == [largest == "0"]
+    assert taken == [largest == "0", largest == "2"]
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
