@@ -19,7 +19,7 @@ ADAPTERS = Path(__file__).parents[3] / "benchmarks" / "peers"
 @pytest.mark.alone
 def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
     table = suite.run(
-        "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="15s", quick=True
+        "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="20s", quick=True
     )
     rows = {(r["peer"], r["name"]): r for r in table["rows"]}
     assert {peer for peer, _ in rows} == set(suite.QUICK)
@@ -33,7 +33,10 @@ def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
     fastest = max(r["speedup"] for (peer, _), r in rows.items() if peer == "runtime")
     # Medians of ratios of three near-equals may go in a circle; the bar itself is at exactly 1.
     assert 1.0 <= fastest < 1.1
-    assert table["summary"]["speedup_ratio"] > 0
+    # On a slow machine all of one side's files may come late, and late files have no share in the ratio.
+    timely = {r["peer"] for r in rows.values() if not r["late"]}
+    ratio = table["summary"]["speedup_ratio"]
+    assert ratio is None if not {"whet", "onnxruntime"} <= timely else ratio > 0
     assert len(list((tmp_path / "results").iterdir())) == 5
     for effort in table["efforts"]:
         assert effort["seconds"] > 0 and effort["peak_memory_mb"] > 50
