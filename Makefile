@@ -1,4 +1,4 @@
-.PHONY: demo test lint type unit browser docs dist peers onnx-files install clean
+.PHONY: demo test lint type unit mutants browser docs dist peers onnx-files install clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -48,6 +48,10 @@ unit: $(STAMP) browser
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone $$(grep -rl mark.alone tests --include=*.py)
 
 test: lint type unit
+
+# An hour: each mutation of tests/mutations.toml against its row's tests; ONLY="search.tree" for some rows.
+mutants: $(STAMP)
+	$(PYTHON) tests/mutants.py $(addprefix --only ,$(ONLY))
 
 # The site, in the folder `site`; tests/test_site.py builds it as strictly.
 docs: $(STAMP)

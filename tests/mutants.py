@@ -7,23 +7,31 @@ longer compiles, tests that cannot be collected and tests that take too long pro
 
     make mutants ONLY="search.tree search.divided"
     python tests/mutants.py --only search.tree --json
+
+Tests run in processes forked from one that has the libraries loaded: loading them took longer than most tests.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = Path("tests") / "mutations.toml"
@@ -31,6 +39,13 @@ COPIED, LINKED = ("whet", "tests"), ("benchmarks", "docs", "examples", "README.m
 """Linked is what tests read and no mutation changes."""
 LEAST_TIMEOUT, TIMEOUT_FACTOR = 60.0, 5.0
 """Seconds, and how many times as long as on unmutated code tests may take."""
+PRELOADED = (
+    "torch", "torch.export", "torch.onnx", "scipy.stats", "scipy.optimize", "sklearn", "onnx", "onnxruntime",
+    "openvino", "optuna", "hypothesis", "numpy.testing",
+)  # fmt: skip
+"""What most tests import, and nothing of whet."""
+SETTINGS = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+"""No bytecode is kept: a mutation of equal length within a second would be taken for the file before it."""
 Verdict = Literal["passed", "caught", "SURVIVED", "too slow", "broken"]
 
 
@@ -105,22 +120,40 @@ def run(folder: Path, tests: Collection[str], timeout: float) -> tuple[int | Non
 
     Tests that measure time are left out: they fail for other reasons.
     """
-    words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not alone", "--tb=line", *tests]
+    words = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not alone", "--tb=line", *tests]
     if any("hypothesis" in (folder / test).read_text(encoding="utf-8") for test in tests):
         words.append("--hypothesis-seed=0")
-    # No bytecode is kept: a mutation of equal length within a second would be taken for the file before it.
-    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    extra = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    output = folder / "output.txt"
     start = time.monotonic()
-    try:
-        done = subprocess.run(
-            [sys.executable, *words], cwd=folder, env={**os.environ, **extra}, capture_output=True, text=True,
-            timeout=timeout,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+    process = multiprocessing.get_context("forkserver").Process(target=_tests, args=(folder, words, output))
+    process.start()
+    process.join(timeout)
+    code = process.exitcode
+    # With it goes whatever its tests have left running.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
+    if code is None:
         return None, time.monotonic() - start, f"more than {timeout:.0f} s"
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return done.returncode, time.monotonic() - start, lines[0] if lines else done.stdout.strip()[-200:]
+    said = output.read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return code, time.monotonic() - start, lines[0] if lines else said.strip()[-200:]
+
+
+def _tests(folder: Path, words: list[str], output: Path) -> None:
+    """Run pytest in this process, in `folder` and on the code there, and end the process with its exit code."""
+    os.setsid()
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.chdir(folder)
+    given = filter(None, [os.environ.get("PYTHONPATH")])
+    os.environ |= SETTINGS | {"PYTHONPATH": os.pathsep.join([str(folder), *given])}
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(folder), *(p for p in sys.path if Path(p).resolve() not in (ROOT, ROOT / "tests"))]
+    code = int(pytest.main(words))
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def tried(folder: Path, row: Row, mutation: Mutation, timeout: float) -> Outcome:
@@ -138,21 +171,48 @@ def tried(folder: Path, row: Row, mutation: Mutation, timeout: float) -> Outcome
     return Outcome(row.name, mutation.why, verdicts.get(code, "broken"), seconds, note)
 
 
-def outcomes(root: Path, rows: Collection[Row]) -> Iterator[Outcome]:
-    """Yield what becomes of each row's unmutated code and of each of its mutations, one after the other."""
-    sound: dict[tuple[str, ...], Outcome] = {}
-    with tempfile.TemporaryDirectory(prefix="whet-mutants-") as name:
-        folder = copied(root, Path(name))
-        for row in rows:
-            if row.tests not in sound:
-                code, seconds, note = run(folder, row.tests, 3600.0)
-                verdict: Verdict = "broken" if code else "passed"
-                sound[row.tests] = Outcome(row.name, "unmutated", verdict, seconds, note)
-                yield sound[row.tests]
-            if sound[row.tests].verdict != "passed":
-                continue
-            timeout = max(LEAST_TIMEOUT, TIMEOUT_FACTOR * sound[row.tests].seconds)
-            yield from (tried(folder, row, mutation, timeout) for mutation in row.mutations)
+def outcomes(root: Path, rows: Collection[Row], jobs: int) -> Iterator[Outcome]:
+    """Yield what becomes of each row's unmutated code and of its mutations; `jobs` rows are tried at a time.
+
+    Rows with the same tests are tried one after the other, their unmutated code once.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.tests, []).append(row)
+    os.environ |= SETTINGS
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    found, free = SimpleQueue[Outcome | Future[None]](), SimpleQueue[Path]()
+    with ExitStack() as stack:
+        for _ in range(jobs):
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="whet-mutants-"))
+            free.put(copied(root, Path(name)))
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for group in groups.values():
+            pool.submit(_group, group, free, found.put).add_done_callback(found.put)
+        left = len(groups)
+        while left:
+            one = found.get()
+            if isinstance(one, Outcome):
+                yield one
+            else:
+                one.result()
+                left -= 1
+
+
+def _group(rows: Collection[Row], free: SimpleQueue[Path], tell: Callable[[Outcome], None]) -> None:
+    """Try rows of the same tests in a folder that is free, and tell what becomes of each mutation."""
+    folder = free.get()
+    try:
+        name, tests = next((row.name, row.tests) for row in rows)
+        code, seconds, note = run(folder, tests, 3600.0)
+        tell(Outcome(name, "unmutated", "broken" if code else "passed", seconds, note))
+        timeout = max(LEAST_TIMEOUT, TIMEOUT_FACTOR * seconds)
+        for row in rows if not code else ():
+            for mutation in row.mutations:
+                tell(tried(folder, row, mutation, timeout))
+    finally:
+        free.put(folder)
 
 
 def main(words: list[str] | None = None, root: Path = ROOT) -> int:
@@ -161,6 +221,7 @@ def main(words: list[str] | None = None, root: Path = ROOT) -> int:
         prog="mutants", description="Apply one mutation at a time and run its row's tests."
     )
     parser.add_argument("--only", action="append", metavar="ROW", help="a row of the catalogue; may be repeated")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many rows are tried at a time")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of the table")
     asked = parser.parse_args(words)
     rows = {row.name: row for row in read(root / CATALOGUE)}
@@ -168,7 +229,7 @@ def main(words: list[str] | None = None, root: Path = ROOT) -> int:
     if wrong:
         parser.error(f"no row {', '.join(sorted(wrong))}; there are: {', '.join(rows)}.")
     found: list[Outcome] = []
-    for one in outcomes(root, [rows[name] for name in asked.only or rows]):
+    for one in outcomes(root, [rows[name] for name in asked.only or rows], asked.jobs):
         found.append(one)
         line = f"{one.row:<28} {one.verdict:<9} {one.seconds:6.1f} s  {one.why}"
         detail = f"\n    {one.note}" if one.verdict not in ("passed", "caught") else ""

@@ -45,7 +45,10 @@ CHANGES = [
 ]
 
 
-def test_only_a_test_that_fails_catches_a_mutation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_test_that_fails_catches_a_mutation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutants, "PRELOADED", ())
     changes = [f'{{file = "whet/one.py", find = "{f}", replace = "{r}", why = "{v}"}}' for f, r, v, _ in CHANGES]
     tables = [
         f'["{name}"]\ntests = ["tests/{test}.py"]\nmutations = [{", ".join(changes)}]\n'
@@ -54,7 +57,7 @@ def test_only_a_test_that_fails_catches_a_mutation(tmp_path: Path, capsys: pytes
     for name, text in {**PROJECT, "tests/mutations.toml": "\n".join(tables)}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert mutants.main(["--json"], tmp_path) == 1
+    assert mutants.main(["--json", "--jobs", "1"], tmp_path) == 1
     begun, *found, wrong = map(json.loads, capsys.readouterr().out.splitlines())
     assert (begun["verdict"], wrong["verdict"]) == ("passed", "broken") and "test_wrong" in wrong["note"]
     assert len(found) == len(CHANGES)

@@ -31,6 +31,14 @@ def test_the_commands_of_the_readme_exist() -> None:
         assert done.exit_code == 0, (verb, done.output)
 
 
+def test_every_target_of_make_that_people_are_told_of_exists() -> None:
+    folders = (ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md"), (ROOT / "tests").glob("*.py"))
+    pages = [page for pages in folders for page in pages]
+    told = {name for page in pages for name in re.findall(r"(?:`|^ *)make ([a-z-]+)", page.read_text(), flags=re.M)}
+    assert {"install", "test", "demo", "mutants", "docs"} <= told
+    assert told <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+
+
 def test_method_packages_import_core_and_never_each_other() -> None:
     """Tasks may train, reports and flows may use anything; the methods stand on `core` and `graph` alone."""
     shared = {"support", "graph", "data", "decisions"}
