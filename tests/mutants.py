@@ -8,7 +8,8 @@ longer compiles, tests that cannot be collected and tests that take too long pro
     make mutants ONLY="search.tree search.divided"
     python tests/mutants.py --only search.tree --json
 
-Tests run in processes forked from one that has the libraries loaded: loading them took longer than most tests.
+Tests run in processes forked from one that has the libraries loaded: loading them took longer than most tests. Those
+that were quick on unmutated code come first: the first that fails is enough.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
@@ -115,17 +116,23 @@ def copied(root: Path, folder: Path) -> Path:
     return folder
 
 
-def run(folder: Path, tests: Collection[str], timeout: float) -> tuple[int | None, float, str]:
+Seconds = dict[str, float]
+
+
+def run(folder: Path, tests: Collection[str], timeout: float, seconds: Seconds) -> tuple[int | None, float, str]:
     """Run tests up to the first failure; return pytest's exit code (None: out of time), seconds, and the last line.
 
-    Tests that measure time are left out: they fail for other reasons.
+    Tests that measure time are left out: they fail for other reasons. `seconds` are those of each test, the quickest
+    is run first; where there are none they are written down.
     """
     words = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not alone", "--tb=line", *tests]
     if any("hypothesis" in (folder / test).read_text(encoding="utf-8") for test in tests):
         words.append("--hypothesis-seed=0")
-    output = folder / "output.txt"
+    output, times = folder / "output.txt", folder / "seconds.json"
     start = time.monotonic()
-    process = multiprocessing.get_context("forkserver").Process(target=_tests, args=(folder, words, output))
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_tests, args=(folder, words, output, times, seconds)
+    )
     process.start()
     process.join(timeout)
     code = process.exitcode
@@ -135,12 +142,28 @@ def run(folder: Path, tests: Collection[str], timeout: float) -> tuple[int | Non
     process.join()
     if code is None:
         return None, time.monotonic() - start, f"more than {timeout:.0f} s"
+    if not seconds and times.exists():
+        seconds |= json.loads(times.read_text(encoding="utf-8"))
     said = output.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return code, time.monotonic() - start, lines[0] if lines else said.strip()[-200:]
 
 
-def _tests(folder: Path, words: list[str], output: Path) -> None:
+@dataclass
+class QuickFirst:
+    """A plugin of pytest that runs quick tests first, and knows afterwards how long each took."""
+
+    seconds: Seconds
+    took: Seconds = field(default_factory=dict)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.took[report.nodeid] = self.took.get(report.nodeid, 0.0) + report.duration
+
+
+def _tests(folder: Path, words: list[str], output: Path, times: Path, seconds: Seconds) -> None:
     """Run pytest in this process, in `folder` and on the code there, and end the process with its exit code."""
     os.setsid()
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -151,18 +174,20 @@ def _tests(folder: Path, words: list[str], output: Path) -> None:
     os.environ |= SETTINGS | {"PYTHONPATH": os.pathsep.join([str(folder), *given])}
     sys.dont_write_bytecode = True
     sys.path[:] = [str(folder), *(p for p in sys.path if Path(p).resolve() not in (ROOT, ROOT / "tests"))]
-    code = int(pytest.main(words))
+    plugin = QuickFirst(seconds)
+    code = int(pytest.main(words, plugins=[plugin]))
+    times.write_text(json.dumps(plugin.took), encoding="utf-8")
     sys.stdout.flush()
     os._exit(code)
 
 
-def tried(folder: Path, row: Row, mutation: Mutation, timeout: float) -> Outcome:
+def tried(folder: Path, row: Row, mutation: Mutation, timeout: float, quick: Seconds) -> Outcome:
     """Apply a mutation to the copy, run the row's tests, restore the file."""
     path = folder / mutation.file
     source = path.read_text(encoding="utf-8")
     try:
         path.write_text(mutation.mutated(source), encoding="utf-8")
-        code, seconds, note = run(folder, row.tests, timeout)
+        code, seconds, note = run(folder, row.tests, timeout, quick)
     except ValueError as error:
         return Outcome(row.name, mutation.why, "broken", 0.0, str(error))
     finally:
@@ -205,12 +230,13 @@ def _group(rows: Collection[Row], free: SimpleQueue[Path], tell: Callable[[Outco
     folder = free.get()
     try:
         name, tests = next((row.name, row.tests) for row in rows)
-        code, seconds, note = run(folder, tests, 3600.0)
+        quick: Seconds = {}
+        code, seconds, note = run(folder, tests, 3600.0, quick)
         tell(Outcome(name, "unmutated", "broken" if code else "passed", seconds, note))
         timeout = max(LEAST_TIMEOUT, TIMEOUT_FACTOR * seconds)
         for row in rows if not code else ():
             for mutation in row.mutations:
-                tell(tried(folder, row, mutation, timeout))
+                tell(tried(folder, row, mutation, timeout, quick))
     finally:
         free.put(folder)
 
