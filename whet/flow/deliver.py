@@ -80,7 +80,8 @@ class Delivery:
         original = self.original(timed)
         raced = [t for t in _runners(feasible) if str(t.number) in timed.latencies]
         chosen = [m for t in self.on_the_front(raced, timed.latencies, original) if (m := self.member(t, timed))]
-        members = sorted([*chosen, *self.kept(original, chosen)], key=lambda m: -m.gain)
+        whole = [self.tested(m) for m in self.kept(original, chosen)]
+        members = sorted([*chosen, *whole], key=lambda m: -m.gain)
         members = serving.placed(evaluator, members, self.brief)
         nearest = self.member(outside, timed) if outside and str(outside.number) in timed.latencies else None
         reference = self.test_of_reference()
@@ -180,7 +181,7 @@ class Delivery:
     # -- members ---------------------------------------------------------------------------------------------------
 
     def original(self, timed: LastRace) -> Member:
-        """Return the uncompressed network in its fastest setting, a candidate like any other."""
+        """Return the uncompressed network in its fastest setting, a candidate like any other; not yet on test data."""
         settings = settings_by_name(self.evaluator.request.target)[timed.bar]
         quality = self.evaluator.baseline.original.qualities[kind(settings)]
         trial = Trial(
@@ -194,7 +195,8 @@ class Delivery:
     def member(self, trial: Trial, timed: LastRace) -> Member | None:
         """Return a trial with all that is said of a file, or None where it cannot be scored."""
         try:
-            return self._measured(trial, timed.latencies[str(trial.number)], timed.settings[str(trial.number)])
+            latency, settings = timed.latencies[str(trial.number)], timed.settings[str(trial.number)]
+            return self.tested(self._measured(trial, latency, settings))
         except Exception as error:
             if ends_the_run(error):
                 raise
@@ -204,8 +206,6 @@ class Delivery:
     def _measured(self, trial: Trial, latency: Latency, settings: Settings) -> Member:
         evaluator = self.evaluator
         artifact = Artifact(evaluator.request.out / str(trial.artifact), settings)
-        key = f"test:{trial.number}" if trial.number != ORIGINAL else f"test:{kind(settings)}"
-        test, whole = self.once(key, lambda: self.test(artifact)), self.test_of_reference()
         served = Figures(latency.ratio, artifact.size_bytes, trial.memory_bytes)
         return Member(
             number=trial.number,
@@ -215,8 +215,7 @@ class Delivery:
             setting=setting_name(settings),
             val=trial.quality,
             drop=trial.drop,
-            test=test,
-            test_drop=None if test is None or whole is None else evaluator.request.task.loss_of_quality(test, whole),
+            test=None,
             **latency.figures,
             size_bytes=artifact.size_bytes,
             **(UNKNOWN if self.brief else inspected(evaluator, artifact)),
@@ -224,6 +223,15 @@ class Delivery:
             memory_bytes=trial.memory_bytes,
             gain=evaluator.request.objectives.gain(served, evaluator.baseline.figures),
         )
+
+    def tested(self, member: Member) -> Member:
+        """Return a member with its quality on the test data: what is not delivered never sees them."""
+        request = self.evaluator.request
+        artifact = Artifact(request.out / member.path, member.settings)
+        key = f"test:{member.number}" if member.number != ORIGINAL else f"test:{kind(member.settings)}"
+        test, whole = self.once(key, lambda: self.test(artifact)), self.test_of_reference()
+        drop = None if test is None or whole is None else request.task.loss_of_quality(test, whole)
+        return replace(member, test=test, test_drop=drop)
 
     def test_of_reference(self) -> float | None:
         """Return the original's quality on the test data, looked at once."""
