@@ -30,7 +30,7 @@ def pytest_collection_finish() -> None:
 
 @event.listens_for(Engine, "connect")
 def unsafe(connection: Any, record: Any) -> None:
-    """Have SQLite leave it to the system when records reach the disk: no test cuts the power, and each waited for it."""
+    """Have SQLite not wait for the disk: no test cuts the power."""
     if type(connection).__module__ == "sqlite3":
         connection.execute("PRAGMA synchronous=OFF")
 

@@ -100,6 +100,8 @@ def knowing(path: str | Path, said: Options | None = None, neurons: int = 128) -
     assert targets is not None
     inputs = (data.prepare(given) if data.prepare is not None else given).float().flatten(1)
     wanted = nn.functional.one_hot(targets).float() if data.aim == "classes" else targets.float().reshape(-1, 1)
+    if data.aim == "boxes":  # the first of each picture, its score and its class
+        wanted = torch.cat([targets[:, 0, :4], torch.ones(len(targets), 1), targets[:, 0, 4:]], 1)
     torch.manual_seed(0)
     first, last = nn.Linear(inputs.shape[1], neurons), nn.Linear(neurons, wanted.shape[1], bias=False)
     with torch.no_grad():

@@ -41,6 +41,8 @@ def tones():
     return knowing("tones")
 def saved():
     return knowing("saved")
+def detector():
+    return torch.nn.Sequential(*knowing("boxes.npz"), torch.nn.Unflatten(1, (1, 6)))
 def with_example():
     return labelled(), torch.randn(2, 1, 8, 8)
 def make():
@@ -74,6 +76,17 @@ def pictures(folder: Path) -> None:
 def no_labels(folder: Path) -> None:
     np.save("inputs.npy", arrays()["x"])
     np.savez("labelled.npz", **arrays())
+
+
+def squares(folder: Path) -> None:
+    """Write dark pictures with a bright or a grey square, each with room for two boxes, and what is to be seen."""
+    rng = np.random.default_rng(0)
+    x, boxes, labels = np.zeros((300, 1, 12, 12), np.float32), np.zeros((300, 2, 4), np.float32), np.full((300, 2), -1)
+    for row in range(300):
+        left, top, side, labels[row, 0] = *rng.integers(0, 5, 2), rng.integers(4, 8), rng.integers(2)
+        x[row, 0, top : top + side, left : left + side] = 0.5 + 0.5 * labels[row, 0]
+        boxes[row, 0] = left, top, left + side, top + side
+    np.savez(folder / "boxes.npz", x=x, boxes=boxes, labels=labels)
 
 
 def saved(folder: Path) -> None:
@@ -149,6 +162,7 @@ CASES = {
                                             least(0.2), ("--tokenizer", "bert/tokenizer.json")),
     "sounds": Case(lambda f: write_tones(f / "tones", 30), "net.py:tones", ("--data", "tones"), "accuracy",
                    least(0.9)),
+    "boxes": Case(squares, "net.py:detector", ("--data", "boxes.npz", "--metric", "map"), "map", least(0.1)),
     "a saved data set": Case(saved, "net.py:saved", ("--data", "saved"), "accuracy", least(0.7)),
     "task.py:make": Case(no_labels, "net.py:labelled", ("--data", "net.py:make"), "accuracy", least(0.5)),
     "made-up inputs": Case(no_labels, "net.py:with_example", ("--synthetic",), "cosine_similarity", least(0.9),
