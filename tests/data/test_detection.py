@@ -1,4 +1,4 @@
-"""Mean average precision of boxes: cases worked out by hand, the forms that outputs and targets have, and what is none."""
+"""Mean average precision of boxes: cases by hand, the forms of outputs and targets, and what is none."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ QUICK = [
     "--no-training", "--passes", "quantize", "--trials", "1", "--strategy", "random", "--target", "onnxruntime-cpu",
     "--threads", "1", "--max-drop", "50%", "--out", "r", "--json",
 ]  # fmt: skip
-ORIGINAL = ["--original", "r/uncompressed/model.onnx"]
+ORIGINAL = ("--original", "r/uncompressed/model.onnx")
 
 
 def arrays() -> dict[str, np.ndarray[Any, Any]]:
@@ -123,7 +123,10 @@ def classifier(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of data: what writes the files, the network, the words that name the data, and the least quality."""
+    """A kind of data: what writes the files, the network, the words that name the data, and what quality is good.
+
+    `more` are further words to check it, `served` those that say how it is served.
+    """
 
     write: Callable[[Path], object]
     network: str
@@ -131,6 +134,7 @@ class Case:
     metric: str
     good: Callable[[float], bool]
     more: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
 
 
 def least(value: float) -> Callable[[float], bool]:
@@ -143,11 +147,12 @@ def most(value: float) -> Callable[[float], bool]:
 
 TABLE = ("--target-column", "target", "--standardize")
 CASES = {
-    "images and an ONNX file": Case(pictures, "model.onnx", ("--data", "digits"), "accuracy", least(0.9)),
+    "images and an ONNX file": Case(pictures, "model.onnx", ("--data", "digits"), "accuracy", least(0.9),
+                                    served=("--target", "openvino-cpu", "--also", "openvino-ir")),
     "npz": Case(lambda f: np.savez("labelled.npz", **arrays()), "net.py:labelled", ("--data", "labelled.npz"),
                 "accuracy", least(0.85)),
     "npy without labels": Case(no_labels, "net.py:labelled", ("--data", "inputs.npy"), "cosine_similarity",
-                               least(0.9), tuple(ORIGINAL)),
+                               least(0.9), ORIGINAL),
     "pt": Case(lambda f: (torch.save(tensors(), "labelled.pt"), np.savez("labelled.npz", **arrays())),
                "net.py:labelled", ("--data", "labelled.pt"), "accuracy", least(0.85)),
     "safetensors": Case(lambda f: (save_file(tensors(), "labelled.safetensors"), np.savez("labelled.npz", **arrays())),
@@ -166,7 +171,7 @@ CASES = {
     "a saved data set": Case(saved, "net.py:saved", ("--data", "saved"), "accuracy", least(0.7)),
     "task.py:make": Case(no_labels, "net.py:labelled", ("--data", "net.py:make"), "accuracy", least(0.5)),
     "made-up inputs": Case(no_labels, "net.py:with_example", ("--synthetic",), "cosine_similarity", least(0.9),
-                           tuple(ORIGINAL)),
+                           ORIGINAL),
 }  # fmt: skip
 
 
@@ -178,12 +183,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield tmp_path
 
 
-def served(network: str, words: tuple[str, ...], more: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+def served(case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
     """Optimize and run the first file's `serve.py`; return the front and the verdict, as they are printed."""
-    done = CliRunner().invoke(app, ["optimize", network, *words, *QUICK])
+    done = CliRunner().invoke(app, ["optimize", case.network, *case.words, *QUICK, *case.served])
     assert done.exit_code == 0, (done.output, done.exception)
     front = json.loads(done.stdout)
-    checked = CliRunner().invoke(app, ["serve-check", "r/front/0", *words, *more, "--json"])
+    checked = CliRunner().invoke(app, ["serve-check", "r/front/0", *case.words, *case.more, "--json"])
     assert checked.exit_code == 0, (checked.output, checked.exception)
     return front, json.loads(checked.stdout)
 
@@ -192,7 +197,7 @@ def served(network: str, words: tuple[str, ...], more: tuple[str, ...] = ()) -> 
 def test_it_ends_with_a_front_and_serve_py_reproduces_the_quality(name: str, folder: Path) -> None:
     case = CASES[name]
     case.write(folder)
-    front, verdict = served(case.network, case.words, case.more)
+    front, verdict = served(case)
     member = front["front"][0]
     assert member["number"] != -1 and member["computed"].get("int8", 0) > 0, "a quantized file is on the front"
     assert front["metric"] == case.metric and case.good(member["val"])
@@ -200,3 +205,6 @@ def test_it_ends_with_a_front_and_serve_py_reproduces_the_quality(name: str, fol
     parts = ("val",) if case.words == ("--synthetic",) else ("val", "test")
     assert set(limits) == {"imports", "relative error", *(f"{case.metric}_{p}, relative difference" for p in parts)}
     assert limits["imports"]["measured"] == 0 and verdict["passed"]
+    also = json.loads(Path("r/front/0/manifest.json").read_text()).get("also", {})
+    assert also.keys() == ({"openvino-ir"} if case.served else set())
+    assert all(kept["served"] and Path("r/front/0", kept["file"]).is_file() for kept in also.values())

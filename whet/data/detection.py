@@ -77,8 +77,9 @@ def wanted(targets: Tree) -> Iterator[Found]:
 def detected(outputs: Tree) -> Iterator[Found]:
     """Yield what a network finds in each of N pictures, K boxes each; those with a label below zero do not count.
 
-    Outputs are boxes (N, K, 4), scores (N, K) and labels (N, K), by these names or told by their shapes and types; boxes
-    and a score for each class (N, K, classes), of which the largest counts; or one tensor (N, K, 6) of both.
+    Outputs are boxes (N, K, 4), scores (N, K) and labels (N, K), by these names or told by their shapes and types;
+    boxes and a score for each class (N, K, classes), of which the largest counts; or one tensor (N, K, 6) of both.
+
     Raises: TaskError for other outputs.
     """
     given = [t for t in tensors(outputs) if t.dim() in (2, 3)]
