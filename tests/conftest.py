@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 import whet
 from whet import tasks
@@ -18,6 +20,19 @@ gc.set_threshold(100_000, 50, 100)
 
 FIRST, LATER, BEFORE = "flow/test_optimize.py", "flow/test_supernets.py", "onnx_reader"
 """Both files search, and searches measure, one at a time on a machine: at once they would wait for each other."""
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of every later look for garbage: each race begins with one, a quarter of a second."""
+    gc.collect()
+    gc.freeze()
+
+
+@event.listens_for(Engine, "connect")
+def unsafe(connection: Any, record: Any) -> None:
+    """Have SQLite not wait for the disk: no test cuts the power."""
+    if type(connection).__module__ == "sqlite3":
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

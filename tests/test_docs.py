@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
-from own_files import write_digits, write_tokenizer
-from sklearn.datasets import load_digits
+from onnx import helper
+from own_files import Sizes, write_digit_network, write_digits, write_network, write_tokenizer
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -37,7 +36,6 @@ COMMAND = re.compile(r"(?:\w*\$ +)?whet (.+)")
 ENDS = {"optimize": (0, 1)}
 """Exit codes of what may find nothing; those of others are 0."""
 MOST_LEFT_OUT = 3
-Sizes = dict[str, list[int | str]]
 
 
 @dataclass(frozen=True)
@@ -69,29 +67,6 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found = BLOCK.finditer(text)
     return [Block(m[1] or "", m[2] or "", m[3], m[4], text.count("\n", 0, m.start()) + 1) for m in found]
-
-
-def write_network(path: Path, sizes: Sizes, nodes: list[onnx.NodeProto], **weights: object) -> None:
-    """Write an ONNX file whose inputs have these sizes; what the last node gives is its output."""
-    kinds = {"ids": onnx.TensorProto.INT64, "sr": onnx.TensorProto.INT64}
-    ends = [helper.make_tensor_value_info(n, kinds.get(n, onnx.TensorProto.FLOAT), s) for n, s in sizes.items()]
-    results = [helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None) for node in nodes[-1:]]
-    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
-    graph = helper.make_graph(nodes, path.stem, ends, results, held)
-    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
-
-
-def write_digit_network(path: Path, neurons: int = 128) -> None:
-    """Write a network for images of 8x8 that knows digits: a random layer, and one solved by least squares on it."""
-    table, rng = load_digits(), np.random.default_rng(0)
-    first = rng.normal(size=(64, neurons)).astype(np.float32) / 4
-    features = np.maximum(table.data * (15.9375 / 255) @ first, 0)
-    solved = np.linalg.solve(features.T @ features + 0.1 * np.eye(neurons), features.T @ np.eye(10)[table.target])
-    nodes = [
-        helper.make_node("Flatten", ["image"], ["flat"]), helper.make_node("MatMul", ["flat", "first"], ["hidden"]),
-        helper.make_node("Relu", ["hidden"], ["active"]), helper.make_node("MatMul", ["active", "second"], ["digit"]),
-    ]  # fmt: skip
-    write_network(path, {"image": ["batch", 1, 8, 8]}, nodes, first=first, second=solved.astype(np.float32))
 
 
 def onnx_files(folder: Path) -> None:

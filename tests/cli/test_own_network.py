@@ -1,8 +1,7 @@
-"""A user's own data and network on the command line, from a file to a task, and once to a front."""
+"""A user's own data and network on the command line, from a file to a task; to a front: test_own_fronts.py."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from whet.cli.shared import network_of, recipe_for
 from whet.core.errors import LiftError, TargetError, TaskError
 from whet.data.bind import bind
 from whet.data.sources import Options
-from whet.flow import baseline, deliver, files
 from whet.tasks.bundle import TensorBatches
 
 NET = """
@@ -141,20 +139,3 @@ def test_options_of_own_data_need_own_data(folder: Path) -> None:
         network_of(None, "net.py:table", Path("a.csv"), print, {"x": (1, 3)}, {}, Options())
     done = CliRunner().invoke(app, ["optimize", "net.py:table", "--data", "absent.csv", "--out", "r"])
     assert isinstance(done.exception, TaskError) and "data 'absent.csv' does not exist" in str(done.exception)
-
-
-@pytest.mark.alone
-def test_a_table_and_a_network_come_to_a_front(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((deliver, "SECONDS_EACH"), (files, "CANDIDATE_SECONDS"), (files, "FINISHED_SECONDS")):
-        monkeypatch.setattr(module, name, 0.2)
-    monkeypatch.setattr(baseline, "BASELINE_SECONDS", 1.0)
-    monkeypatch.setenv("WHET_CACHE", str(folder / "cache"))
-    write_table(folder / "a.csv")
-    words = ["optimize", "mlp(features=30,outputs=2,width=256,hidden=512,blocks=1)", "--data", "a.csv", "--standardize"]
-    words += ["--target-column", "target", "--metric", "auroc", "--budget", "8s", "--out", "r", "--json"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code in (0, 1), (done.output, done.exception)
-    front = json.loads(done.stdout)
-    assert front["metric_name"] == "auroc" if "metric_name" in front else front["front"]
-    assert front["reference"]["val"] > 0.95 and all(member["val"] > 0.9 for member in front["front"])
-    assert (folder / "r" / "front" / "0" / "manifest.json").is_file()

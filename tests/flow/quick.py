@@ -49,8 +49,13 @@ def made(seed: int = 0, width: int = 32, rows: int = 128) -> tuple[whet.Net, whe
 
 
 @contextmanager
-def untimed(speedup: float = 1.5, raced: Mapping[int, float] | None = None) -> Iterator[pytest.MonkeyPatch]:
-    """Give every candidate `speedup` in the search and, by its number, its ratio of `raced` in the last race."""
+def untimed(
+    speedup: float = 1.5, raced: Mapping[int, float] | None = None, one_file: bool = True
+) -> Iterator[pytest.MonkeyPatch]:
+    """Give every candidate `speedup` in the search and, by its number, its ratio of `raced` in the last race.
+
+    With `one_file` every network's file is the same; else each is written as it is.
+    """
 
     def each(sessions: dict[str, Any], baseline: str, **options: Any) -> dict[str, Latency]:
         return {n: latency(n, 1 / (1 + i)) for i, n in enumerate(sessions)}
@@ -72,7 +77,7 @@ def untimed(speedup: float = 1.5, raced: Mapping[int, float] | None = None) -> I
         patch.setattr(Files, "time_file", lambda self, path, brief=False: tuple(timed(self, None).values())[:2])
         patch.setattr(deliver, "race", race)
         patch.setattr(Guarded, "_crash", lambda self, order: None)
-        for runtime in (onnxruntime, openvino):
+        for runtime in (onnxruntime, openvino) if one_file else ():
             patch.setattr(runtime, "export_onnx", written)
         yield patch
 

@@ -118,12 +118,14 @@ def task_of(
     """Return the bundle that a command line names: a task's, or for a file that of a user's own data."""
     from whet import tasks
 
-    if task is None and data is not None:
+    if task is None and (data is not None or own.synthetic):
         from whet.cli.own_network import bundle_of_file
+        from whet.tasks.own import synthetic
         from whet.verdict.file_net import file_net
 
         file = artifact()
-        return bundle_of_file(file_net(file, target, shapes), data, own, file.path.parent)
+        net = file_net(file, target, shapes)
+        return synthetic(net) if data is None else bundle_of_file(net, data, own, file.path.parent)
     refuse_own(own, task or "digits")
     return tasks.get(task or "digits", data)
 

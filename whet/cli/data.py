@@ -107,6 +107,8 @@ def _goal(found: Any) -> str:
 
     if found.aim == "agreement":
         return "no labels: quality is agreement with the original network, training is distillation from it"
+    if found.aim == "boxes":
+        return "boxes, scored by map; training is distillation from the original, as each detector has its own loss"
     loss = {"classes": "cross-entropy (bce for a single logit)", "numbers": "mse", "tokens": "cross-entropy"}[found.aim]
     return f"{found.aim}: {loss}, scored by {metrics.USUAL[found.aim]}, unless --loss and --metric say otherwise"
 

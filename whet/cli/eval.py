@@ -46,7 +46,7 @@ def evaluate(
     rows = []
     with closing(Guarded(chosen)) as guarded:
         bundle = task_of(task, data, own, lambda: subject.artifact, guarded, shapes)
-        reference = file_net(other.artifact, guarded, shapes) if other else None
+        reference = file_net(other.exact, guarded, shapes) if other else None
         for name, settings in reversed(kinds.items()):
             artifact = Artifact(subject.path, settings)
             for part in ("val", "test") if bundle.task.test is not None else ("val",):

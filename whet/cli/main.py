@@ -98,6 +98,7 @@ def optimize(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of resuming.")] = False,
     workers: Annotated[str | None, typer.Option(help="Who trains: 4, so many here; ray://HOST:10001.")] = None,
     storage: Annotated[str | None, typer.Option(help="The study's: postgresql://..., grpc://HOST:PORT.")] = None,
+    also: Annotated[str | None, typer.Option(help="A format beside ONNX: openvino-ir.")] = None,
     shape: Shapes = None,
     fix: Fixed = None,
     again: Again = None,
@@ -112,12 +113,14 @@ def optimize(
     from whet.flow.optimize import optimize as run
     from whet.flow.quantities import size_bytes, wanted_of
     from whet.report.console import LiveProgress, front_table
+    from whet.verdict.also import formats_of
 
     use_device(token_file, device_wait)
     wanted = wanted_of(objectives)
     named = None if passes is None else tuple(catalogue.split(passes))
     check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed, workers, storage)
     Objectives(wanted, min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
+    formats = formats_of(also)
     training_options = recipe_options(recipe)
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
@@ -128,7 +131,7 @@ def optimize(
             elastic=elastic, training=training, progress=progress, recipe=recipe_for(bundle, training_options),
             max_size=max_size, max_memory=max_memory, min_speedup=min_speedup, objectives=wanted,
             threads=threads, batch=batch, again=again, options=recordable(context.params), workers=workers,
-            storage=storage,
+            storage=storage, also=formats,
         )  # fmt: skip
     if as_json:
         print(json.dumps(front.to_dict()))

@@ -35,7 +35,7 @@ def data_options(
     standardize: Annotated[bool, typer.Option("--standardize", help="Scale columns by the training rows.")] = False,
     split: Annotated[str, typer.Option(help="Shares for train/val/test, where none are given.")] = "80/10/10",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out files and rows that are broken.")] = False,
-    metric: Annotated[str | None, typer.Option(help="accuracy, top5, f1, auroc, rmse, mae, perplexity...")] = None,
+    metric: Annotated[str | None, typer.Option(help="accuracy, top5, f1, auroc, rmse, mae, perplexity, map...")] = None,
     loss: Annotated[str | None, typer.Option(help="cross_entropy, nll, bce, mse, mae, huber, cosine.")] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="No data: inputs made up, nothing is trained.")

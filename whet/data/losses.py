@@ -12,7 +12,7 @@ from torch.nn import functional
 from whet.core.errors import TaskError, unknown
 from whet.support.structure import Tree, tensors
 
-Wants = Literal["classes", "tokens", "numbers"]
+Wants = Literal["classes", "tokens", "numbers", "boxes"]
 
 
 class Row(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from whet.core.errors import unknown
-from whet.data import losses
+from whet.data import detection, losses
 from whet.data.losses import Wants, main_output, of_one_shape, rows_of_classes
 from whet.support.structure import Tree
 
@@ -19,7 +19,7 @@ from whet.support.structure import Tree
 class Row(NamedTuple):
     """A metric: what is computed, which direction is better, how a limit reads, and what targets it takes."""
 
-    function: Callable[[Tree, Tensor], float]
+    function: Callable[[Tree, Any], float]
     direction: Literal["max", "min"]
     drop: Literal["absolute", "relative"]
     wants: tuple[Wants, ...]
@@ -157,8 +157,9 @@ METRICS: dict[str, Row] = {
     "spearman": Row(spearman, "max", "absolute", ("numbers",)),
     "cosine": Row(cosine, "max", "absolute", ("numbers",)),
     "perplexity": Row(perplexity, "min", "relative", ("tokens",)),
+    "map": Row(detection.mean_average_precision, "max", "absolute", ("boxes",)),
 }
-USUAL: dict[Wants, str] = {"classes": "accuracy", "numbers": "rmse", "tokens": "perplexity"}
+USUAL: dict[Wants, str] = {"classes": "accuracy", "numbers": "rmse", "tokens": "perplexity", "boxes": "map"}
 """The metric of targets that nobody names one for."""
 
 

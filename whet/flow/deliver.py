@@ -297,8 +297,8 @@ class Delivery:
             for side in source.parent.iterdir():
                 if side.name.startswith(source.stem):
                     shutil.copy2(side, place / side.name)
-            serving.beside(evaluator, member, place)
-            write_manifest(place, **manifest(evaluator, member), **shared)
+            also = serving.beside(evaluator, member, place)
+            write_manifest(place, **manifest(evaluator, member), **shared, **also)
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         names = [f"front/{file.relative_to(folder).as_posix()}" for file in files]
         evaluator.folder.claim(*names)

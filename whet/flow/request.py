@@ -34,7 +34,8 @@ class Request:
     weights, data or code apart (`whet.flow.identity`). `objectives` is what is wanted beside quality,
     `threads` and `batch` how a file will be served, where that is fixed. `again` is the folder of a study whose record
     and files are taken over in place of a search; `options` are what a command was asked for. `workers` train, where
-    it is not this process; `storage` is where the record is, by default a file in the folder.
+    it is not this process; `storage` is where the record is, by default a file in the folder. `also` are formats that
+    delivered files are written in beside ONNX.
     """
 
     net: Net
@@ -63,6 +64,7 @@ class Request:
     options: Mapping[str, Any] | None = None
     workers: Where | None = None
     storage: str | None = None
+    also: tuple[str, ...] = ()
 
     def space(self) -> Space:
         total = Space()

@@ -15,11 +15,13 @@ from whet.core.task import split
 from whet.flow.delivered import Member
 from whet.flow.evaluator import Evaluator
 from whet.flow.failures import ends_the_run, reason
+from whet.hardware import targets
 from whet.hardware.device import fingerprint
 from whet.hardware.elsewhere import machine_of
 from whet.hardware.fresh import CALLS, served_fresh
 from whet.hardware.single_calls import single_calls
 from whet.hardware.targets import inputs_of
+from whet.verdict.also import write_also
 from whet.verdict.serve_files import Call, write_sample, write_serving
 from whet.verify.manifest import number
 
@@ -64,12 +66,20 @@ def _inputs(evaluator: Evaluator) -> dict[str, Array]:
     return {port.name: array for port, array in zip(request.net.inputs, arrays, strict=True)}
 
 
-def beside(evaluator: Evaluator, member: Member, folder: Path) -> None:
-    """Write into a member's folder what serves its file, with a few calls of it on validation data."""
+def beside(evaluator: Evaluator, member: Member, folder: Path) -> dict[str, Any]:
+    """Write into a member's folder what serves its file, with a few calls of it on validation data.
+
+    Return what its manifest says of the file in other formats, which are written where they were asked for.
+    """
     artifact = Artifact(folder / Path(member.path).name, member.settings)
     inputs = _inputs(evaluator)
     _attempt(evaluator, member, lambda: write_serving(folder, artifact, inputs, evaluator.request.batch))
     _attempt(evaluator, member, lambda: write_sample(folder, _sample(evaluator, artifact, inputs)))
+    if not evaluator.request.also:
+        return {}
+    target = targets.get("cpu")  # here, where the files are written, whatever they are for
+    also = _attempt(evaluator, member, lambda: write_also(folder, artifact, evaluator.request.also, target))
+    return {"also": also or {}}
 
 
 def _sample(evaluator: Evaluator, artifact: Artifact, like: dict[str, Array]) -> list[Call]:

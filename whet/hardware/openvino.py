@@ -95,6 +95,15 @@ def compile_options(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         return openvino_options(_core().read_model(str(path)), settings)
 
 
+def write_ir(source: Path, place: Path) -> None:
+    """Write an ONNX file in OpenVINO's own format: `place`, which ends in .xml, and beside it the weights in .bin.
+
+    Raises: TargetError for a network that OpenVINO does not read.
+    """
+    with refusing(TargetError, f"OpenVINO cannot read '{source}'"):
+        ov.save_model(_core().read_model(str(source)), str(place), compress_to_fp16=False)
+
+
 def inputs_of_file(path: Path) -> tuple[list[FileInput], Mapping[str, Any]]:
     """Return the inputs of an ONNX file or of OpenVINO's own format, and the sizes that whet put on record.
 

@@ -46,7 +46,7 @@ def aim_of(options: Options) -> Aim | None:
     """
     rows = [(f"--metric {options.metric}", metrics.get(options.metric).wants)] if options.metric else []
     rows += [(f"--loss {options.loss}", losses.get(options.loss).wants)] if options.loss else []
-    both: set[Wants] = {"classes", "numbers", "tokens"}
+    both: set[Wants] = {"classes", "numbers", "tokens", "boxes"}
     for _, wants in rows:
         both &= set(wants)
     if not both:
@@ -278,6 +278,8 @@ def own_task(data: Data, columns: tuple[str, ...], outputs: Any, options: Option
     prepare = data.prepare if len(columns) == 1 else None
     parts = data.parts
     train = parts.get("train")
+    if train is not None and data.aim == "boxes":
+        train = replace(train, targets=None)
     size = _batch_size(next(iter(parts.values())), columns, len(train) if train else 0)
 
     def batches(part: Part | None, size: int, shuffle: bool = False) -> TensorBatches | None:
@@ -305,18 +307,20 @@ def _goal(data: Data, outputs: Tensor, options: Options) -> dict[str, Any]:
                 raise TaskError(f"--{word} {given} needs labels, and the data have none: quality is agreement.")
         return {}
     wants: Wants = data.aim
-    loss, metric = options.loss or losses.usual(wants, outputs), options.metric or metrics.USUAL[wants]
+    metric = options.metric or metrics.USUAL[wants]
     chosen = metrics.get(metric)
+    scored = {
+        "metric": chosen.function, "metric_name": metric, "direction": chosen.direction, "drop": chosen.drop,
+    }  # fmt: skip
+    if wants == "boxes" and chosen.wants == ("boxes",) and options.loss is None:
+        return scored  # each detector has a loss of its own: training is distillation
+    loss = options.loss or losses.usual(wants, outputs)
     for word, name, row in (("loss", loss, losses.get(loss).wants), ("metric", metric, chosen.wants)):
         if wants not in row:
             fitting = [n for n, r in (losses.LOSSES if word == "loss" else metrics.METRICS).items() if wants in r.wants]
-            raise TaskError(
-                f"--{word} {name} is for {' or '.join(row)}; the targets are {wants}: {', '.join(fitting)}."
-            )
-    return {
-        "loss": losses.get(loss).function, "metric": chosen.function, "metric_name": metric,
-        "direction": chosen.direction, "drop": chosen.drop,
-    }  # fmt: skip
+            others = f"they take {', '.join(fitting)}" if fitting else "none is for these"
+            raise TaskError(f"--{word} {name} is for {' or '.join(row)}; the targets are {wants}: {others}.")
+    return {"loss": losses.get(loss).function, **scored}
 
 
 def _check_classes(data: Data, outputs: Tensor) -> None:

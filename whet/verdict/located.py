@@ -45,6 +45,11 @@ class Located:
         """The file in the first of its settings."""
         return Artifact(self.path, dict(self.settings[0]))
 
+    @property
+    def exact(self) -> Artifact:
+        """The file in the first of its settings that computes in f32, the first of all where none does."""
+        return Artifact(self.path, dict(next((s for s in self.settings if s["precision"] == "f32"), self.settings[0])))
+
     def inputs(
         self, batch: int, shapes: Mapping[str, Sequence[int]] | None = None, fixed: Mapping[str, float] | None = None
     ) -> dict[str, Array]:

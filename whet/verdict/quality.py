@@ -46,8 +46,8 @@ def score(
     bound = bind(replace(task, train=None, calibration=None, val=batches, test=None), original or net)
     if not bound.labels and original is None:
         raise TaskError(
-            f"task '{task.name}' has no labels, so quality is agreement with the original: give that too, as the "
-            "baseline."
+            f"task '{task.name}' has no labels, so quality is agreement with the original: give that too, by "
+            "--original FILE, for a check by --baseline FILE."
         )
     opened = session or partial(target.open, artifact)
     samples = batch or batch_of(artifact.path) or BATCH

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from whet.core.errors import ArtifactError
-from whet.core.target import Array, Artifact, Target
+from whet.core.net import Net
+from whet.core.target import Array, Target
 from whet.core.task import Task
 from whet.hardware.device import fingerprint
 from whet.verdict import serve_loop
 from whet.verdict.limits import Row, Verdict
 from whet.verdict.located import located, name_of, read_settings
-from whet.verdict.quality import Part, score
+from whet.verdict.quality import Part, Quality, score
 from whet.verdict.serve_files import read_sample
 from whet.verify.manifest import check_files
 
@@ -68,26 +69,35 @@ class Served(AbstractContextManager["Served"]):
 
 def serve_check(
     folder: Path, target: Target, task: Task | None = None, parts: Sequence[Part] = ("val",),
-    tolerance: float | None = None,
+    tolerance: float | None = None, original: Net | None = None,
 ) -> Verdict:  # fmt: skip
     """Compare what a folder's `serve.py` gives in a fresh process with its sample and, given the task, its quality.
 
     Files must be those of the manifest. `tolerance` is the largest relative error of an output that is allowed, by
     default that of the precision. Quality is computed through `serve.py` as well, in calls of the batch that was
-    measured.
+    measured; `original` is what it agrees with where the task has no labels.
 
-    Raises: ArtifactError for files that are missing or others, and for a `serve.py` that ends.
+    Raises: ArtifactError for files that are missing or others, and for a `serve.py` that ends; TaskError for a task
+    without labels and no original.
     """
     manifest = check_files(folder)
     settings = read_settings(folder)
     file = located(folder, target)
     allowed = TOLERANCE.get(settings["precision"], TOLERANCE["f32"]) if tolerance is None else tolerance
     with Served(folder) as served:
+
+        def quality(part: Part, task: Task) -> Row:
+            found = score(
+                file.artifact, target, task, part, original, session=lambda rows, shapes: served,
+                batch=settings["batch"],
+            )  # fmt: skip
+            return _quality_row(found, task, part, manifest)
+
         foreign = len(served.foreign.split())
         alone = Row("imports", 0, foreign, foreign, foreign, "", f"of torch, whet and onnx: {served.foreign or 'none'}")
         rows = [alone, _sample_row(folder, served, allowed)]
         if task is not None:
-            rows += [_quality_row(file.artifact, target, task, p, served, settings["batch"], manifest) for p in parts]
+            rows += [quality(part, task) for part in parts]
     return Verdict(str(folder), name_of(file), tuple(rows), fingerprint().to_dict())
 
 
@@ -103,10 +113,7 @@ def _sample_row(folder: Path, served: Served, allowed: float) -> Row:
     return Row("relative error", allowed, worst, worst, worst, "", how)
 
 
-def _quality_row(
-    artifact: Artifact, target: Target, task: Task, part: Part, served: Served, batch: int, manifest: dict[str, Any]
-) -> Row:
-    found = score(artifact, target, task, part, session=lambda rows, shapes: served, batch=batch)
+def _quality_row(found: Quality, task: Task, part: Part, manifest: dict[str, Any]) -> Row:
     name = f"{found.metric}_{part}"
     figures = manifest["figures"]
     if name not in figures or figures[name]["value"] is None:

@@ -112,3 +112,19 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([Options()], object))
     with pytest.raises(TaskError, match="holds no plain arrays"):
         understood(tmp_path / "a.npy")
+
+
+def test_boxes_beside_labels_are_targets_together(tmp_path: Path) -> None:
+    corners = np.array([[[0, 0, 2, 2], [1, 1, 3, 4]], [[0, 0, 1, 1], [0, 0, 0, 0]]], np.float32)
+    given = {"x_train": np.zeros((2, 3, 8, 8), np.float32), "boxes_train": corners, "labels_train": [[1, 0], [2, -1]]}
+    given |= {"x_val": np.zeros((1, 3, 8, 8), np.float32), "boxes_val": corners[:1, :1], "labels_val": [[1]]}
+    np.savez(tmp_path / "a.npz", **given)
+    for options in (Options(), Options(metric="map", aim="boxes")):
+        data = understood(tmp_path / "a.npz", options)
+        assert data.aim == "boxes" and set(data.parts["train"].inputs) == {"x"}
+        targets = data.parts["train"].targets
+        assert targets is not None and targets[1].tolist() == [[0, 0, 1, 1, 2], [0, 0, 0, 0, -1]]
+        assert data.parts["val"].targets is not None and data.parts["val"].targets.shape == (1, 1, 5)
+    np.savez(tmp_path / "b.npz", x=np.zeros((2, 3)), y=[0, 1])
+    with pytest.raises(UnknownNameError, match="array of boxes"):
+        understood(tmp_path / "b.npz", Options(metric="map", aim="boxes"))

@@ -13,17 +13,20 @@ from torch import Tensor
 
 from whet.core.errors import TaskError, unknown
 from whet.data.batches import TARGET_KEYS
+from whet.data.detection import CORNERS, packed
 from whet.data.sources.pictures import BYTES
 from whet.data.sources.scaling import Scaled, standardized
 from whet.data.sources.source import ARRAYS, Data, Options, Part
 from whet.data.sources.splits import PILE, divided, files_of, in_lengths, split_of
 from whet.data.sources.targets import Targets, targets_of
 
-CHANNELS = (1, 3)
+CHANNELS, BOXES = (1, 3), "boxes"
 
 
 class Arrays:
     """Arrays by name: `y` (or label, target) holds the labels, all others are inputs; `x_train` is part of a split.
+
+    With `boxes` (N, most, 4) beside labels (N, most) the targets are both: corners, and -1 where there is none.
 
     Bytes of shape (N, H, W, C) or (N, H, W) are images; all else is taken as it is, but for `--mean` and `--std`.
     """
@@ -133,11 +136,20 @@ def _targets(found: Mapping[str, dict[str, Any]], options: Options) -> tuple[Tar
     label = options.target_column or next((key for key in TARGET_KEYS if key in names), "none")
     if label != "none" and label not in names:
         raise unknown("array of targets", label, names)
+    if options.aim == "boxes" and BOXES not in names:
+        raise unknown("array of boxes", BOXES, names)
     own = {split: part.pop(label) for split, part in found.items() if label in part}
     if not own:
         return Targets(torch.empty(0), "agreement"), {}
+    if options.aim == "boxes" or (options.aim is None and any(_is_boxes(p.get(BOXES)) for p in found.values())):
+        boxes = {split: packed(found[split].pop(BOXES, []), own[split], split or "the arrays") for split in own}
+        return Targets(torch.empty(0), "boxes", note="boxes are corners x1, y1, x2, y2"), boxes
     told = targets_of(np.concatenate([np.asarray(values) for values in own.values()]), f"'{label}'", options.aim)
     return told, dict(zip(own, in_lengths(told.values, map(len, own.values())), strict=True))
+
+
+def _is_boxes(array: Any) -> bool:
+    return isinstance(array, Tensor) and array.dim() == 3 and array.shape[-1] == CORNERS
 
 
 def _check(path: Path, found: Mapping[str, Mapping[str, Any]], targets: Mapping[str, Tensor]) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from whet.core.errors import TaskError
 
-Aim = Literal["classes", "numbers", "tokens", "agreement"]
-"""What the targets are: class numbers, plain numbers, the next tokens, or none, so that the original is the target."""
+Aim = Literal["classes", "numbers", "tokens", "boxes", "agreement"]
+"""What the targets are: class numbers, plain numbers, the next tokens, boxes, or none: the original is the target."""
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 SOUNDS = (".wav",)
 ARRAYS = (".npz", ".npy", ".pt", ".safetensors")
