@@ -64,6 +64,7 @@ ASKED_FOR = {
 DEFAULT = "default of the search"
 REACH = {
     "compress.error-rise": "whet optimize --passes \"width(importance='error_rise')\"",
+    "quantize.few-bit-inputs": "whet bench quantize --train 20000",
     "quantize.smoothing": DEFAULT,
     "quantize.correction": DEFAULT,
     "quantize.rounding": DEFAULT,
@@ -138,6 +139,7 @@ METHODS = tuple(
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
         ("quantize.dynamic", "whet.compress.quantize.dynamic:DynamicQuantization", "pass", "jacob2018quantization"),
         ("quantize.weight-only", "whet.compress.quantize.weight_only:WeightOnly", "pass", "choukroun2019low"),
+        ("quantize.few-bit-inputs", "whet.compress.quantize.few_bit_inputs:FewBitInputs", "pass", "esser2020learned"),
         ("quantize.smoothing", "whet.compress.quantize.smoothing:smoothed", "calibration", "xiao2023smoothquant"),
         ("quantize.correction", "whet.compress.quantize.correction:corrected", "calibration", "nagel2019data"),
         ("quantize.rounding", "whet.compress.quantize.rounding:compensated", "calibration", "frantar2022gptq"),

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whet.graph.grids import INT8, Grid
+from whet.graph.grids import INPUT8, INT8, Grid, InputGrid
 
 WEIGHT_MAX = INT8.most
 LARGE_TABLE = 2**16
 """Values from which an embedding is worth storing as integers: a smaller one saves less than 200 kB of a file."""
-ACTIVATION_MAX = 255
-ACTIVATION_MIDDLE = 128
+ACTIVATION_MAX = INPUT8.most
+ACTIVATION_MIDDLE = INPUT8.middle
 """The zero point that stands for signed integers: files hold those, around 0 (`hardware.onnx_integers`)."""
 
 
@@ -72,7 +72,7 @@ fake_quantize.register_autograd(_straight_through, setup_context=_remember)
 
 
 class ActivationQuantizer(nn.Module):
-    """A tensor on the grid of an unsigned 8-bit integer; `scale` and `zero_point` are fixed at calibration.
+    """A tensor on a grid of unsigned integers; `zero_point` is fixed at calibration, and of eight bits `scale`, too.
 
     With a `factor`, one number a feature of the last dimension, it is the product of both that is put on the grid.
     """
@@ -80,9 +80,13 @@ class ActivationQuantizer(nn.Module):
     scale: Tensor
     zero_point: Tensor
     factor: Tensor | None
+    grid: InputGrid = INPUT8
 
-    def __init__(self, scale: float = 1.0, zero_point: int = 0, factor: Tensor | None = None) -> None:
+    def __init__(
+        self, scale: float = 1.0, zero_point: int = 0, factor: Tensor | None = None, grid: InputGrid = INPUT8
+    ) -> None:
         super().__init__()
+        self.grid = grid
         self.register_buffer("factor", factor)
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("zero_point", torch.tensor(int(zero_point)))
@@ -90,8 +94,12 @@ class ActivationQuantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return x, times the factor, rounded to the grid; shapes (..., features) in and out."""
         x = x if self.factor is None else x * self.factor.to(x.dtype)
-        quantized: Tensor = fake_quantize(x, self.scale, self.zero_point, -1, 0, ACTIVATION_MAX)
+        quantized: Tensor = fake_quantize(x, self.scale, self.zero_point, -1, 0, self.grid.most)
         return quantized
+
+    def extra_repr(self) -> str:
+        """Say the bits."""
+        return self.grid.name
 
 
 def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tuple[Tensor, Tensor]:
