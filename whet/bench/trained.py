@@ -67,7 +67,9 @@ def _weights(form: str, how: str, *techniques: str) -> Training:
 TRAININGS = (
     Training(ORIGINAL, "trained on", "weight-only", Decision()),
     _inputs(4), _inputs(4, ends=4), _inputs(3), _inputs(2),
-    _weights("int4", "learned steps"), _weights("int2", "learned steps"),
+    _weights("int4", "learned steps"), _weights("int4", "powers of two", "powers-of-two()"),
+    _weights("int2", "learned steps"), _weights("int2", "bits mixed", "bit-attention()"),
+    _weights("int2", "binary", "square-wave(frequency=5)"),
 )  # fmt: skip
 """The rows of the table; the first is the original, trained on as long by itself as teacher."""
 
@@ -171,7 +173,7 @@ def markdown(table: dict[str, Any]) -> str:
         "",
         f"{table['metric'].capitalize()} on {table['validation_samples']:,} validation samples, before and after the "
         f"training. Of what runs it is that of the saved file in `{table['setting']}`. *Simulated*: computed in torch, "
-        "as no runtime here multiplies such integers; nothing of the kind is delivered, there is no speed, and the bytes "
+        "as no runtime here multiplies such integers; nothing of the kind is delivered, it has no speed, and its bytes "
         "are those of a file of the weights alone. `w4a4`: weights and inputs of four bits, of eight in the first and "
         "the last layer; *throughout*: there, too. Teacher: the original. Seconds are of processor time.",
         "",

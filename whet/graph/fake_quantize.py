@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -116,15 +117,22 @@ def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tu
 
 
 class IntegerWeight:
-    """A layer whose weight lies on a grid of integers; in training the scales follow the weight, or are trained."""
+    """A layer whose weight lies on a grid of integers; in training the scales follow the weight, or are trained.
+
+    A training may put another form of the weight in the place of the rounded one, `in_training(weight)`, of the same
+    shape; it takes it away at its end, and leaves a weight that lies on the grid.
+    """
 
     training: bool
     weight_scale: Tensor
     weight_zero_point: Tensor
     grid: Grid = INT8
+    in_training: Callable[[Tensor], Tensor] | None = None
 
     def integer_weight(self, weight: Tensor) -> Tensor:
         """Return the weight on its grid, of the same shape; in training scales that do not train are set anew."""
+        if self.training and self.in_training is not None:
+            return self.in_training(weight)
         if self.training and not self.weight_scale.requires_grad:
             self.weight_scale.copy_(self.grid.scale(weight))
         most, rows = self.grid.most, self.grid.rows(weight)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from whet.core.checks import positive
 from whet.graph.fake_quantize import ActivationQuantizer, IntegerWeight
 from whet.graph.grids import EXACT_BITS
-from whet.train.optimizers import OPTIMIZERS
+from whet.train.beside import Beside
 from whet.train.technique import Hooks, Session
 
 LEAST_STEP = 1e-8
@@ -51,19 +51,15 @@ class LearnedSteps:
         handles = [quantizer.register_forward_pre_hook(seen) for quantizer in inputs]
         for step in steps:
             step.requires_grad_(True)
-        recipe = session.recipe
-        optimizer = OPTIMIZERS[recipe.optimizer]([{"params": steps, "weight_decay": 0.0}], recipe)
+        beside = Beside("learned-steps", steps, session, self.rate)
 
         @torch.no_grad()
         def after_step() -> None:
-            for group in optimizer.param_groups:
-                group["lr"] = self.rate * recipe.rate_at(session.progress())
             shares = [*map(share_of, layers), *(input_share(q, features.get(q, 1)) for q in inputs)]
             for step, share in zip(steps, shares, strict=True):
                 if step.grad is not None:
                     step.grad.mul_(share)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            beside.step()
             for step in steps:
                 step.clamp_(min=LEAST_STEP)
 
