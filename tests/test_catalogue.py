@@ -109,8 +109,8 @@ def test_every_row_is_reached_as_it_says(method: catalogue.Method, searched: set
     match method.reach.split():
         case ["default", "of", "the", "search"]:
             assert module in searched
-        case ["whet", "bench", verb]:
-            assert module in closure("whet.cli.bench") and parsed(["bench", verb])
+        case ["whet", "bench", verb, *words]:
+            assert module in closure("whet.cli.bench") and parsed(["bench", verb, *words])
         case ["whet", "pack", *words]:
             assert module in closure("whet.cli.pack") and parsed(["pack", *words])
         case ["whet", *_]:

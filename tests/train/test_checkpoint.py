@@ -40,12 +40,13 @@ def test_a_training_goes_on_exactly(tmp_path: Path, kind: str) -> None:
     for _ in range(3):
         step(module, optimizer)
     path = tmp_path / "c.safetensors"
-    save_checkpoint(path, module, optimizer, META)
+    save_checkpoint(path, module, optimizer, META, {"a.b": torch.tensor([1.0, 2.0])})
     for _ in range(3):
         step(module, optimizer)
     other, anew = training(kind)
     torch.manual_seed(99)
-    assert load_checkpoint(path, other, anew, META)["steps"] == 5
+    metadata, kept = load_checkpoint(path, other, anew, META)
+    assert metadata["steps"] == 5 and kept["a.b"].tolist() == [1.0, 2.0] and len(kept) == 1
     for _ in range(3):
         step(other, anew)  # draws data and dropout from the generator, too
     assert all(map(torch.equal, module.state_dict().values(), other.state_dict().values()))

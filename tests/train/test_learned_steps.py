@@ -12,12 +12,12 @@ from torch.nn import functional
 from toy_training import F32, network, task
 
 from whet.core.checks import ValueRangeError
-from whet.graph.fake_quantize import IntegerWeight, fake_quantize, quantize_weight
-from whet.graph.grids import Grid
+from whet.graph.fake_quantize import ActivationQuantizer, IntegerWeight, fake_quantize, quantize_weight
+from whet.graph.grids import Grid, InputGrid
 from whet.graph.zeros import hold
 from whet.train.fit import fit
 from whet.train.fit_report import FitReport
-from whet.train.learned_steps import LearnedSteps, few_bits, share_of
+from whet.train.learned_steps import LearnedSteps, few_bit_inputs, few_bits, input_share, share_of
 from whet.train.technique import Session
 
 
@@ -44,6 +44,33 @@ def test_the_gradient_of_a_step_is_that_of_the_paper() -> None:
 def test_the_share_of_a_step_is_that_of_its_weights(grid: Grid, each: int) -> None:
     layer: Any = quantize_weight(nn.Linear(6, 4), grid)
     assert share_of(layer) == pytest.approx(1 / (each * grid.most) ** 0.5)
+
+
+def test_the_gradient_of_an_input_step_is_that_of_the_paper_for_unsigned_and_signed_numbers() -> None:
+    """Equation 3 with Q_N = 0 or 8 and Q_P = 15 or 7, and g of N features a sample."""
+    for zero, low, high in ((0, 0, 15), (8, -8, 7)):
+        quantizer = ActivationQuantizer(0.25, zero, grid=InputGrid(4))
+        quantizer.scale.requires_grad_(True)
+        x = torch.tensor([[-9.0, -0.3, 0.1, 0.3, 1.4, 9.0]])
+        quantizer(x).sum().backward()
+        v = x / 0.25
+        slope = torch.where(v <= low, float(low), torch.where(v >= high, float(high), v.round() - v))
+        assert quantizer.scale.grad is not None and quantizer.scale.grad.item() == pytest.approx(float(slope.sum()))
+        assert input_share(quantizer, 6) == pytest.approx(1 / (6 * high) ** 0.5)
+
+
+def test_input_steps_move_by_the_share_of_the_features_of_a_sample() -> None:
+    module = nn.Sequential(ActivationQuantizer(0.5, 0, grid=InputGrid(2)), nn.Linear(6, 2))
+    (quantizer,) = few_bit_inputs(module)
+    recipe = replace(F32, learning_rate=0.1, momentum=0.0, schedule="constant", warmup=0.0)
+    hooks = LearnedSteps().begin(Session(module, None, recipe, FitReport(), lambda: 0.5))
+    module(torch.rand(8, 6)).square().sum().backward()
+    slope = float(quantizer.scale.grad)  # type: ignore[arg-type]
+    assert hooks.after_step is not None and hooks.end is not None and slope != 0
+    hooks.after_step()
+    assert float(quantizer.scale.detach()) == pytest.approx(0.5 - 0.1 * slope / (6 * 3) ** 0.5)
+    hooks.end()
+    assert not quantizer.scale.requires_grad and not quantizer._forward_pre_hooks
 
 
 def test_steps_move_against_their_gradient_by_its_share_and_rest_afterwards() -> None:

@@ -86,22 +86,33 @@ def quantize(
     task: Task = "digits",
     data: Data = None,
     validation: Annotated[int, typer.Option(help="How many validation samples each file is scored on.")] = 2000,
+    train: Annotated[
+        int, typer.Option(help="Compare ways of training on integers in their place, each on so many samples.")
+    ] = 0,
     target: Target = "cpu",
     out: Out = RUNS,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Round a network's weights in every way, at eight, four and fewer bits; score each file in its runtime."""
+    """Round a network's weights in every way, at eight, four and fewer bits; score each file in its runtime.
+
+    With --train the formats of few bits are trained, and those that no runtime computes with are simulated.
+    """
     from whet.bench import quantize as suite
+    from whet.bench import trained
     from whet.core.checks import whole
     from whet.report.console import LiveProgress
 
     whole("--validation", validation)
+    whole("--train", train, least=0)
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
-        table = suite.run(net, bundle.task, target, out, results, progress, validation)
-    print(json.dumps(table) if as_json else suite.markdown(table))
+        if train:
+            table = trained.run(net, bundle, target, out, results, progress, train, validation)
+        else:
+            table = suite.run(net, bundle.task, target, out, results, progress, validation)
+    print(json.dumps(table) if as_json else (trained if train else suite).markdown(table))
 
 
 @bench.command()

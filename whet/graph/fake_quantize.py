@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whet.graph.grids import INT8, Grid
+from whet.graph.grids import INPUT8, INT8, Grid, InputGrid
 
 WEIGHT_MAX = INT8.most
 LARGE_TABLE = 2**16
 """Values from which an embedding is worth storing as integers: a smaller one saves less than 200 kB of a file."""
-ACTIVATION_MAX = 255
-ACTIVATION_MIDDLE = 128
+ACTIVATION_MAX = INPUT8.most
+ACTIVATION_MIDDLE = INPUT8.middle
 """The zero point that stands for signed integers: files hold those, around 0 (`hardware.onnx_integers`)."""
 
 
@@ -72,7 +73,7 @@ fake_quantize.register_autograd(_straight_through, setup_context=_remember)
 
 
 class ActivationQuantizer(nn.Module):
-    """A tensor on the grid of an unsigned 8-bit integer; `scale` and `zero_point` are fixed at calibration.
+    """A tensor on a grid of unsigned integers; `zero_point` is fixed at calibration, and of eight bits `scale`, too.
 
     With a `factor`, one number a feature of the last dimension, it is the product of both that is put on the grid.
     """
@@ -80,9 +81,13 @@ class ActivationQuantizer(nn.Module):
     scale: Tensor
     zero_point: Tensor
     factor: Tensor | None
+    grid: InputGrid = INPUT8
 
-    def __init__(self, scale: float = 1.0, zero_point: int = 0, factor: Tensor | None = None) -> None:
+    def __init__(
+        self, scale: float = 1.0, zero_point: int = 0, factor: Tensor | None = None, grid: InputGrid = INPUT8
+    ) -> None:
         super().__init__()
+        self.grid = grid
         self.register_buffer("factor", factor)
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("zero_point", torch.tensor(int(zero_point)))
@@ -90,8 +95,12 @@ class ActivationQuantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return x, times the factor, rounded to the grid; shapes (..., features) in and out."""
         x = x if self.factor is None else x * self.factor.to(x.dtype)
-        quantized: Tensor = fake_quantize(x, self.scale, self.zero_point, -1, 0, ACTIVATION_MAX)
+        quantized: Tensor = fake_quantize(x, self.scale, self.zero_point, -1, 0, self.grid.most)
         return quantized
+
+    def extra_repr(self) -> str:
+        """Say the bits."""
+        return self.grid.name
 
 
 def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tuple[Tensor, Tensor]:
@@ -108,15 +117,22 @@ def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tu
 
 
 class IntegerWeight:
-    """A layer whose weight lies on a grid of integers; in training the scales follow the weight, or are trained."""
+    """A layer whose weight lies on a grid of integers; in training the scales follow the weight, or are trained.
+
+    A training may put another form of the weight in the place of the rounded one, `in_training(weight)`, of the same
+    shape; it takes it away at its end, and leaves a weight that lies on the grid.
+    """
 
     training: bool
     weight_scale: Tensor
     weight_zero_point: Tensor
     grid: Grid = INT8
+    in_training: Callable[[Tensor], Tensor] | None = None
 
     def integer_weight(self, weight: Tensor) -> Tensor:
         """Return the weight on its grid, of the same shape; in training scales that do not train are set anew."""
+        if self.training and self.in_training is not None:
+            return self.in_training(weight)
         if self.training and not self.weight_scale.requires_grad:
             self.weight_scale.copy_(self.grid.scale(weight))
         most, rows = self.grid.most, self.grid.rows(weight)

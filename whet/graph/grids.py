@@ -85,6 +85,46 @@ class Grid:
 INT8 = Grid(8)
 
 
+@dataclass(frozen=True)
+class InputGrid:
+    """Unsigned integers of `bits` for what layers read: x ~ s (q - z) with q in 0..most, most = 2^bits - 1.
+
+    One scale s and zero point z a tensor; z is 0 where nothing is negative, `middle` for symmetric grids. No runtime
+    here multiplies inputs of fewer than eight bits: such a grid is simulated, and no file is written with it.
+
+    >>> InputGrid(4).most, InputGrid(4).middle, InputGrid(4).name, InputGrid(4).is_simulated
+    (15, 8, '4-bit inputs, simulated', True)
+    """
+
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        whole("bits", self.bits, least=1)
+
+    @property
+    def most(self) -> int:
+        """The largest integer of the grid."""
+        return int(2**self.bits - 1)
+
+    @property
+    def middle(self) -> int:
+        """The zero point that stands for signed integers."""
+        return int(2 ** (self.bits - 1))
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether no runtime computes with such inputs."""
+        return self.bits < EXACT_BITS
+
+    @property
+    def name(self) -> str:
+        """What reports call the grid."""
+        return f"{self.bits}-bit inputs" + ", simulated" * self.is_simulated
+
+
+INPUT8 = InputGrid(8)
+
+
 def widest_scale(rows: Tensor, most: int) -> Tensor:
     """Return the scale of each row with which its largest value becomes `most`: `max|w| / most`, shape `(rows,)`."""
     return rows.abs().amax(1).clamp_min(1e-8) / most

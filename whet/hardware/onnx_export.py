@@ -10,7 +10,9 @@ from typing import Any
 
 import onnx
 
+from whet.core.errors import TargetError
 from whet.core.net import Net
+from whet.graph.fake_quantize import ActivationQuantizer
 from whet.graph.fold import fold_batch_norms
 from whet.graph.outside import unwrap
 from whet.hardware.cpu import SHAPES
@@ -32,8 +34,9 @@ def export_onnx(net: Net, path: Path) -> Path:
     quantized are stored as int8. What the table of operators lacks is left to torch's exporter, which takes seconds;
     the log says so. The file appears whole or not at all, in a folder that is made where it is missing.
 
-    Raises: TargetError naming the operation that ONNX cannot express.
+    Raises: TargetError naming the operation that ONNX cannot express, or a layer that is only simulated.
     """
+    _refuse_simulated(net)
     folded = fold_batch_norms(net).eval()
     notes = {}
     if any(port.free for port in net.inputs):
@@ -51,6 +54,16 @@ def export_onnx(net: Net, path: Path) -> Path:
         else:
             part.write_bytes(model.SerializeToString())
     return path
+
+
+def _refuse_simulated(net: Net) -> None:
+    """Raise TargetError where a tensor has fewer bits than any runtime computes with: it would run in floats."""
+    for name, layer in net.layers().items():
+        if isinstance(layer, ActivationQuantizer) and layer.grid.is_simulated:
+            raise TargetError(
+                f"'{name}' has {layer.grid.name}: no runtime here multiplies integers of fewer than 8 bits, so no file "
+                "is written. What such a network keeps is told by `whet bench quantize`; inputs of 8 bits do run."
+            )
 
 
 def _save_exported(net: Net, path: Path, notes: Mapping[str, Any]) -> Path:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,10 +21,12 @@ SAME = ("recipe", "seed")
 
 
 def save_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any]
-) -> None:
-    """Write weights, optimizer and random state with JSON metadata, whole or not at all."""
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any],
+    kept: Mapping[str, Tensor] = MappingProxyType({}),
+) -> None:  # fmt: skip
+    """Write weights, optimizer, random state and what techniques keep with JSON metadata, whole or not at all."""
     tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
+    tensors |= {f"kept.{k}": v.detach() for k, v in kept.items()}
     plain: dict[str, dict[str, float]] = {}
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
@@ -37,8 +40,10 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, expected: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Set weights, optimizer and random state to those of a checkpoint of the same training; return its metadata.
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Set weights, optimizer and random state to those of a checkpoint of the same training.
+
+    Return its metadata, and by name what techniques kept.
 
     Raises: ArtifactError for a damaged file, one of another network, or one of another recipe or seed.
     """
@@ -56,7 +61,7 @@ def load_checkpoint(
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     torch.set_rng_state(tensors["random"])
-    return metadata
+    return metadata, {k[5:]: v for k, v in tensors.items() if k.startswith("kept.")}
 
 
 @contextmanager

@@ -86,9 +86,9 @@ def fit(
     try:
         with between_steps() as interrupted, loop.hooked((*ALWAYS, *recipe.techniques)):
             loop.run(progress, checkpoint, checkpoint_seconds, interrupted)
-        if interrupted:
-            if checkpoint is not None:
+            if interrupted and checkpoint is not None:  # techniques change weights when they end
                 loop.save(checkpoint)
+        if interrupted:
             raise KeyboardInterrupt
         loop.keep_better()
     finally:
@@ -123,6 +123,8 @@ class _Loop:
         self.kinds: tuple[Kind, ...] = recipe.kinds(task.kinds)
         self.report = FitReport()
         self.hooks: list[Hooks] = []
+        self.kept: dict[str, Tensor] = {}
+        self.resumed: dict[str, Tensor] = {}
         for module in (self.module, self.teacher):
             if module is not None:
                 channels_last(module)
@@ -135,7 +137,7 @@ class _Loop:
     @contextmanager
     def hooked(self, techniques: Sequence[Technique]) -> Iterator[None]:
         """Have techniques take part in the steps that are made within."""
-        session = Session(self.net, self.original, self.recipe, self.report, lambda: self.progress)
+        session = Session(self.net, self.original, self.recipe, self.report, lambda: self.progress, self.keep)
         try:
             for technique in techniques:
                 self.hooks.append(technique.begin(session))
@@ -145,6 +147,14 @@ class _Loop:
                 if hook.end is not None:
                     hook.end()
             self.hooks.clear()
+
+    @torch.no_grad()
+    def keep(self, name: str, tensor: Tensor) -> Tensor:
+        """Have a technique's tensor in checkpoints; it has the values of the one that this training goes on from."""
+        if name in self.resumed:
+            tensor.copy_(self.resumed[name])
+        self.kept[name] = tensor
+        return tensor
 
     # -- the loop --
 
@@ -341,11 +351,11 @@ class _Loop:
     def save(self, path: Path) -> None:
         """Write what `load` goes on from, whole or not at all."""
         metadata = {**self._same, "seconds": self.elapsed} | {k: getattr(self.report, k) for k in COUNTED}
-        save_checkpoint(path, self.module, self.optimizer, metadata)
+        save_checkpoint(path, self.module, self.optimizer, metadata, self.kept)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same training."""
-        metadata = load_checkpoint(path, self.module, self.optimizer, self._same)
+        metadata, self.resumed = load_checkpoint(path, self.module, self.optimizer, self._same)
         for key in COUNTED:
             setattr(self.report, key, metadata[key])
         self.before_seconds, self.started = metadata["seconds"], time.monotonic()

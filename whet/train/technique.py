@@ -22,7 +22,9 @@ class Session:
 
     `teacher` is None where none counts. `report` has the steps and samples so far; `progress()` is the share of the
     limit that is used, in [0, 1], which the learning rate follows, too. What cannot be treated is said in
-    `report.skipped`.
+    `report.skipped`. `keep(name, tensor)` returns a tensor that is part of checkpoints as the weights are: the given
+    one, with the values of the checkpoint where the training goes on from one. The technique changes it in place; the
+    name is to be of that technique alone.
     """
 
     net: Net | nn.Module
@@ -30,6 +32,7 @@ class Session:
     recipe: Recipe
     report: FitReport
     progress: Callable[[], float]
+    keep: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
 
     @property
     def module(self) -> nn.Module:
@@ -58,8 +61,8 @@ class Hooks:
 class Technique(Protocol):
     """A frozen dataclass; `begin` returns its part in one training.
 
-    What it needs beyond weights, recipe and progress is not in a checkpoint: it must be told from those, so that a
-    training that was interrupted goes on exactly.
+    What it needs beyond weights, recipe and progress is not in a checkpoint unless `session.keep` puts it there: it
+    must be told from those, so that a training that was interrupted goes on exactly.
     """
 
     def begin(self, session: Session) -> Hooks: ...

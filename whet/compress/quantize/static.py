@@ -160,20 +160,20 @@ class _Quantizing:
                 changed[site] = "int8"
                 continue
             source = node.all_input_nodes[0]
-            if reason := _unusable(observed.seen[source.name]):
+            if reason := unusable(observed.seen[source.name]):
                 skipped[site] = reason
                 continue
             if source not in quantizers:
                 name = source.name
                 quantizer = self._quantizer(observed.seen[name], smoothings.get(name), name in left)
-                quantizers[source] = _insert(net, source, f"{site}_input", quantizer)
+                quantizers[source] = insert(net, source, f"{site}_input", quantizer)
             node.args = (quantizers[source],)
             if type(layer) in QUANTIZED:
                 net.module.set_submodule(site, self._stored(site, layer, smoothings.get(source.name)))
             changed[site] = "int8" if self.grid == INT8 else f"int8, weights {self.grid.name}"
         for stream in self.streams:
             terms = [source for source, _ in stream.edges]
-            if any(name in smoothings or _unusable(observed.seen[name]) for name in terms):
+            if any(name in smoothings or unusable(observed.seen[name]) for name in terms):
                 continue  # a grid of scaled features is no sum's
             self._keep_integers(net, stream, observed, quantizers)
         skipped = {site: why for site, why in skipped.items() if site not in changed}
@@ -197,7 +197,7 @@ class _Quantizing:
             source = nodes[name]
             if source not in quantizers:
                 grid = asymmetric(*OBSERVERS[self.observer](observed.seen[name], asymmetric))
-                quantizers[source] = _insert(net, source, f"{name}_output", ActivationQuantizer(*grid))
+                quantizers[source] = insert(net, source, f"{name}_output", ActivationQuantizer(*grid))
             nodes[reader].replace_input_with(source, quantizers[source])
 
     def _quantizer(self, seen: Seen, smoothing: Smoothing | None, is_left: bool) -> ActivationQuantizer:
@@ -241,7 +241,7 @@ def _quantizable(net: Net) -> list[str]:
     return [name for name, layer in net.layers().items() if type(layer) in QUANTIZED or is_large_table(layer)]
 
 
-def _unusable(seen: Seen) -> str:
+def unusable(seen: Seen) -> str:
     """Return why a tensor cannot be put on a grid; nothing if it can."""
     if not (math.isfinite(seen.low) and math.isfinite(seen.high)):
         return "its input was not finite on the calibration data"
@@ -260,7 +260,7 @@ def _choice(site: str) -> Choice:
     return Choice(f"{site}:bits", (8, 32), 32, when=(NETWORK, ("per-layer",)))
 
 
-def _insert(net: Net, source: fx.Node, name: str, quantizer: nn.Module) -> fx.Node:
+def insert(net: Net, source: fx.Node, name: str, quantizer: nn.Module) -> fx.Node:
     """Place `quantizer` behind `source`."""
     taken = {n for n, _ in net.module.named_modules()}
     while name in taken:
