@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from whet.core.errors import DecisionError
-
-Table = Sequence[Sequence[float]]
-"""A number for each value of each choice."""
+from whet.decisions.bounded import Table, by_bounded_programme
 
 
 def by_integer_programme(costs: Table, damages: Table, budget: float) -> list[int]:
@@ -27,25 +19,11 @@ def by_integer_programme(costs: Table, damages: Table, budget: float) -> list[in
     >>> by_integer_programme([[3, 1], [3, 2]], [[0, 5], [0, 1]], budget=5)
     [1, 0]
     """
-    index = np.repeat(np.arange(len(costs)), [len(row) for row in costs])
-    harms, prices = (np.concatenate([np.asarray(row, float) for row in t] or [np.zeros(0)]) for t in (damages, costs))
-    if not len(prices):
-        return []
-    # In units of the largest: HiGHS works to absolute tolerances.
-    unit = max(float(np.abs(harms).max()), abs(budget)) or 1.0
-    harms, limit, prices = harms / unit, budget / unit, prices / (float(np.abs(prices).max()) or 1.0)
-    one_hot = (index[None, :] == np.arange(len(costs))[:, None]).astype(float)
-    with _silenced():
-        solution = milp(
-            prices,
-            constraints=[LinearConstraint(one_hot, 1, 1), LinearConstraint(harms[None, :], -np.inf, limit)],
-            integrality=np.ones(len(prices)),
-            bounds=Bounds(0, 1),
-        )
-    if solution.x is None:
+    try:
+        return by_bounded_programme(costs, [(damages, budget)])
+    except DecisionError:
         least = sum(min(row) for row in damages)
-        raise DecisionError(f"no selection has a damage within {budget:g}; the least is {least:g}.")
-    return [int(np.argmax(solution.x[index == choice])) for choice in range(len(costs))]
+        raise DecisionError(f"no selection has a damage within {budget:g}; the least is {least:g}.") from None
 
 
 def by_dynamic_programme(costs: Table, damages: Table, budget: float, steps: int = 1000) -> list[int]:
@@ -86,21 +64,3 @@ def by_dynamic_programme(costs: Table, damages: Table, budget: float, steps: int
         chosen.append(value)
         left -= int(np.ceil(max(row[value], 0.0) / unit - 1e-9))
     return chosen[::-1]
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Send the process's standard output nowhere: HiGHS 1.12 prints a debugging line there that no option turns off.
-
-    See https://github.com/ERGO-Code/HiGHS/issues/2783. It would end up in the midst of `--json`.
-    """
-    sys.stdout.flush()
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)

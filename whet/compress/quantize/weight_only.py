@@ -98,7 +98,7 @@ class WeightOnly:
         for site, value in wanted.items():
             if site not in layers or value == OFF:
                 continue
-            stored = self._stored(net, run, site, layers[site], self.grids()[str(value)])
+            stored = self.stored(net, run, site, layers[site], self.grids()[str(value)])
             if isinstance(stored, str):
                 skipped[site] = stored
                 continue
@@ -112,10 +112,13 @@ class WeightOnly:
             return Result(*_corrected(folded.settle(), net, changed), skipped)
         return Result(folded.settle(), tuple(changed), skipped)
 
-    def _stored(
+    def stored(
         self, net: Net, run: Run, site: str, layer: nn.Module, grid: Grid
     ) -> tuple[nn.Module, str] | str:  # fmt: skip
-        """Return a layer with its weight on a grid, by the moments of what it reads where there are, and its text."""
+        """Return a layer with its weight on a grid, by the moments of what it reads where there are, and its text.
+
+        Of one that has no such form why it has none.
+        """
         stored = _stored(layer, grid)
         if self.rounding == NEAREST or grid.bits >= EXACT_BITS or isinstance(stored, str):
             return stored
