@@ -80,19 +80,55 @@ def latency(
     print(json.dumps(record) if as_json else suite.markdown(record))
 
 
-@bench.command()
-def quantize(
+Validation = Annotated[int, typer.Option(help="How many validation samples each file is scored on.")]
+
+
+@bench.command("prune", help="Take off channels and weights in every way, train each as long; score each file.")
+@bench.command(
+    "factorize", help="Put products in the place of layers in every way, train each as long; score each file."
+)
+def smaller(
+    context: typer.Context,
     network: NetworkArgument = None,
     task: Task = "digits",
     data: Data = None,
-    validation: Annotated[int, typer.Option(help="How many validation samples each file is scored on.")] = 2000,
+    epochs: Annotated[float, typer.Option(help="How long every row trains; 0 trains nothing.")] = 1.0,
+    validation: Validation = 2000,
     target: Target = "cpu",
     out: Out = RUNS,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Round a network's weights in every way, at eight, four and fewer bits; score each file in its runtime."""
-    from whet.bench import quantize as suite
+    """Make a network smaller in every way of the suite that the command names, and print the table."""
+    from whet.bench import smaller as suites
+    from whet.core.checks import positive, whole
+    from whet.report.console import LiveProgress
+
+    whole("--validation", validation), positive("--epochs", epochs, zero=True)
+    out, suite = out_folder(out), str(context.info_name)
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = network_of(task, network, data, progress)
+        table = suites.run(net, bundle, suite, target, out, results, progress, epochs, validation)
+    print(json.dumps(table) if as_json else suites.markdown(table))
+
+
+@bench.command("code", help="Code a network's weights in every way, pack each file and score what it unpacks to.")
+@bench.command(
+    "quantize", help="Round a network's weights in every way, at eight, four and fewer bits; score each file."
+)
+def files(
+    context: typer.Context,
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    validation: Validation = 2000,
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Write the files of the suite that the command names, untrained, and print the table."""
+    from whet.bench import code, quantize
     from whet.core.checks import whole
     from whet.report.console import LiveProgress
 
@@ -100,6 +136,7 @@ def quantize(
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
+        suite = code if context.info_name == "code" else quantize
         table = suite.run(net, bundle.task, target, out, results, progress, validation)
     print(json.dumps(table) if as_json else suite.markdown(table))
 
