@@ -3,7 +3,7 @@
     python benchmarks/pack.py --data DATA --out benchmarks/results
 
 One row a file: bytes of the ONNX file, of zstd -19, of LZMA, packed, and of the contexts' empirical entropy with
-everything else as it is stored; megabytes of the ONNX file that are decoded a second on one core, the best of five.
+everything else as it is stored; megabytes of the ONNX file that are decoded a second on one core, the best of three.
 Then ResNet-20 at several prices of a bit: bytes and accuracy, nothing trained. Files that other studies left can be
 given as arguments.
 """
@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import lzma
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import zstandard
-
 import whet
 from whet import tasks
+from whet.bench.code import coded
 from whet.bench.results import commit, made_by, write_result
 from whet.compress.prune.magnitude import Magnitude
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
@@ -30,7 +27,7 @@ from whet.core.space import Decision
 from whet.core.task import predict
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
-from whet.pack.files import packed, unpacked
+from whet.pack.files import packed
 from whet.pack.rate import prices
 
 WORKS = (
@@ -41,7 +38,6 @@ WORKS = (
 )
 """Task, network, weights, and the share of zeros."""
 PRICES = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
-RUNS = 5
 
 
 def files(data: Path | None, given: list[Path]) -> list[tuple[str, bytes]]:
@@ -68,19 +64,9 @@ def saved(net: Any) -> bytes:
 
 def row(label: str, data: bytes) -> dict[str, Any]:
     """Pack one file and unpack it several times."""
-    found = packed(data)
-    seconds = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        assert unpacked(found.data) == data
-        seconds.append(time.perf_counter() - start)
-    return {
-        "file": label, "bytes": len(data), "zstd": len(zstandard.compress(data, 19)),
-        "lzma": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)), "packed": len(found.data),
-        "entropy": round(sum(r.entropy_bytes for r in found.rows) + found.other_bytes),
-        "by_lzma": sum(r.after_bytes for r in found.rows if r.way != "contexts"),
-        "mb_per_second": round(len(data) / min(seconds) / 1e6, 1),
-    }  # fmt: skip
+    found = coded(data)
+    found.pop("data")
+    return {"file": label, **found}
 
 
 def traded(data: Path | None, name: str = "resnet20") -> list[dict[str, Any]]:
@@ -107,7 +93,7 @@ def markdown(table: dict[str, Any]) -> str:
     lines = [
         "### Packed files", "",
         "Bytes of the whole file. Limit: the empirical entropy of the contexts, tables not counted, with everything "
-        "else as it is stored. MB/s: of the ONNX file, decoded on one core, the best of five.", "",
+        "else as it is stored. MB/s: of the ONNX file, decoded on one core, the best of three.", "",
         "| file | ONNX | zstd -19 | LZMA | packed | limit | of it by LZMA | MB/s |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip

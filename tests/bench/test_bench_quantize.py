@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import whet
-from whet.bench import quantize
+from whet.bench import quantize, scored
 from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.core.net import Net
 from whet.hardware import targets
@@ -40,7 +40,7 @@ def test_rows_are_scored_from_files_and_not_made_again(tmp_path: Path, monkeypat
     net, every = small_net(), quantize.ways
     plan = ["float, ", "int8, nearest", "int4, nearest", "int4, path-following", "w8a8, symmetric", "w4a8, symmetric"]
     monkeypatch.setattr(quantize, "ways", lambda target, net: [w for w in every(target, net) if w.key in plan])
-    monkeypatch.setattr(quantize, "commit", lambda: "abc")
+    monkeypatch.setattr(scored, "commit", lambda: "abc")
     given: tuple[Any, ...] = (net, classification(net), TARGET, tmp_path / "runs", tmp_path, print, 20)
     table = quantize.run(*given, seconds_each=0.01)
     plain, eight, four, followed, products, small = table["rows"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.bench.lines import Lines
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import made_by
+from whet.bench.scored import Scored, best_of, speed_text
 from whet.compress.moments import inputs_of
 from whet.compress.quantize import dynamic, static
 from whet.compress.quantize.dynamic import DynamicQuantization
@@ -20,20 +19,11 @@ from whet.compress.quantize.static import StaticQuantization
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
 from whet.core.net import Net
 from whet.core.passes import Pass, Result
-from whet.core.run import Progress, Run
+from whet.core.run import Progress
 from whet.core.space import Decision, Space
-from whet.core.target import Artifact, Target
-from whet.core.task import Batches, Task, rows_of, split
-from whet.data.bind import bind
-from whet.data.rows import first_rows
+from whet.core.target import Target
+from whet.core.task import Task
 from whet.graph.grids import EXACT_BITS
-from whet.hardware import targets
-from whet.hardware.device import fingerprint
-from whet.hardware.race import race
-from whet.hardware.targets import Settings, setting_name
-from whet.hardware.targets import inputs_of as sample_of
-from whet.verdict.file_net import BATCH
-from whet.verify.equivalence import evaluate
 
 ORIGINAL = "float"
 CORRECTED = "nearest, biases by norms"
@@ -93,45 +83,30 @@ def run(
     Rows that the same code made before, with as many validation samples, are not made again. All formats are timed in
     one race at the end, each file in all settings; with no `seconds_each` nothing is timed.
     """
-    task, chosen, made = bind(task, net), targets.get(target), commit()
-    setting = next(s for s in chosen.all_settings() if s["precision"] == "f32")
-    work = Run(task, chosen, net)
-    lines, folder = Lines(out / f"quantize-{task.name}-{net.name}.jsonl"), out / f"quantize-{task.name}-{net.name}"
-    val = samples(task.val, validation)
-    score = partial(_scored, net, task, chosen, setting, val)
-    known, rows, moments_seconds = lines.read(), [], 0.0
-    every = ways(chosen, net)
-    for way in every:
-        key = f"{made}: {way.key}, {validation}"
-        if key not in known:
-            progress({"stage": way.key})
-            moments_seconds = moments_seconds or _seconds(lambda: input_moments(net, work))
-            known[key] = row(net, work, way, moments_seconds, score, folder)
-            lines.append(key, known[key])
-        rows.append(known[key])
-    speeds = _raced(net, work, every, folder, seconds_each, progress) if seconds_each else {}
-    table = {
-        "task": task.name, "network": net.name, "metric": task.metric_name, "direction": task.direction,
-        "setting": setting_name(setting), "validation_samples": sum(rows_of(x) for x, _ in val),
-        "rows": [r | speeds.get(r["format"], {}) for r in rows], "device": fingerprint().to_dict(), "commit": made,
-    }  # fmt: skip
-    write_result(results / f"quantize-{task.name}-{net.name}", table, markdown(table))
-    return table
+    work = Scored.of("quantize", net, task, target, out, validation)
+    every, taken = {way.key: way for way in ways(work.target, net)}, list[float]()
+
+    def make(key: str) -> dict[str, Any]:
+        if not taken:
+            taken.append(_seconds(lambda: input_moments(net, work.run)))
+        return row(work, every[key], taken[0])
+
+    rows = work.rows(every, make, progress)
+    speeds = _raced(work, list(every.values()), seconds_each, progress) if seconds_each else {}
+    return work.write(results, [r | speeds.get(r["format"], {}) for r in rows], markdown)
 
 
-def row(
-    net: Net, work: Run, way: Way, moments_seconds: float, score: Callable[[Path], tuple[float, int]], folder: Path
-) -> dict[str, Any]:
+def row(work: Scored, way: Way, moments_seconds: float) -> dict[str, Any]:
     """Return one row: a network quantized in one way, and what it took.
 
     The moments of calibration inputs are taken once for all roundings; each that needs them is charged for them.
     """
     start = time.process_time()
-    result, path = written(net, work, way, folder)
+    result, path = written(work, way)
     seconds = time.process_time() - start
     moments = isinstance(way.item, WeightOnly) and way.item.rounding != NEAREST
     calibrated = moments or isinstance(way.item, StaticQuantization)
-    quality, size = score(path)
+    quality, size = work.score(path)
     return {
         "format": way.format, "how": way.how, "quality": quality, "size_bytes": size,
         "seconds": round(seconds + (moments_seconds if moments else 0.0), 2),
@@ -141,54 +116,21 @@ def row(
     }  # fmt: skip
 
 
-def written(net: Net, work: Run, way: Way, folder: Path) -> tuple[Result, Path]:
+def written(work: Scored, way: Way) -> tuple[Result, Path]:
     """Quantize a network in one way and write its file."""
-    result = way.item.apply(net, way.decision, work)
-    return result, work.target.save(result.net.eval(), folder / way.key.replace(" ", "-").replace(",", ""))
+    result = way.item.apply(work.net, way.decision, work.run)
+    return result, work.save(result.net, way.key)
 
 
-def _raced(
-    net: Net, work: Run, every: list[Way], folder: Path, seconds_each: float, progress: Progress
-) -> dict[str, dict[str, Any]]:
+def _raced(work: Scored, every: list[Way], seconds_each: float, progress: Progress) -> dict[str, dict[str, Any]]:
     """Return by format how many times as fast as the original in its fastest setting its file is in its own fastest."""
-    files = dict[str, tuple[Path, list[Settings]]]()
-    settings = work.target.all_settings()
+    files = dict[str, Path]()
     for way in every:
-        if way.format in files:
-            continue
-        path = folder / way.key.replace(" ", "-").replace(",", "") / "model.onnx"
-        path = path if path.exists() else written(net, work, way, folder)[1]
-        files[way.format] = path, settings
+        if way.format not in files:
+            path = work.place(way.key) / "model.onnx"
+            files[way.format] = path if path.exists() else written(work, way)[1]
     progress({"stage": "the race of all formats"})
-    found = race(work.target, sample_of(net), files, [ORIGINAL], seconds_each)
-    return {
-        name: {
-            "speedup": x.ratio, "speedup_low": x.ratio_low, "speedup_high": x.ratio_high,
-            "fastest_in": setting_name(found.settings[name]),
-        }
-        for name, x in found.latencies.items()
-    }  # fmt: skip
-
-
-def samples(batches: Batches, count: int) -> list[Any]:
-    """Return the first `count` samples of batches, as batches `(inputs, targets)`."""
-    found: list[Any] = []
-    for inputs, wanted in map(split, batches):
-        if count <= 0:
-            break
-        size = rows_of(inputs)
-        found.append((tuple(x[:count] for x in inputs), first_rows(wanted, count, size)))
-        count -= size
-    return found
-
-
-def _scored(
-    net: Net, task: Task, target: Target, setting: Settings, val: list[Any], path: Path
-) -> tuple[float, int]:  # fmt: skip
-    """Return the metric of a network's file in its runtime, and the bytes of the file."""
-    artifact = Artifact(path, dict(setting))
-    outputs, wanted = evaluate(partial(target.open, artifact), val, BATCH, net)
-    return task.score(outputs, wanted), artifact.size_bytes
+    return work.race(files, ORIGINAL, seconds_each)
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -211,9 +153,9 @@ def markdown(table: dict[str, Any]) -> str:
         f"| format | how | {table['metric']} | bytes | speed | seconds | calibration samples | layers, to nearest |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    best = {r["format"]: _best(table, r["format"]) for r in table["rows"]}
+    best = {form: best_of(_of(table, form), "quality", table["direction"]) for form in _formats(table)}
     for r in table["rows"]:
-        several = len({other["quality"] for other in table["rows"] if other["format"] == r["format"]}) > 1
+        several = len({other["quality"] for other in _of(table, r["format"])}) > 1
         quality = f"{r['quality']:.4f}"
         quality = f"**{quality}**" if several and r["quality"] == best[r["format"]] else quality
         lines.append(
@@ -224,17 +166,9 @@ def markdown(table: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
 
 
-def speed_text(row: dict[str, Any]) -> str:
-    """Return the speed of a row's format with its spread and setting, or nothing where it was not timed.
-
-    >>> speed_text({"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "fastest_in": "openvino/f32/1"})
-    'x1.50 (1.40-1.60), openvino/f32/1'
-    """
-    if "speedup" not in row:
-        return ""
-    return f"x{row['speedup']:.2f} ({row['speedup_low']:.2f}-{row['speedup_high']:.2f}), {row['fastest_in']}"
+def _formats(table: dict[str, Any]) -> set[str]:
+    return {r["format"] for r in table["rows"]}
 
 
-def _best(table: dict[str, Any], form: str) -> float:
-    found = [float(r["quality"]) for r in table["rows"] if r["format"] == form]
-    return max(found) if table["direction"] == "max" else min(found)
+def _of(table: dict[str, Any], form: str) -> list[dict[str, Any]]:
+    return [r for r in table["rows"] if r["format"] == form]

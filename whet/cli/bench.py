@@ -80,12 +80,61 @@ def latency(
     print(json.dumps(record) if as_json else suite.markdown(record))
 
 
+Validation = Annotated[int, typer.Option(help="How many validation samples each file is scored on.")]
+
+
+@bench.command("prune", help="Take off channels and weights in every way, train each as long; score each file.")
+@bench.command(
+    "factorize", help="Put products in the place of layers in every way, train each as long; score each file."
+)
+def smaller(
+    context: typer.Context,
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    epochs: Annotated[float, typer.Option(help="How long every row trains; 0 trains nothing.")] = 1.0,
+    validation: Validation = 2000,
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Make a network smaller in every way of the suite that the command names, and print the table."""
+    from whet.bench import smaller as suites
+    from whet.core.checks import positive, whole
+    from whet.report.console import LiveProgress
+
+    whole("--validation", validation), positive("--epochs", epochs, zero=True)
+    out, suite = out_folder(out), str(context.info_name)
+    with LiveProgress(quiet=as_json) as progress:
+        net, bundle = network_of(task, network, data, progress)
+        table = suites.run(net, bundle, suite, target, out, results, progress, epochs, validation)
+    print(json.dumps(table) if as_json else suites.markdown(table))
+
+
+@bench.command()
+def code(
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    validation: Validation = 2000,
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Code a network's weights in every way, pack each file and score what it unpacks to."""
+    from whet.bench import code as suite
+
+    _files(suite, network, task, data, as_json, validation, target, out, results)
+
+
 @bench.command()
 def quantize(
     network: NetworkArgument = None,
     task: Task = "digits",
     data: Data = None,
-    validation: Annotated[int, typer.Option(help="How many validation samples each file is scored on.")] = 2000,
+    validation: Validation = 2000,
     train: Annotated[
         int, typer.Option(help="Compare ways of training on integers in their place, each on so many samples.")
     ] = 0,
@@ -101,18 +150,29 @@ def quantize(
     from whet.bench import quantize as suite
     from whet.bench import trained
     from whet.core.checks import whole
+
+    whole("--train", train, least=0)
+    if train:
+        _files(trained, network, task, data, as_json, validation, target, out, results, samples=train)
+    else:
+        _files(suite, network, task, data, as_json, validation, target, out, results)
+
+
+def _files(
+    suite: Any, network: str | None, task: str, data: Path | None, as_json: bool, validation: int, target: str,
+    out: Path, results: Path, **more: Any,
+) -> None:  # fmt: skip
+    """Write the files of a suite and print their table."""
+    from whet.core.checks import whole
     from whet.report.console import LiveProgress
 
     whole("--validation", validation)
-    whole("--train", train, least=0)
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
-        if train:
-            table = trained.run(net, bundle, target, out, results, progress, train, validation)
-        else:
-            table = suite.run(net, bundle.task, target, out, results, progress, validation)
-    print(json.dumps(table) if as_json else (trained if train else suite).markdown(table))
+        given = {"progress": progress, "validation": validation, **more}
+        table = suite.run(net, bundle if more else bundle.task, target, out, results, **given)
+    print(json.dumps(table) if as_json else suite.markdown(table))
 
 
 @bench.command()

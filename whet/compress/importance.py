@@ -52,6 +52,12 @@ def calibration(task: Task, samples: int) -> Iterator[tuple[tuple[Tensor, ...], 
         raise CalibrationError(f"task '{task.name}' has no calibration or training batches to score atoms on.")
 
 
+def loss_of(run: Run, outputs: Tree, targets: Tree) -> Tensor:
+    """Return the loss, a scalar, that gradients are taken of: the task's, or without labels `saliency`."""
+    unlabelled = isinstance(targets, Original)
+    return saliency(outputs, run.task.kinds) if unlabelled else run.task.loss(outputs, targets)
+
+
 def per_atom(values: Tensor, member: Member, size: int) -> NDArray[np.float64]:
     """Sum `values`, shaped as the member's parameter, over all that belongs to each atom; shape (size,)."""
     rows = values.detach().double().movedim(member.dim, 0).flatten(1).sum(1) if values.ndim > 1 else values.double()
@@ -109,9 +115,8 @@ def loss_change(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -
     seen = 0
     copy.module.zero_grad()
     for inputs, targets in calibration(run.task, samples):
-        outputs, rows = copy(*inputs), rows_of(inputs)
-        unlabelled = isinstance(targets, Original)
-        loss = saliency(outputs, run.task.kinds) if unlabelled else run.task.loss(outputs, targets)
+        rows = rows_of(inputs)
+        loss = loss_of(run, copy(*inputs), targets)
         (loss * rows).backward()  # type: ignore[no-untyped-call]
         seen += rows
     found: Scores = {}

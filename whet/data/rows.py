@@ -25,6 +25,22 @@ def first_rows(tree: Tree, count: int, rows: int) -> Tree:
     return tree if count >= rows else mapped_by_path(first, tree)
 
 
+def one_row(tree: Tree, index: int, rows: int) -> Tree:
+    """Return one of a batch's `rows`, as a batch of one; of tensors with several entries a row all of it.
+
+    >>> one_row({"y": torch.arange(6), "name": ["a", "b", "c"]}, 1, rows=3)
+    {'y': tensor([2, 3]), 'name': ['b']}
+    """
+
+    def one(path: str, leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and leaf.dim():
+            each = len(leaf) // rows
+            return leaf[index * each : (index + 1) * each]
+        return Rows(leaf[index : index + 1]) if is_rows(leaf) else leaf
+
+    return mapped_by_path(one, tree)
+
+
 def has_rows(tree: Tree) -> bool:
     """Say whether joining left a list of rows in place of a tensor somewhere, since lengths differ."""
     return any(isinstance(leaf, Rows) for leaf in _parts(tree))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from whet.compress.prune.entropic import entropic
+from whet.compress.prune.least_squares import least_squares
+from whet.compress.prune.matrix_free import matrix_free
 from whet.core.checks import whole
 from whet.core.errors import DecisionError, unknown
 from whet.core.net import Net
@@ -16,7 +20,10 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.graph.zeros import chosen, hold, masked, sites
 
-NETWORK, KIND = "network", "zeros"
+NETWORK, KIND, MAGNITUDE = "network", "zeros", "magnitude"
+Pruner = Callable[[Net, Mapping[str, Tensor], float, Run, int], dict[str, Tensor]]
+"""Of a network, some weights by layer, the share that goes, a run and samples: the new weights."""
+PRUNERS: dict[str, Pruner] = {"least-squares": least_squares, "entropic": entropic, "matrix-free": matrix_free}
 TIES = ("network", "layer")
 GONE = "no layer of that name is left that can have zeros."
 
@@ -31,8 +38,12 @@ class Magnitude:
     anew on calibration inputs (`compress.repair`), and stays sparse in every training after that. Files store zeros as
     a bit each (`whet.hardware.onnx_writer.sparse`): they become smaller, no runtime becomes faster.
 
-    Treated are linear layers and convolutions of at least `least` weights. Needs no data.
-    Raises: DecisionError for levels outside of [0, 1), without 0.0, or that are no whole number of weights of a group.
+    Which weights go, and what the others become, is told `by` their magnitude, or by one of `PRUNERS`, which go by the
+    gradients of `samples` samples; these know no groups.
+
+    Treated are linear layers and convolutions of at least `least` weights. Needs no data, but for `PRUNERS`.
+    Raises: DecisionError for levels outside of [0, 1), without 0.0, or that are no whole number of weights of a group,
+    and for a group without magnitudes; UnknownNameError for ties and ways; CalibrationError where samples are missing.
     Paper: Zhu and Gupta 2017, To Prune, or Not to Prune, whose gradual schedule is `train.gradual-pruning`.
     """
 
@@ -40,6 +51,8 @@ class Magnitude:
     group: int = 0
     tie: str = "network"
     least: int = 1024
+    by: str = MAGNITUDE
+    samples: int = 128
     paper = "zhu2017prune"
     traits = Traits("structure")
 
@@ -48,6 +61,13 @@ class Magnitude:
             raise DecisionError(f"levels must lie in [0, 1) and include 0.0; got {self.levels!r}.")
         if self.tie not in TIES:
             raise unknown("tie", self.tie, TIES)
+        if self.by not in (MAGNITUDE, *PRUNERS):
+            raise unknown("by", self.by, (MAGNITUDE, *PRUNERS))
+        if self.by != MAGNITUDE and self.group:
+            raise DecisionError(
+                f"'{self.by}' knows no groups: it decides over all weights together; got {self.group!r}."
+            )
+        whole("samples", self.samples)
         counts = [z * whole("group", self.group, least=0) for z in self.levels]
         if any(abs(count - round(count)) > 1e-6 for count in counts if self.group):
             raise DecisionError(f"of a group of {self.group} whole numbers of weights go; got levels {self.levels!r}.")
@@ -81,7 +101,7 @@ class Magnitude:
         changed: list[Change] = []
         for some, z in lots:
             weights = self._weights(smaller, some)
-            left = self._left(weights, z)
+            left = self._left(weights, z) if self.by == MAGNITUDE else self._solved(smaller, weights, z, run)
             masked(weights, left)
             skipped |= {n: f"groups of {self.group} do not divide its weights." for n in some if n not in left}
             for name in left:
@@ -95,6 +115,14 @@ class Magnitude:
     def _left(self, weights: dict[str, Tensor], z: float) -> dict[str, Tensor]:
         """Return which weights are left where a share `z` goes, by layer."""
         return chosen(weights, z, self.group)
+
+    def _solved(self, net: Net, weights: dict[str, Tensor], z: float, run: Run) -> dict[str, Tensor]:
+        """Write what a pruner makes of the weights into them; return which are left, by layer."""
+        found = PRUNERS[self.by](net, weights, z, run, self.samples)
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(found[name])
+        return {name: weight != 0 for name, weight in weights.items()}
 
     def _lost(self, weights: dict[str, Tensor], z: float) -> float:
         left = self._left(weights, z)
