@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from agent_toys import Chain
-from gradients import REWARDS, exact_gradient, mean_gradient
+from enumerated_gradients import REWARDS, exact_gradient, mean_gradient
 
 from whet.agents.a2c import A2C, A2CLearner
 from whet.agents.environments import Environments

@@ -122,8 +122,8 @@ def test_a_folder_of_another_training_is_refused_and_restarted(tmp_path: Path) -
 def test_folders_without_a_policy_and_unknown_agents(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match=r"holds no training of an agent: there is no training\.json"):
         policy_of(tmp_path)
-    with pytest.raises(UnknownNameError, match="unknown agent 'dqm'; did you mean 'dqn'"):
-        Training("dqm", "CartPole-v1").made()
+    with pytest.raises(UnknownNameError, match="unknown agent 'dnq'; did you mean 'dqn'"):
+        Training("dnq", "CartPole-v1").made()
     with pytest.raises(AgentError, match="was trained for"):
         train(Training("dqn(hidden=(), begin_after=9)", "WhetChain-v0", 20, 0, 20, 2), tmp_path)
         judged(tmp_path, 2, 0, "CartPole-v1")

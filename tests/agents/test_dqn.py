@@ -22,7 +22,7 @@ from whet.core.checks import ValueRangeError
 from whet.core.errors import UnknownNameError
 
 TABLE: dict[str, Any] = {
-    "hidden": (), "learning_rate": 0.05, "discount": 0.8, "batch": 32, "buffer": 600, "begin_after": 60,
+    "hidden": (), "learning_rate": 0.05, "discount": 0.8, "batch": 64, "buffer": 600, "begin_after": 60,
     "update_every": 2, "target_every": 10, "explore_for": 1.0, "last_epsilon": 0.6,
 }  # fmt: skip
 
@@ -32,7 +32,7 @@ def learner(steps: int, **options: Any) -> DQNLearner:
     return agent.begin(Environments(Chain, agent.environments, seed=1, name="chain"), steps, seed=0)
 
 
-def table(steps: int = 900, **options: Any) -> np.ndarray:
+def table(steps: int = 1000, **options: Any) -> np.ndarray:
     found = learner(steps, **options)
     while found.environments.steps < steps:
         found.advance()

@@ -29,6 +29,6 @@ def test_samples_are_of_the_softmax() -> None:
 
 
 def test_a_number_that_falls() -> None:
-    assert Falling(1.0, 0.1, 0.0).at(0.0) == 0.1 and Falling(1.0, 0.0, 1.0).at(0.25) == 0.75
+    assert Falling(1.0, 0.0, 0.0).at(0.0) == 0.0 and Falling(1.0, 0.0, 1.0).at(0.25) == 0.75
     with pytest.raises(ValueRangeError, match="explore_for must lie in"):
         Falling(1.0, 0.1, 2.0)

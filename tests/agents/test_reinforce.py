@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from agent_toys import Broken, Chain
-from gradients import exact_gradient, mean_gradient, one_step
+from enumerated_gradients import exact_gradient, mean_gradient, one_step
 from torch import nn
 
 from whet.agents import reinforce

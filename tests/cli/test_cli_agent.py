@@ -45,7 +45,7 @@ def test_agents_and_parts_are_listed() -> None:
 @pytest.mark.parametrize(
     "words, error, message",
     [
-        (["agent", "train", "dqm", "--env", "CartPole-v1"], UnknownNameError, "did you mean 'dqn'"),
+        (["agent", "train", "dnq", "--env", "CartPole-v1"], UnknownNameError, "did you mean 'dqn'"),
         (["agent", "train", "dqn", "--env", "CartPol-v1"], AgentError, "did you mean 'CartPole-v1'"),
         (["agent", "train", "dqn", "--env", "Pendulum-v1"], AgentError, "'Pendulum-v1' has actions Box"),
         (["agent", "train", "dqn(buffer=10**18)", "--env", "CartPole-v1"], Exception, "cannot be read"),
