@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from whet import catalogue, references
+from whet.cli.agent import agent
 from whet.cli.again import Again, again
 from whet.cli.bench import bench
 from whet.cli.check import check
@@ -64,6 +65,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_
 app.callback(help=__doc__)(root)
 app.add_typer(bench, name="bench")
 app.add_typer(device, name="device")
+app.add_typer(agent, name="agent")
 app.command(name="data")(data)
 WIDE = 160
 """From how many columns of the terminal on the list of methods has all that is known."""

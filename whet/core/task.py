@@ -18,6 +18,7 @@ Batch = Any
 Batches = Iterable[Batch]
 Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Any, Any], Any]
+Played = Callable[[Callable[..., Tree], str], Tensor]
 COLLECTIONS = ("val", "train", "test", "calibration")
 CHOICES: dict[str, tuple[str, ...]] = {"direction": ("max", "min"), "drop": ("absolute", "relative")}
 
@@ -98,6 +99,8 @@ class Task:
     drop: Literal["absolute", "relative"] = "absolute"
     kinds: tuple[Kind, ...] = ()
     labels: bool = True
+    played: Played | None = None
+    """Plays fixed episodes of `val` or `test` with a network: returns (episodes,), whose mean is then the quality."""
     quality_note: str = ""
     bound: bool = False
     glance: float = math.nan

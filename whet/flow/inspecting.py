@@ -8,7 +8,7 @@ from whet.core.target import Artifact
 from whet.hardware.elsewhere import machine_of
 from whet.hardware.executed import account
 from whet.verify.equivalence import agreement
-from whet.verify.interval import drop_interval
+from whet.verify.interval import drop_interval, drop_of_returns
 
 if TYPE_CHECKING:
     from whet.flow.evaluator import Evaluator
@@ -26,7 +26,13 @@ def inspected(evaluator: Evaluator, artifact: Artifact) -> dict[str, Any]:
     outputs, targets = scores.outputs(artifact, task.val)
     reference, _ = scores.outputs(evaluator.baseline.reference_artifact, task.val)
     same = agreement(outputs, reference, task.kinds, [port.name for port in net.outputs])
-    low, high = drop_interval(task, outputs, reference, targets) or (None, None)
+    original = evaluator.baseline.reference_artifact
+    found = (
+        drop_interval(task, outputs, reference, targets)
+        if task.played is None
+        else drop_of_returns(task, scores.returns(artifact, task.val), scores.returns(original, task.val))
+    )
+    low, high = found or (None, None)
     machine, batch = machine_of(evaluator.request.target), evaluator.request.batch
     counts, floats = account(artifact.path, artifact.settings, list(net.layers()), batch, machine)
     return {

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from whet.core.net import Net
 from whet.core.target import Artifact
-from whet.core.task import floats, rows_of, split
+from whet.core.task import Task, floats, rows_of, split
 from whet.flow.original import kind
 from whet.flow.request import Request
 from whet.support import structure
 from whet.support.structure import Tree, tensors
 from whet.train.fit import channels_last
-from whet.verify.equivalence import evaluate
+from whet.verify.equivalence import OpenSession, evaluate, kept_open
 
 QUICK_SAMPLES = 5000
 """How many validation samples a net is scored on."""
@@ -43,6 +44,7 @@ class Scores:
         self.request, self.kept, self.clock = request, kept, clock
         self.original_speed = math.inf
         self._files: dict[tuple[Path, str], Scored] = {}
+        self._returns: dict[tuple[Path, str, str], Tensor] = {}
 
     # -- nets ------------------------------------------------------------------------------------------------------
 
@@ -53,6 +55,9 @@ class Scores:
         they show a drop far beyond it: `FAR`.
         """
         parts, seen, left = list[Scored](), 0, list(FAR) if limit else []
+        if self.request.task.played is not None:
+            with self.clock("quick"):
+                return float(returns(self.request.task, net, self.request.recipe.bf16()).mean()), self.reference
         with self.clock("quick"):
             for part, rows in self._run(net):
                 parts.append(part)
@@ -75,6 +80,8 @@ class Scores:
     @cached_property
     def reference(self) -> float:
         """The original's quality on all of them."""
+        if self.request.task.played is not None:
+            return float(returns(self.request.task, self.request.net, self.request.recipe.bf16()).mean())
         return self._score(self.original)
 
     def _score(self, parts: list[Scored]) -> float:
@@ -105,8 +112,7 @@ class Scores:
         if batches is self.request.task.val and key in self._files:
             return self._files[key]
         with self.clock("evaluate"):
-            fastest = {**artifact.settings, "threads": max(s["threads"] for s in self.request.target.all_settings())}
-            opened = partial(self.request.target.open, Artifact(artifact.path, fastest))
+            opened = partial(self.request.target.open, self._fastest(artifact))
             found = evaluate(opened, batches, EVALUATION_BATCH, self.request.net)
         if batches is self.request.task.val and sum(t.nbytes for t in tensors(found)) <= KEPT_BYTES / KEPT_OUTPUTS:
             self._files[key] = found
@@ -116,4 +122,37 @@ class Scores:
 
     def file(self, artifact: Artifact, batches: Any) -> float:
         """Return a file's quality in its runtime."""
+        if self.request.task.played is not None:
+            return float(self.returns(artifact, batches).mean())
         return self.request.task.score(*self.outputs(artifact, batches))
+
+    def returns(self, artifact: Artifact, batches: Any) -> Tensor:
+        """Return what a file gains in its runtime in each of the episodes of a task that is played, (episodes,)."""
+        task = self.request.task
+        assert task.played is not None
+        name, key = ("val" if batches is task.val else "test"), (artifact.path, kind(artifact.settings))
+        if (*key, name) not in self._returns:
+            with self.clock("evaluate"):
+                opened = kept_open(partial(self.request.target.open, self._fastest(artifact)))
+                self._returns[*key, name] = task.played(partial(self._answers, opened), name)
+        return self._returns[*key, name]
+
+    def _answers(self, opened: OpenSession, *inputs: Tensor) -> Tree:
+        """Return a file's outputs for inputs of any number of rows."""
+        return evaluate(opened, [(inputs, torch.zeros(len(inputs[0])))], EVALUATION_BATCH, self.request.net)[0]
+
+    def _fastest(self, artifact: Artifact) -> Artifact:
+        most = max(s["threads"] for s in self.request.target.all_settings())
+        return Artifact(artifact.path, {**artifact.settings, "threads": most})
+
+
+def returns(task: Task, net: Net, bf16: bool) -> Tensor:
+    """Return what a net gains in torch in each of the validation episodes of a task that is played, (episodes,)."""
+    assert task.played is not None
+    channels_last(net.eval().module)
+
+    def run(*inputs: Tensor) -> Tree:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return floats(net(*inputs))
+
+    return task.played(run, "val")

@@ -13,6 +13,7 @@ import torch
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.core.task import Task, predict
+from whet.flow.scoring import returns
 from whet.train.fit_report import FitReport
 from whet.train.moving_average import MovingAverage
 from whet.train.recipe import Recipe
@@ -67,7 +68,9 @@ class Work:
 
 
 def quality(task: Task, net: Net, bf16: bool, samples: int = JUDGED) -> float:
-    """Return the quality of a net on the first so many validation samples."""
+    """Return the quality of a net on the first so many validation samples, or in the episodes of a task that is played."""
+    if task.played is not None:
+        return float(returns(task, net, bf16).mean())
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         return task.score(*predict(net.eval(), task.val, samples))
 

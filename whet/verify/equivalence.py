@@ -84,6 +84,19 @@ MOST_OPEN = 4
 """How many lengths of a batch are kept open at a time."""
 
 
+def kept_open(open_session: OpenSession) -> OpenSession:
+    """Return what opens a session of given shapes once: for who calls `evaluate` again and again with little data."""
+    opened: dict[tuple[Any, ...], Session] = {}
+
+    def open_once(samples: int, shapes: Mapping[str, Sequence[int]]) -> Session:
+        key = (samples, *((name, *shape) for name, shape in shapes.items()))
+        if key not in opened:
+            opened[key] = open_session(samples, shapes)
+        return opened[key]
+
+    return open_once
+
+
 def evaluate(open_session: OpenSession, batches: Batches, batch: int, net: Net) -> tuple[Tree, Tree]:
     """Return outputs and targets of a net's file over the batches of a bound task, run `batch` samples at a time.
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from scipy.stats import t as student
+from torch import Tensor
 
 from whet.core.errors import TaskError
 from whet.core.task import Task
@@ -50,3 +51,25 @@ def drop_interval(
     drop = task.loss_of_quality(task.score(outputs, targets), task.score(reference, targets))
     wide = float(student.ppf((1 + sure) / 2, GROUPS - 1)) * error
     return drop - wide, drop + wide
+
+
+def drop_of_returns(task: Task, ours: Tensor, theirs: Tensor, sure: float = SURE) -> tuple[float, float] | None:
+    r"""Return between which drops the true one lies, of what two policies gained in the same n episodes, (n,) each.
+
+    With :math:`d_i` the drop in an episode the interval is :math:`\bar d \pm t_{n-1} s_d / \sqrt n`, in the unit of the
+    limit. Episodes begin alike, so only where the policies come apart counts. None for a single episode.
+
+    >>> import torch
+    >>> task = Task("t", None, [0], metric=lambda outputs, targets: 0.0)
+    >>> ours, theirs = torch.tensor([8.0, 9.0, 10.0, 9.0]), torch.tensor([10.0, 10.0, 10.0, 10.0])
+    >>> [round(end, 2) for end in drop_of_returns(task, ours, theirs)]
+    [-0.3, 2.3]
+    """
+    count = len(ours)
+    if count < 2:
+        return None
+    drops = (theirs - ours).double().numpy() * (1 if task.direction == "max" else -1)
+    if task.drop == "relative":
+        drops = drops / max(abs(float(theirs.double().mean())), 1e-12)
+    wide = float(student.ppf((1 + sure) / 2, count - 1) * np.std(drops, ddof=1)) / math.sqrt(count)
+    return float(drops.mean()) - wide, float(drops.mean()) + wide

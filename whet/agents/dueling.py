@@ -1,0 +1,31 @@
+"""The dueling head: what a state is worth, and what each action adds to it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from whet.agents.networks import Layer
+
+
+class Dueling(nn.Module):
+    r"""Two streams, the state's value and the actions' advantages, joined to values of actions.
+
+    :math:`Q(s, a) = V(s) + A(s, a) - \frac{1}{|A|} \sum_{a'} A(s, a')`. The mean is taken off since Q alone does not
+    tell V from A: a constant could go from one to the other. For distributions this holds for each of the `outputs`.
+
+    Shapes: features (N, features) to (N, actions, outputs).
+    Wang, Schaul, Hessel, van Hasselt, Lanctot and de Freitas (2016), Dueling Network Architectures for Deep
+    Reinforcement Learning.
+    """
+
+    def __init__(self, features: int, actions: int, outputs: int, linear: Layer = nn.Linear) -> None:
+        super().__init__()
+        self.actions, self.outputs = actions, outputs
+        self.value, self.advantage = linear(features, outputs), linear(features, actions * outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the values of actions, (N, actions, outputs)."""
+        value = self.value(x).view(-1, 1, self.outputs)
+        advantage = self.advantage(x).view(-1, self.actions, self.outputs)
+        joined: Tensor = value + advantage - advantage.mean(1, keepdim=True)
+        return joined
