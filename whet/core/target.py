@@ -43,7 +43,8 @@ class Target(Protocol):
     channels that layers should be a multiple of. `save` writes the model file (slow: seconds), `open` loads it
     for a static batch (fast: tenths of a second); `shapes` gives sizes by the input's name, in the file's layout, where
     they are to be others than those of the example that the file was written with. `kernels` names the integers that
-    weights may be stored as (`int8`, `int4`, `dynamic int8`): what all of its runtimes load.
+    weights may be stored as (`int8`, `int4`, `dynamic int8`): what all of its runtimes load. `weight_bits` is how many
+    bits weights may have at most for products with eight-bit inputs to be summed exactly: 8, or 7.
     """
 
     @property
@@ -51,6 +52,9 @@ class Target(Protocol):
 
     @property
     def alignment(self) -> int: ...
+
+    @property
+    def weight_bits(self) -> int: ...
 
     def kernels(self) -> tuple[str, ...]: ...
 

@@ -86,7 +86,7 @@ class Delivery:
         nearest = self.member(outside, timed) if outside and str(outside.number) in timed.latencies else None
         reference = self.test_of_reference()
         self.write(members, serving.shared(evaluator, original, reference))
-        self.over_budget(began)
+        _count_budget(evaluator, began, self.brief)
         front = DeliveredFront(
             folder=evaluator.request.out,
             members=tuple(members),
@@ -105,22 +105,6 @@ class Delivery:
         )
         report(evaluator, front, timed.latencies)
         return front
-
-    def over_budget(self, began: float) -> None:
-        """Remember what a delivery costs; keep for the conclusion why the search took longer than it was to take."""
-        budget, spent, study = (
-            self.evaluator.request.budget_seconds,
-            self.evaluator.run.budget.spent_seconds,
-            self.evaluator.study,
-        )
-        if not self.brief:
-            study.remember("delivery_seconds", spent - began)
-            study.remember("delivered_budget", None if math.isinf(budget) else budget)
-        if spent > OVER * budget and study.spent_seconds < budget:
-            self.evaluator.recorder.note(
-                f"it took {spent:.0f} s in place of {budget:.0f}: writing, timing and scoring the uncompressed network "
-                f"took {self.evaluator.baseline.seconds:.0f} s of that, the delivery {spent - began:.0f} s"
-            )
 
     def say(self, stage: str) -> None:
         """Tell the user which part of the delivery begins."""
@@ -315,6 +299,19 @@ def excess(evaluator: Evaluator, trial: Trial) -> float:
     limit = evaluator.request.max_drop
     over = 0.0 if limit is None else max(0.0, trial.drop - limit) / max(limit, 1e-9)
     return over + evaluator.request.objectives.violation(trial)
+
+
+def _count_budget(evaluator: Evaluator, began: float, is_brief: bool) -> None:
+    """Remember what a delivery costs; keep for the conclusion why the search took longer than it was to take."""
+    budget, spent, study = evaluator.request.budget_seconds, evaluator.run.budget.spent_seconds, evaluator.study
+    if not is_brief:
+        study.remember("delivery_seconds", spent - began)
+        study.remember("delivered_budget", None if math.isinf(budget) else budget)
+    if spent > OVER * budget and study.spent_seconds < budget:
+        evaluator.recorder.note(
+            f"it took {spent:.0f} s in place of {budget:.0f}: writing, timing and scoring the uncompressed network "
+            f"took {evaluator.baseline.seconds:.0f} s of that, the delivery {spent - began:.0f} s"
+        )
 
 
 def _runners(feasible: list[Trial]) -> list[Trial]:

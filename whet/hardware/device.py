@@ -16,6 +16,8 @@ from typing import Any
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 """The processor flags that change which precision or channel count is fast."""
+EXACT_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8")
+"""Those with which a processor of this family adds products of eight-bit integers in 32 bits."""
 RUNTIMES = ("torch", "openvino", "onnxruntime", "onnx")
 
 
@@ -49,6 +51,15 @@ class Device:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return {**asdict(self), "flags": list(self.flags), "versions": dict(self.versions)}
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of the integer weights, times inputs of eight bits, that sums are exact with: 8, or 7.
+
+        x86 without VNNI adds two products in sixteen bits, which 2 x 255 x 127 does not fit: larger sums are cut off
+        there without a word. With weights of seven bits 2 x 255 x 63 fits.
+        """
+        return 8 if "x86" not in self.system or self.has_any(EXACT_FLAGS) else 7
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Device:

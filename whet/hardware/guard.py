@@ -49,6 +49,11 @@ class Guarded:
         """The number of channels that layers should be a multiple of, as of the target inside."""
         return self.inner.alignment
 
+    @property
+    def weight_bits(self) -> int:
+        """Bits of the integer weights that sums of the target inside are exact with."""
+        return self.inner.weight_bits
+
     def kernels(self) -> tuple[str, ...]:
         """Return the integers that the target inside loads weights of."""
         return self.inner.kernels()

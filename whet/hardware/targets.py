@@ -105,6 +105,11 @@ class CpuTarget:
         """
         return 16 if self.device.has_any(("avx512f",)) else 8
 
+    @property
+    def weight_bits(self) -> int:
+        """Bits of the integer weights that the processor's sums are exact with, 8 or 7 (`Device.weight_bits`)."""
+        return self.device.weight_bits
+
     def kernels(self) -> tuple[str, ...]:
         """Return the integers that all of its runtimes load weights of, `dynamic int8` where all multiply them."""
         first, *others = (RUNTIMES[name].integers for name in self.runtimes)

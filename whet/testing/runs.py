@@ -20,6 +20,7 @@ class AlignedTarget:
 
     alignment: int = 16
     name: str = "nowhere"
+    weight_bits: int = 8
 
     def kernels(self) -> tuple[str, ...]:
         """Return the integers that weights may be stored as, and computed with."""

@@ -12,6 +12,7 @@ from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.graph.fake_quantize import DynamicLinear, IntegerWeight, quantize_weight
+from whet.graph.grids import EXACT_BITS, Grid
 
 KIND = ":dynamic"
 NETWORK = f"network{KIND}"
@@ -26,6 +27,8 @@ class DynamicQuantization:
 
         x ~ s_x (q_x - z),  s_x = (max x - min x) / 255,  z = round(-min x / s_x),    one a tensor and call
         w ~ s_w q_w,  q_w in -127..127,  s_w = max|w| / 127,                          one an output channel
+
+    with 63 in place of 127 where the target's processor does not sum such products exactly (`Target.weight_bits`).
 
     The layer multiplies integers; it is written as `DynamicQuantizeLinear` and `MatMulInteger`. Every call reads its
     inputs twice, once for their range, and what is served together has one range. Projections of attention are linear
@@ -61,6 +64,7 @@ class DynamicQuantization:
             return Result(small)
         chosen = [n.removesuffix(KIND) for n, v in decision.items() if n.endswith(KIND) and n != NETWORK and v == ALL]
         sites = [n for n, layer in layers.items() if _weighted(layer)] if scope == ALL else chosen
+        grid = Grid(min(EXACT_BITS, run.target.weight_bits))
         changed: dict[str, str] = {}
         skipped: dict[str, str] = {}
         for site in sites:
@@ -69,7 +73,7 @@ class DynamicQuantization:
             elif reason := _untreatable(layers[site]):
                 skipped[site] = reason
             else:
-                small.module.set_submodule(site, quantize_weight(small.layer(site), kind=DynamicLinear))
+                small.module.set_submodule(site, quantize_weight(small.layer(site), grid, DynamicLinear))
                 changed[site] = "int8, its inputs on a grid of each call"
         if not changed:
             skipped.setdefault("network", "no layer is left that could be int8 with ranges of each call")

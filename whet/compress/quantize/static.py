@@ -62,6 +62,8 @@ class StaticQuantization:
     (`quantize.rounding`, as in QQQ by Zhang et al. 2024), and still multiply integers of eight bits: the file holds
     digits, which are int8 once it is open. Its bytes are those of four bits, its speed that of int8.
 
+    Where the target's processor sums products of eight bits inexactly, weights have seven (`Target.weight_bits`).
+
     Choices: `network:int8` is `off`, `all`, `asymmetric` (all as well), or `per-layer`, which gives each layer its own
     `SITE:bits`.
     Calibrates on the task's calibration batches, or the training batches where it has none.
@@ -105,7 +107,7 @@ class StaticQuantization:
         total = sum(len(inputs[0]) for inputs in batches)
         shown, held = parted(batches, total - min(HELD, total // 4))
         kept = streams(folded, wanted) if self.sums else ()
-        grid = Grid(self.weight_bits)
+        grid = Grid(min(self.weight_bits, run.target.weight_bits))
         known = input_moments(folded, run)[0] if grid.bits < EXACT_BITS else {}
         work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer, kept, grid, known)
         result = work.best(shown, held, run.seed)
