@@ -51,5 +51,5 @@ def test_a_head_that_is_gone_ends_the_search_and_fails_no_candidate(error: Excep
 
 
 def test_other_errors_are_left_as_they_are() -> None:
-    with pytest.raises(ValueError, match="^no number$"):
+    with pytest.raises(ValueError, match=r"^no number$"):
         crew_whose_cluster_raises(ValueError("no number")).size()

@@ -165,7 +165,7 @@ class Crew:
             ) from error
 
     def _is_lost(self, error: Exception) -> bool:
-        """Say whether an error is the cluster's; once its driver's channel is closed, gRPC raises a plain ValueError."""
+        """Say whether an error is the cluster's; of a channel that is closed gRPC raises a plain ValueError."""
         gone = (ConnectionError, self.ray.exceptions.RaySystemError, self.ray.exceptions.RpcError)
         return (
             isinstance(error, gone)
