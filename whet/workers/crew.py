@@ -159,7 +159,7 @@ class Crew:
         except Exception as error:
             if not self._is_lost(error):
                 raise
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".!")
             raise WorkersError(
                 f"the workers at {self.place} are lost: {first}. What was finished is safe: the same command goes on."
             ) from error
