@@ -117,6 +117,7 @@ def decoder(folder: Path) -> None:
     hf.utils.logging.disable_progress_bar()
     settings = {"vocab_size": 64, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 16}
     config = hf.GPT2Config(**settings, bos_token_id=0, eos_token_id=0)
+    torch.manual_seed(0)
     hf.GPT2LMHeadModel(config).save_pretrained(folder / "gpt")
     write_tokenizer(folder / "gpt" / "tokenizer.json")
 
@@ -128,7 +129,9 @@ def classifier(folder: Path) -> None:
     write_lines(folder / "a.jsonl", lines)  # type: ignore[arg-type]
     hf.utils.logging.disable_progress_bar()
     settings = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = hf.BertConfig(vocab_size=64, max_position_embeddings=16, num_labels=2, **settings)
+    # Weights this large tell the two answers clearly apart, which rounding then leaves as they are.
+    config = hf.BertConfig(vocab_size=64, max_position_embeddings=16, num_labels=2, initializer_range=0.5, **settings)
+    torch.manual_seed(0)
     hf.BertForSequenceClassification(config).save_pretrained(folder / "bert")
     write_tokenizer(folder / "bert" / "tokenizer.json")
 
