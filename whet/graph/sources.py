@@ -51,7 +51,8 @@ def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, A
         if not Path(source).exists():
             raise LiftError(f"network file '{source}' does not exist.")
         readers: dict[str, Callable[[Path, Any], Any]] = {".pt2": _load_program, ".onnx": _read_onnx}
-        loaded: tuple[nn.Module | ExportedProgram, Any] = readers.get(suffix, _read_openvino)(Path(source), example)
+        reader: Callable[[Path, Any], Any] = readers[suffix] if suffix in readers else _read_openvino
+        loaded: tuple[nn.Module | ExportedProgram, Any] = reader(Path(source), example)
         return loaded
     if suffix in {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}:
         raise LiftError(
