@@ -39,8 +39,9 @@ def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, A
     if isinstance(source, nn.Module):
         return source, example
     if not isinstance(source, str | Path):
-        kind = type(source).__name__
-        raise LiftError(f"a network is a module, FILE.pt2, .onnx, .tflite, .xml or FILE.py:FUNCTION; got {kind}.")
+        raise LiftError(
+            f"a network is a module, FILE.pt2, .onnx, .tflite, .xml or FILE.py:FUNCTION; got {type(source).__name__}."
+        )
     path, _, function = str(source).partition(".py:")
     if function:
         return _call(Path(path + ".py"), function, example)
@@ -50,9 +51,10 @@ def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, A
     if suffix in FILES:
         if not Path(source).exists():
             raise LiftError(f"network file '{source}' does not exist.")
-        readers: dict[str, Callable[[Path, Any], Any]] = {".pt2": _load_program, ".onnx": _read_onnx}
-        reader: Callable[[Path, Any], Any] = readers[suffix] if suffix in readers else _read_openvino
-        loaded: tuple[nn.Module | ExportedProgram, Any] = reader(Path(source), example)
+        readers: dict[str, Callable[[Path, Any], Any]] = {
+            ".pt2": _load_program, ".onnx": _read_onnx, ".tflite": _read_openvino, ".xml": _read_openvino,
+        }  # fmt: skip
+        loaded: tuple[nn.Module | ExportedProgram, Any] = readers[suffix](Path(source), example)
         return loaded
     if suffix in {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}:
         raise LiftError(
