@@ -19,7 +19,8 @@ def test_it_prints_what_was_compared_and_exits_with_1_where_outputs_are_others(
 ) -> None:
     asked: list[Any] = []
 
-    def checked(folder: Path, target: Any, task: Any, parts: Any, tolerance: Any) -> Verdict:
+    def checked(folder: Path, target: Any, task: Any, parts: Any, tolerance: Any, original: Any) -> Verdict:
+        assert original is None
         asked.append((folder, task.name, parts, tolerance))
         row = Row("relative error", 1e-3, error, error, error, "", "4 calls of serve.py")
         return Verdict(str(folder), "openvino/bf16/1", (row,), {})

@@ -38,7 +38,7 @@ def test_a_function_gives_a_module_or_one_with_its_example(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (3, "a network is a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION; got int"),
+        (3, "a network is a module, FILE.pt2, .onnx, .tflite, .xml or FILE.py:FUNCTION; got int"),
         ("net.pt", "is a pickle, and nothing is unpickled"), ("net.txt", "is no network: give a module"),
         ("gone.onnx", "network file 'gone.onnx' does not exist"),
         ("gone.pt2", "network file 'gone.pt2' does not exist"),

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from whet.core.errors import ArtifactError
-from whet.hardware.openvino import OpenVINO, _core, inputs_of_file, ov
+from whet.hardware.openvino import OpenVINO, core, inputs_of_file, ov
 from whet.hardware.standalone import _joins_matrices, openvino_options
 
 
@@ -30,7 +30,7 @@ def test_sums_of_matrices_are_told_from_those_of_images(tmp_path: Path) -> None:
     matrix = saved(tmp_path / "matrix.onnx", RESIDUAL, ["batch", 3])
     image = saved(tmp_path / "image.onnx", RESIDUAL, ["batch", 3, 4, 4])
     plain = saved(tmp_path / "plain.onnx", [helper.make_node("Relu", ["x"], ["y"])], ["batch", 3])
-    models = [_core().read_model(str(p)) for p in (matrix, image, plain)]
+    models = [core().read_model(str(p)) for p in (matrix, image, plain)]
     assert [_joins_matrices(model) for model in models] == [True, False, False]
     alone = [openvino_options(model, {"precision": "f32", "threads": 1}) for model in models]
     assert ["SNIPPETS_MODE" in options for options in alone] == [True, False, False]
@@ -42,7 +42,7 @@ def test_sums_of_matrices_are_told_from_those_of_images(tmp_path: Path) -> None:
 def test_its_own_format_has_a_file_of_weights_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "model.xml"
     nodes = [helper.make_node("Mul", ["x", "w"], ["y"])]
-    ov.save_model(_core().read_model(str(saved(tmp_path / "m.onnx", nodes, ["batch", 3]))), path)
+    ov.save_model(core().read_model(str(saved(tmp_path / "m.onnx", nodes, ["batch", 3]))), path)
     (found,), recorded = inputs_of_file(path)
     assert (found.name, found.dims, found.dtype) == ("x", (None, 3), np.dtype("f4")) and recorded == {}
     path.with_suffix(".bin").unlink()

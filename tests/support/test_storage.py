@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_only_what_a_storage_raises_becomes_the_error() -> None:
         raise ConnectionError("lost\nmore")
     with pytest.raises(ZeroDivisionError), failing("sqlite:///x", "read", StudyError):
         raise ZeroDivisionError
+
+
+def test_a_driver_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # type: ignore[arg-type]
+    with pytest.raises(StudyError, match=r"needs its driver: pip install 'psycopg\[binary\]'\.$"):
+        Study("postgresql://nobody@127.0.0.1:1/none", {}, Space())
+    with (
+        pytest.raises(StudyError, match=r"needs its driver: pip install 'pg8000x'\.$"),
+        failing("postgresql+pg8000x://u@h/d", "opened", StudyError),
+    ):
+        raise ImportError("No module named 'pg8000x'")
 
 
 def test_a_storage_that_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,5 +21,5 @@ def refuse_misspelt(network: str, own: Collection[str], task: str) -> None:
     hint = f"; did you mean '{near}'?" if near else "."
     raise LiftError(
         f"there is no network '{network}'{hint} Task '{task}' has {', '.join(own)}; `whet list --family network` has "
-        "others; or give FILE.pt2, FILE.onnx or FILE.py:FUNCTION."
+        "others; or give FILE.pt2, .onnx, .tflite, .xml or FILE.py:FUNCTION."
     )

@@ -35,7 +35,7 @@ def own_network(
     from whet.tasks import own as tasks
 
     if network is None:
-        raise TaskError("which network? Give FILE.onnx, FILE.pt2, FILE.py:FUNCTION, a folder or a name after the verb.")
+        raise TaskError("which network? Give FILE.onnx, FILE.pt2, FILE.tflite, FILE.py:FUNCTION, a folder or a name.")
     if path is None:
         net = _lifted(network, None, shapes, fixed)
         return net, tasks.synthetic(net)
@@ -97,12 +97,12 @@ class _Opened:
 def _opened(network: str, shapes: Shapes, fixed: Fixed) -> _Opened:
     from whet.cli.shared import explained
     from whet.graph.hugging_face import read_folder
-    from whet.graph.sources import resolve
+    from whet.graph.sources import FILES, resolve
     from whet.support.structure import tensors
 
     if not Path(network).exists() and network.partition("(")[0].strip() in catalogue.names("network"):
         return _Opened(network, module=_made(network), untrained=True)
-    if network.endswith((".onnx", ".pt2")):
+    if network.endswith(FILES):
         net = _lifted(network, None, shapes, fixed)
         return _Opened(network, net, size=_sample(net))
     try:
@@ -137,6 +137,7 @@ def _of_task(made: Any, network: str, progress: Any, shapes: Shapes, fixed: Fixe
     """Return a network and the task, or bundle, that a user's function returned."""
     from whet.core.task import Task
     from whet.graph.lift import lift
+    from whet.graph.sources import FILES
     from whet.tasks.own import example_of_task, own_bundle
 
     bundle = own_bundle(made, example_of_task(made)) if isinstance(made, Task) else made
@@ -145,7 +146,7 @@ def _of_task(made: Any, network: str, progress: Any, shapes: Shapes, fixed: Fixe
             bundle = own_bundle(made, bundle.example, _made(network), _key(made, network))
         module, example = bundle.trained(network, progress=progress)
         return lift(module, example, name=network), bundle
-    return _lifted(network, None if network.endswith((".onnx", ".pt2")) else bundle.example, shapes, fixed), bundle
+    return _lifted(network, None if network.endswith(FILES) else bundle.example, shapes, fixed), bundle
 
 
 def _of_data(opened: _Opened, data: Data, own: Options, name: str, progress: Any) -> tuple[Net, Data, Bundle]:

@@ -59,7 +59,7 @@ Recipe = Annotated[
 NetworkArgument = Annotated[
     str | None,
     typer.Argument(
-        help="A name, FILE.pt2, FILE.onnx, FILE.py:FUNCTION or Hugging Face folder. Default: the task's own."
+        help="A name, FILE.onnx, .pt2, .tflite, .xml, FILE.py:FUNCTION or Hugging Face folder; default: the task's."
     ),
 ]
 

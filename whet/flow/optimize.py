@@ -79,12 +79,10 @@ def optimize(
     another folder's study under these limits. `elastic` trains one supernet of all candidates. Without `training` they
     are solved and quantized on calibration or training data. Without a `recipe` one is found in at most 5 % of the
     budget. `progress` is told what goes on; by default a line shows it, False is silent. `options` go to `run.toml`.
-    `workers` train, so many here or a cluster's; `storage` is a database for the study. `also` are formats beside
-    ONNX: `"openvino-ir"`. Raises `WhetError`s.
+    `workers` train, here or a cluster's; `storage` is the study's database; `also` are formats. Raises `WhetError`s.
     """
     check_words(target, max_drop, budget, strategy, passes or (), trials, epochs, seed, workers, storage)
     wanted = Objectives(wanted_of(objectives), min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
-    formats = formats_of(also)
     clock = Budget(math.inf if again or epochs is not None else seconds(budget))
     net, given = lifted(net, task), task if training else untrained(task)
     task = _bound(given, net, max_drop, trains=elastic or epochs is not None)
@@ -96,7 +94,7 @@ def optimize(
             strategy=strategy, seed=seed, recipe=recipe or usual(net.module), finds_recipe=recipe is None,
             command=command or " ".join(sys.argv), elastic=elastic, identity=identity(net, given), threads=threads,
             objectives=wanted, batch=whole("batch", batch), again=Path(again) if again else None, storage=storage,
-            budget_seconds=clock.seconds, workers=where(workers), also=formats,
+            budget_seconds=clock.seconds, workers=where(workers), also=formats_of(also),
         )  # fmt: skip
         return _optimized(request, folder, plan or _plan_of(request), told, clock)
 

@@ -22,7 +22,7 @@ from whet.graph.mutations import functional
 from whet.graph.ports import FreeAxes, free_of, input_ports, known_axes, output_ports, program_free
 from whet.graph.probe import Axes, Probe, RowsError, Source, asked, probe, suggestion
 from whet.graph.rebuild import Rebuild
-from whet.graph.sources import Given, copied, evaluating, inner, resolve
+from whet.graph.sources import FILES, Given, copied, evaluating, inner, resolve
 from whet.support.structure import Tree
 
 
@@ -37,7 +37,7 @@ def lift(
 ) -> Net:
     """Return `source` as a `Net`, numerically identical to it in eval mode.
 
-    `source` is a module, the path of a `.pt2` or an `.onnx` file, a folder in Hugging Face's layout, or
+    `source` is a module, the path of a `.pt2`, `.onnx`, `.tflite` or `.xml` file, a folder in Hugging Face's layout, or
     `FILE.py:FUNCTION`, whose function returns a module or `(module, example)`. `example` holds example inputs: a
     tensor, a tuple or list of positional arguments, or a dictionary of keyword arguments; each may be a tree, None or a
     number, which is then a constant of the net. An ONNX file whose shapes leave only the batch free needs none.
@@ -63,7 +63,7 @@ def lift(
         program = None if foreign(module) else program
     else:
         program = None
-    file = not isinstance(source, nn.Module) and (Path(source).suffix in {".pt2", ".onnx"} or Path(source).is_dir())
+    file = not isinstance(source, nn.Module) and (Path(source).suffix in FILES or Path(source).is_dir())
     label = name or (Path(str(source)).stem if file else type(inner(module)).__name__.lower())
     with evaluating(module) if not isinstance(module, torch.fx.GraphModule) else nullcontext():
         return _Lift(module, program, example, batch_axis, free_axes, check).net(label)

@@ -18,6 +18,8 @@ from whet.core.errors import LiftError
 from whet.graph.calls import Arguments
 from whet.graph.hugging_face import CONFIG, read_folder
 
+FILES = (".pt2", ".onnx", ".tflite", ".xml")
+"""How the names of files of networks end, each of which holds its example or the shapes of one."""
 Given = nn.Module | str | Path
 
 WRAPPERS = {
@@ -37,17 +39,21 @@ def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, A
     if isinstance(source, nn.Module):
         return source, example
     if not isinstance(source, str | Path):
-        raise LiftError(f"a network is a module, FILE.pt2, FILE.onnx or FILE.py:FUNCTION; got {type(source).__name__}.")
+        raise LiftError(
+            f"a network is a module, FILE.pt2, .onnx, .tflite, .xml or FILE.py:FUNCTION; got {type(source).__name__}."
+        )
     path, _, function = str(source).partition(".py:")
     if function:
         return _call(Path(path + ".py"), function, example)
     if Path(source).is_dir() and (Path(source) / CONFIG).is_file():
         return read_folder(Path(source), example)
     suffix = Path(source).suffix
-    readers: dict[str, Callable[[Path, Any], Any]] = {".pt2": _load_program, ".onnx": _read_onnx}
-    if suffix in readers:
+    if suffix in FILES:
         if not Path(source).exists():
             raise LiftError(f"network file '{source}' does not exist.")
+        readers: dict[str, Callable[[Path, Any], Any]] = {
+            ".pt2": _load_program, ".onnx": _read_onnx, ".tflite": _read_openvino, ".xml": _read_openvino,
+        }  # fmt: skip
         loaded: tuple[nn.Module | ExportedProgram, Any] = readers[suffix](Path(source), example)
         return loaded
     if suffix in {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin"}:
@@ -56,7 +62,7 @@ def resolve(source: Given, example: Any) -> tuple[nn.Module | ExportedProgram, A
             "torch.export.save to a .pt2 file, or give FILE.py:FUNCTION and load weights from safetensors there."
         )
     raise LiftError(
-        f"'{source}' is no network: give a module, FILE.pt2, FILE.onnx, FILE.py:FUNCTION or a folder "
+        f"'{source}' is no network: give a module, FILE.pt2, .onnx, .tflite or .xml, FILE.py:FUNCTION or a folder "
         f"with {CONFIG} and weights."
     )
 
@@ -139,4 +145,9 @@ def _load_program(path: Path, example: Any) -> tuple[ExportedProgram, Any]:
 def _read_onnx(path: Path, example: Any) -> tuple[nn.Module, Any]:
     # Imported only here: whoever lifts modules does not wait for onnx.
     found: tuple[nn.Module, Any] = import_module("whet.onnx_reader").read(path, example)
+    return found
+
+
+def _read_openvino(path: Path, example: Any) -> tuple[nn.Module, Any]:
+    found: tuple[nn.Module, Any] = import_module("whet.openvino_reader").read(path, example)
     return found

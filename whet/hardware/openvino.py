@@ -24,7 +24,8 @@ import openvino as ov  # noqa: E402
 
 
 @cache
-def _core() -> Any:
+def core() -> Any:
+    """Return OpenVINO's entry, made once a process; nothing of it is reported."""
     return ov.Core()
 
 
@@ -56,7 +57,7 @@ class OpenVINO:
         """Return the request to run a file, compiled with more `options`, and the arrays `(batch, ...)` it reads."""
         inputs, recorded = inputs_of_file(path)
         with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
-            model = _core().read_model(str(path))
+            model = core().read_model(str(path))
         sizes = static_shapes(inputs, batch, shapes, recorded, f"'{path}'")
         if shapes is None and fixed_batch(inputs) not in (None, batch):
             sizes = {name: (batch, *size[1:]) for name, size in sizes.items()}
@@ -65,7 +66,7 @@ class OpenVINO:
             # An input that nothing reads may be gone.
             model.reshape({ports[name]: size for name, size in sizes.items() if name in ports})
             compiled_with = {**openvino_options(model, settings), **options}
-            request = _core().compile_model(model, "CPU", compiled_with).create_infer_request()
+            request = core().compile_model(model, "CPU", compiled_with).create_infer_request()
         bound = [np.zeros(sizes[port.name], port.dtype) for port in inputs]
         with refusing(TargetError, f"OpenVINO cannot run '{path}' with inputs of {list(sizes.values())}"):
             compiled = {name: port for port in request.model_inputs for name in port.get_names()}
@@ -92,7 +93,7 @@ def _call(request: Any) -> Callable[[], Results]:
 def compile_options(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a file is compiled with under settings."""
     with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
-        return openvino_options(_core().read_model(str(path)), settings)
+        return openvino_options(core().read_model(str(path)), settings)
 
 
 def write_ir(source: Path, place: Path) -> None:
@@ -101,7 +102,7 @@ def write_ir(source: Path, place: Path) -> None:
     Raises: TargetError for a network that OpenVINO does not read.
     """
     with refusing(TargetError, f"OpenVINO cannot read '{source}'"):
-        ov.save_model(_core().read_model(str(source)), str(place), compress_to_fp16=False)
+        ov.save_model(core().read_model(str(source)), str(place), compress_to_fp16=False)
 
 
 def inputs_of_file(path: Path) -> tuple[list[FileInput], Mapping[str, Any]]:
@@ -115,7 +116,7 @@ def inputs_of_file(path: Path) -> tuple[list[FileInput], Mapping[str, Any]]:
     require(path)
     require(path.with_suffix(".bin"))
     with refusing(TargetError, f"OpenVINO cannot read '{path}'"):
-        ports = _core().read_model(str(path)).inputs
+        ports = core().read_model(str(path)).inputs
         return [_input(port) for port in ports], {}
 
 

@@ -20,6 +20,8 @@ CONNECT_SECONDS = 5
 GRPC = "grpc://"
 FORMS = ("postgresql://USER@HOST/NAME", "mysql://USER@HOST/NAME", "grpc://HOST:PORT", "sqlite:///FILE")
 """The forms of an address; the driver of a database may be named behind its kind: postgresql+psycopg://."""
+DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "mysqlclient"}
+"""What is installed for a kind of database whose driver is not named."""
 
 
 def check_address(address: str) -> None:
@@ -82,7 +84,15 @@ def failing(address: str, verb: str, error: Callable[[str], Exception]) -> Itera
         hint = "Move the file away, or give another --out, to begin a new one."
         if not address.startswith("sqlite"):
             hint = "Is the address right, and its server there?"
+            kind, _, named = address.partition("://")[0].partition("+")
+            if _lacks_driver(found):
+                hint = f"The database needs its driver: pip install '{named or DRIVERS.get(kind, kind)}'."
         raise error(f"study '{shown(address)}' cannot be {verb}: {said}. {hint}") from found
+
+
+def _lacks_driver(error: BaseException | None) -> bool:
+    """Say whether an error is, or comes from, a module that is not installed."""
+    return error is not None and (isinstance(error, ImportError) or _lacks_driver(error.__cause__ or error.__context__))
 
 
 def _of_storage(error: Any) -> bool:

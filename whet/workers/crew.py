@@ -88,7 +88,8 @@ class Crew:
         job = _Job(self.number, work)
         self.jobs.append(job)
         if not self.beside:
-            self._send(job)
+            with self._lost_is_said():
+                self._send(job)
         return partial(self._wait, job)
 
     def _send(self, job: _Job) -> None:
@@ -153,14 +154,24 @@ class Crew:
     @contextmanager
     def _lost_is_said(self) -> Iterator[None]:
         """Say of a cluster that is gone what can be done; the study has all but what was being trained."""
-        gone = (ConnectionError, self.ray.exceptions.RaySystemError, self.ray.exceptions.RpcError)
         try:
             yield
-        except gone as error:
-            first = str(error).strip().splitlines()[0]
+        except Exception as error:
+            if not self._is_lost(error):
+                raise
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".!")
             raise WorkersError(
                 f"the workers at {self.place} are lost: {first}. What was finished is safe: the same command goes on."
             ) from error
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Say whether an error is the cluster's; of a channel that is closed gRPC raises a plain ValueError."""
+        gone = (ConnectionError, self.ray.exceptions.RaySystemError, self.ray.exceptions.RpcError)
+        return (
+            isinstance(error, gone)
+            or type(error).__module__.partition(".")[0] == "grpc"
+            or (isinstance(error, ValueError) and "closed channel" in str(error))
+        )
 
 
 def own_modules() -> list[ModuleType]:
