@@ -99,7 +99,7 @@ def quantize(
     With --train the formats of few bits are trained, and those that no runtime computes with are simulated.
     """
     from whet.bench import quantize as suite
-    from whet.bench import trainings
+    from whet.bench import trained
     from whet.core.checks import whole
     from whet.report.console import LiveProgress
 
@@ -109,10 +109,10 @@ def quantize(
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
         if train:
-            table = trainings.run(net, bundle, target, out, results, progress, train, validation)
+            table = trained.run(net, bundle, target, out, results, progress, train, validation)
         else:
             table = suite.run(net, bundle.task, target, out, results, progress, validation)
-    print(json.dumps(table) if as_json else (trainings if train else suite).markdown(table))
+    print(json.dumps(table) if as_json else (trained if train else suite).markdown(table))
 
 
 @bench.command()
