@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Beside:
 
     def __init__(self, name: str, tensors: Sequence[Tensor], session: Session, rate: float = 1.0) -> None:
         self.session, self.rate = session, rate
-        groups = [{"params": list(tensors), "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": list(tensors), "weight_decay": 0.0}]
         self.optimizer = OPTIMIZERS[session.recipe.optimizer](groups, session.recipe)
         self._remember(name, tensors)
 

@@ -24,7 +24,10 @@ def save_checkpoint(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any],
     kept: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:  # fmt: skip
-    """Write weights, optimizer, random state and what techniques keep with JSON metadata, whole or not at all."""
+    """Write weights, optimizer, random state and what techniques keep, by name and of any shape, with JSON metadata.
+
+    The file is whole or not there at all.
+    """
     tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
     tensors |= {f"kept.{k}": v.detach() for k, v in kept.items()}
     plain: dict[str, dict[str, float]] = {}
@@ -43,7 +46,7 @@ def load_checkpoint(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Set weights, optimizer and random state to those of a checkpoint of the same training.
 
-    Return its metadata, and by name what techniques kept.
+    Return its metadata, and by name what techniques kept, tensors of any shape.
 
     Raises: ArtifactError for a damaged file, one of another network, or one of another recipe or seed.
     """

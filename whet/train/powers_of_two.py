@@ -118,7 +118,7 @@ def nearest_power(rows: Tensor, scale: Tensor, most: int) -> Tensor:
 
 
 def best_scale(rows: Tensor, most: int) -> Tensor:
-    """Return the scale of each row, among CLIPS of the widest, with which powers of two are nearest to its numbers."""
+    """Return the scales `(rows,)`, among CLIPS of the widest, with which powers of two are nearest to `(rows, n)`."""
     widest = widest_scale(rows, 2**most)
     best, least = widest, torch.full_like(widest, torch.inf)
     for clip in CLIPS:

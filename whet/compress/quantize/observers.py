@@ -55,7 +55,8 @@ def asymmetric(low: float, high: float, most: int = ACTIVATION_MAX) -> tuple[flo
     >>> asymmetric(-5.0, 250.0)
     (1.0, 5)
     """
-    scale, zero = asymmetric_grid(*torch.tensor([low, high], dtype=torch.float64), most)
+    ends = torch.tensor([low, high], dtype=torch.float64)
+    scale, zero = asymmetric_grid(ends[0], ends[1], most)
     return float(scale), int(zero)
 
 
