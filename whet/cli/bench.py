@@ -86,6 +86,10 @@ def quantize(
     task: Task = "digits",
     data: Data = None,
     validation: Annotated[int, typer.Option(help="How many validation samples each file is scored on.")] = 2000,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Take rows that hold this alone; repeat it for several.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long each file is timed in each setting; 0 times nothing.")] = 0.5,
     target: Target = "cpu",
     out: Out = RUNS,
     results: Results = RESULTS,
@@ -100,7 +104,7 @@ def quantize(
     out = out_folder(out)
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
-        table = suite.run(net, bundle.task, target, out, results, progress, validation)
+        table = suite.run(net, bundle.task, target, out, results, progress, validation, seconds, only or ())
     print(json.dumps(table) if as_json else suite.markdown(table))
 
 
