@@ -72,6 +72,11 @@ REACH = {
     "quantize.path-following": "whet optimize --passes \"weight-only(rounding='path-following')\"",
     "quantize.data-free": "whet optimize --passes \"weight-only(rounding='nearest', corrected=True)\"",
     "quantize.similarity": "whet optimize --passes \"weight-only(rounding='similarity')\"",
+    "quantize.equalization": "whet optimize --passes \"weight-only(rounding='nearest', equalized=True, corrected=True)\"",
+    "quantize.distilled": "whet optimize --passes \"quantize(calibration='distilled')\"",
+    "quantize.perturbation": "whet optimize --passes \"mixed-bits(engine='perturbation')\"",
+    "quantize.dependencies": "whet optimize --passes \"mixed-bits(engine='dependencies')\"",
+    "quantize.orthogonality": "whet optimize --passes \"mixed-bits(engine='orthogonality')\"",
     "code.mask": DEFAULT,
     "code.digits": DEFAULT,
     "code.contexts": "whet pack model.onnx",
@@ -159,6 +164,14 @@ METHODS = tuple(
         ("quantize.path-following", "whet.compress.quantize.path_following:followed", "calibration", "zhang2023provable"),
         ("quantize.similarity", "whet.compress.quantize.similarity:similarity", "calibration", "wu2020easyquant"),
         ("quantize.data-free", "whet.compress.quantize.data_free:corrected_by_norms", "calibration", "nagel2019data"),
+        ("quantize.equalization", "whet.compress.quantize.equalization:equalized", "calibration", "nagel2019data"),
+        ("quantize.distilled", "whet.compress.quantize.distilled:distilled", "calibration", "cai2020zeroq"),
+        ("quantize.expansion", "whet.compress.quantize.expansion:Expansion", "pass", "yvinec2023rex"),
+        ("quantize.vector-wise", "whet.compress.quantize.vector_wise:VectorWise", "pass", "dettmers2022llmint8"),
+        ("quantize.mixed-bits", "whet.compress.quantize.mixed_bits:MixedBits", "pass", ""),
+        ("quantize.perturbation", "whet.compress.quantize.perturbation:by_perturbation", "allocation", "yao2021hawqv3"),
+        ("quantize.dependencies", "whet.compress.quantize.dependencies:by_dependencies", "allocation", "schaefer2023augmenting"),
+        ("quantize.orthogonality", "whet.compress.quantize.orthogonality:by_orthogonality", "allocation", "ma2023ompq"),
         ("factorize.svd", "whet.compress.factorize.svd:Svd", "pass", "wang2025svdllm"),
         ("prune.magnitude", "whet.compress.prune.magnitude:Magnitude", "pass", "zhu2017prune"),
         ("code.mask", "whet.hardware.onnx_writer.sparse:pack_zeros", "code", ""),
@@ -178,9 +191,8 @@ METHODS = tuple(
         ("search.regular", "whet.search.strategies.regular:Regular", "strategy", "radosavovic2020design"),
         ("search.one-shot", "whet.search.strategies.one_shot:OneShot", "strategy", "cai2019proxyless"),
         ("search.llama-nas", "whet.search.strategies.llama_nas:LlamaNas", "strategy", "sarah2024llamanas"),
-        # Two methods of the literature wait for bits a layer, which no target offers yet: the joint search of bits and
-        # sub-networks on light predictors (Sridhar et al. 2023, SimQ-NAS; `search.alternating` is its engine), and bits
-        # by a linear programme over the orthogonality of layers (Ma et al. 2023, OMPQ; `search.programme.integer`).
+        # A method of the literature waits for bits a layer, which no target offers yet: the joint search of bits and
+        # sub-networks on light predictors (Sridhar et al. 2023, SimQ-NAS; `search.alternating` is its engine).
         ("search.scaling", "whet.search.scaling:scaled", "selection", "dollar2021scaling"),
         ("search.gates", "whet.decisions.mixtures:binary_gates", "relaxation", "cai2019proxyless"),
         ("search.interpolation", "whet.decisions.mixtures:sampled_interpolation", "relaxation", "dong2019transformable"),

@@ -12,6 +12,7 @@ from torch import nn
 
 import whet
 from whet.bench import quantize, scored
+from whet.compress.quantize.allocation import ENGINES
 from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.core.net import Net
 from whet.hardware import targets
@@ -27,26 +28,39 @@ def small_net() -> Net:
 
 def test_every_way_of_rounding_is_tried_on_every_grid_of_few_bits_and_products_of_integers_beside() -> None:
     found = [(way.format, way.how) for way in quantize.ways(targets.get(TARGET), small_net())]
-    assert found[:2] == [("float", ""), ("int8", NEAREST)] and [f for f, _ in found].count("int8") == 2
-    assert [how for form, how in found if form == "int3"] == [NEAREST, *ROUNDERS, quantize.CORRECTED]
-    products = ["w8a8", "w4a8", "w3a8", "w8a8 dynamic"]
+    assert found[:2] == [("float", ""), ("int8", NEAREST)] and [f for f, _ in found].count("int8") == 3
+    assert [how for form, how in found if form == "int3"] == [NEAREST, *ROUNDERS, quantize.CORRECTED, quantize.EVENED]
+    products = ["w8a8", "w4a8", "w3a8", "w8a8 dynamic", "w8a8 by rows"]
     weights = ["int8", "int4 in groups of 32", "int4", "int3", "5 levels", "int2"]
-    assert list(dict.fromkeys(form for form, _ in found)) == ["float", *weights, *products]
+    shared = [f"{form}, shared out" for form in ("int4", "int3", "5 levels")]
+    sums = [f"{form}, a sum" for form in ("int4 x 2", "int3 x 2", "int2 x 3", "int2 x 2")]
+    assert list(dict.fromkeys(form for form, _ in found)) == ["float", *weights, *products, *shared, *sums]
+    assert [how for form, how in found if form == shared[0]] == [f"bits by {name}" for name in ENGINES]
     of_openvino = {way.format for way in quantize.ways(targets.get("cpu"), small_net())}
-    assert "w8a8 dynamic" not in of_openvino and "w4a8" in of_openvino
+    assert "w8a8 dynamic" not in of_openvino and {"w4a8", "w8a8 by rows"} <= of_openvino
+
+
+def test_distilled_data_are_used_where_norms_tell_of_them() -> None:
+    module = nn.Sequential(nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 7)).eval()
+    normed = [w.how for w in quantize.ways(targets.get(TARGET), whet.lift(module, (torch.randn(2, 64),)))]
+    plain = [w.how for w in quantize.ways(targets.get(TARGET), small_net())]
+    assert normed.count(quantize.MADE) == 5 and "symmetric, distilled data" in normed
+    assert not any("distilled" in how for how in plain) and len(normed) == len(plain) + 6
 
 
 def test_rows_are_scored_from_files_and_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, every = small_net(), quantize.ways
     plan = ["float, ", "int8, nearest", "int4, nearest", "int4, path-following", "w8a8, symmetric", "w4a8, symmetric"]
+    plan += ["int3, shared out, bits by perturbation", "int4 x 2, a sum, all channels"]
     monkeypatch.setattr(quantize, "ways", lambda target, net: [w for w in every(target, net) if w.key in plan])
     monkeypatch.setattr(scored, "commit", lambda: "abc")
     given: tuple[Any, ...] = (net, classification(net), TARGET, tmp_path / "runs", tmp_path, print, 20)
     table = quantize.run(*given, seconds_each=0.01)
-    plain, eight, four, followed, products, small = table["rows"]
+    plain, eight, four, followed, products, small, shared, sums = table["rows"]
+    assert shared["size_bytes"] < sums["size_bytes"] < plain["size_bytes"] and four["size_bytes"] < sums["size_bytes"]
     assert plain["size_bytes"] > eight["size_bytes"] > four["size_bytes"] == followed["size_bytes"]
     assert products["size_bytes"] > small["size_bytes"] and products["layers"] == small["layers"] == 2
-    assert [r["calibration_samples"] for r in table["rows"]] == [0, 0, 0, 64, 64, 64]
+    assert [r["calibration_samples"] for r in table["rows"]] == [0, 0, 0, 64, 64, 64, 64, 0]
     assert table["validation_samples"] == 20
     assert all(r["quality"] * 20 == pytest.approx(round(r["quality"] * 20)) for r in table["rows"])
     assert followed["layers"] == 2 and not followed["to_nearest"] and not followed["skipped"]
@@ -57,6 +71,8 @@ def test_rows_are_scored_from_files_and_not_made_again(tmp_path: Path, monkeypat
     assert [r["quality"] for r in again["rows"]] == [r["quality"] for r in table["rows"]]
     assert again == json.loads((tmp_path / f"quantize-made up-{net.name}.json").read_text())
     assert "speedup" not in again["rows"][0]
+    few = quantize.run(*given, seconds_each=0.0, only=("w4a8", "int8"))
+    assert [r["format"] for r in few["rows"]] == ["float", "int8", "w4a8"]
 
 
 def test_figures_stand_in_the_page_and_the_best_of_a_format_is_marked() -> None:

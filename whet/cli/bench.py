@@ -135,6 +135,10 @@ def quantize(
     task: Task = "digits",
     data: Data = None,
     validation: Validation = 2000,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Take rows that hold this alone; repeat it for several.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long each file is timed in each setting; 0 times nothing.")] = 0.5,
     train: Annotated[
         int, typer.Option(help="Compare ways of training on integers in their place, each on so many samples.")
     ] = 0,
@@ -153,16 +157,18 @@ def quantize(
 
     whole("--train", train, least=0)
     if train:
-        _files(trained, network, task, data, as_json, validation, target, out, results, samples=train)
+        given = {"samples": train}
+        _files(trained, network, task, data, as_json, validation, target, out, results, of_task=False, **given)
     else:
-        _files(suite, network, task, data, as_json, validation, target, out, results)
+        given = {"seconds_each": seconds, "only": only or ()}
+        _files(suite, network, task, data, as_json, validation, target, out, results, **given)
 
 
 def _files(
     suite: Any, network: str | None, task: str, data: Path | None, as_json: bool, validation: int, target: str,
-    out: Path, results: Path, **more: Any,
+    out: Path, results: Path, of_task: bool = True, **more: Any,
 ) -> None:  # fmt: skip
-    """Write the files of a suite and print their table."""
+    """Write the files of a suite and print their table; `more` are options of the suite's own."""
     from whet.core.checks import whole
     from whet.report.console import LiveProgress
 
@@ -171,7 +177,7 @@ def _files(
     with LiveProgress(quiet=as_json) as progress:
         net, bundle = network_of(task, network, data, progress)
         given = {"progress": progress, "validation": validation, **more}
-        table = suite.run(net, bundle if more else bundle.task, target, out, results, **given)
+        table = suite.run(net, bundle.task if of_task else bundle, target, out, results, **given)
     print(json.dumps(table) if as_json else suite.markdown(table))
 
 

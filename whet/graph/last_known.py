@@ -13,6 +13,24 @@ from whet.core.net import Net
 Found = TypeVar("Found")
 
 
+class Only:
+    """Equal to itself where it stands for the same object, whatever that object calls equal; it keeps it alive.
+
+    >>> a, b = [1], [1]
+    >>> Only(a) == Only(a), Only(a) == Only(b)
+    (True, False)
+    """
+
+    def __init__(self, item: object) -> None:
+        self.item = item
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Only) and self.item is other.item
+
+    def __hash__(self) -> int:
+        return id(self.item)
+
+
 class LastKnown(Generic[Found]):
     """Keeps for each network, as long as it lives, what was made of it last, and the version that it was made of."""
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shares import GRIDS, Twice, problem_of
 from torch import Tensor, nn
 
-from tests.compress.quantize.test_allocation import GRIDS, Twice, problem_of
 from whet.compress.quantize.allocation import stored_bits
 from whet.compress.quantize.dependencies import by_dependencies
 from whet.graph.grids import Grid

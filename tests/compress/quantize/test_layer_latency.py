@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from shares import GRIDS, problem_of
 from torch import nn
 
-from tests.compress.quantize.test_allocation import GRIDS, problem_of
 from whet.compress.quantize.layer_latency import layer_latencies
 from whet.core.net import Net
 from whet.core.target import Artifact

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from shares import GRIDS, problem_of
 from torch import Tensor, nn
 
-from tests.compress.quantize.test_allocation import GRIDS, problem_of
 from whet.compress.quantize.allocation import stored_bits
 from whet.compress.quantize.orthogonality import alike, by_orthogonality, grams, worths
 

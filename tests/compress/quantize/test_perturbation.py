@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shares import GRIDS, Twice, problem_of
 from torch import nn
 
-from tests.compress.quantize.test_allocation import GRIDS, Twice, problem_of
 from whet.compress.quantize.allocation import Allocation, stored_bits
 from whet.compress.quantize.perturbation import by_perturbation, traces
 from whet.core.errors import DecisionError

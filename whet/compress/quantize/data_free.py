@@ -27,8 +27,8 @@ def corrected_by_norms(net: Net, original: Net, sites: Collection[str]) -> tuple
         b' = b - (Q(W) - W) E[x],    E[x] by `expected`
 
     Layers without a bias get one. Also returned is by site why others keep theirs. What zeros at the borders of a
-    convolution take off the mean is not counted. The paper also evens out the ranges of weights across layers, which
-    helps where a whole layer shares a scale: here each output channel has its own.
+    convolution take off the mean is not counted. The paper first evens out the ranges of weights across layers
+    (`equalization`).
 
     Paper: Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias Correction.
     """

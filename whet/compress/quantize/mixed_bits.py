@@ -13,7 +13,7 @@ from whet.compress.lockstep import limited
 from whet.compress.moments import inputs_of
 from whet.compress.quantize.allocation import Allocation, Share, check, engine, stored_bits
 from whet.compress.quantize.layer_latency import layer_latencies
-from whet.compress.quantize.rounders import COMPENSATED, NEAREST
+from whet.compress.quantize.rounders import COMPENSATED
 from whet.compress.quantize.rounders import check as check_rounding
 from whet.compress.quantize.weight_only import EACH, NETWORK, WEIGHTED, WeightOnly
 from whet.core.checks import ValueRangeError
@@ -25,11 +25,13 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.core.task import predict
 from whet.graph.fake_quantize import QUANTIZED, is_large_table
-from whet.graph.grids import EXACT_BITS, Grid
+from whet.graph.grids import Grid
+from whet.graph.last_known import LastKnown, Only, weights_version
 from whet.graph.operations import operations_by_layer
 from whet.graph.readers import find_readers
 
 BITS = "network:bits"
+_problems = LastKnown[Allocation]()
 OFF, WITHIN = "float", "within the drop"
 LIMITS = ("operations", "latency")
 STEPS = 6
@@ -100,21 +102,21 @@ class MixedBits:
         return self._applied(net, run, share, uniform)
 
     def problem(self, net: Net, run: Run, sites: Mapping[str, int]) -> Allocation:
-        """Return the problem whose limit is the bits of the widest grid."""
-        layers, grids, way = net.layers(), self.grids(), WeightOnly(rounding=self.rounding)
-        known: dict[tuple[str, Grid], Tensor] = {}
+        """Return the problem whose limit is the bits of the widest grid; what it finds out is kept for the network."""
+        version = weights_version(net), Only(run.task), self.rounding, self.samples
+        return _problems.of(net, version, lambda: self._problem(net, run, sites))
+
+    def _problem(self, net: Net, run: Run, sites: Mapping[str, int]) -> Allocation:
+        net, grids, way = net.copy(), self.grids(), WeightOnly(rounding=self.rounding)
 
         def rounded(site: str, grid: Grid) -> Tensor:
-            if (site, grid) not in known:
-                stored = way.stored(net, run, site, deepcopy(layers[site]), grid)  # it is rounded in place
-                assert not isinstance(stored, str)
-                known[site, grid] = stored[0].get_parameter("weight").detach()
-                if grid.bits >= EXACT_BITS or self.rounding == NEAREST:
-                    known[site, grid] = stored[0].eval().integer_weight(known[site, grid])  # type: ignore[operator]
-            return known[site, grid]
+            stored = way.stored(net, run, site, deepcopy(net.layer(site)), grid)  # it is rounded in place
+            assert not isinstance(stored, str)
+            weight = stored[0].get_parameter("weight").detach()
+            return stored[0].eval().integer_weight(weight)  # type: ignore[operator, no-any-return]
 
         batches = limited(inputs_of(run.task, self.samples), self.samples)
-        return Allocation(net.copy(), batches, grids, sites, rounded, sum(sites.values()) * stored_bits(grids[0]))
+        return Allocation(net, batches, grids, sites, rounded, sum(sites.values()) * stored_bits(grids[0]))
 
     def limited(self, problem: Allocation, uniform: Grid, run: Run) -> Allocation:
         """Return the problem with no more bits, and of each of the `limits` no more, than with one grid for all."""

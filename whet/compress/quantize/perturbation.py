@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from whet.compress.quantize.allocation import Allocation, Share, stored_bits
 from whet.decisions.bounded import by_bounded_programme
@@ -25,7 +24,7 @@ def by_perturbation(problem: Allocation, probes: int = PROBES) -> Share:
     Paper: Yao et al. 2021, HAWQ-V3: Dyadic Neural Network Quantization.
     """
     curved = traces(problem, probes)
-    damages = [_perturbed(problem, site, float(curved[site])) for site in problem.weights]
+    damages = [_perturbed(problem, site, curved[site]) for site in problem.weights]
     sizes = [[n * stored_bits(grid) for grid in problem.grids] for n in problem.weights.values()]
     limits = [(sizes, problem.most_bits * (1 + 1e-9))]
     for table, limit in problem.more:
@@ -45,7 +44,7 @@ def _perturbed(problem: Allocation, site: str, trace: float) -> list[float]:
     return found
 
 
-def traces(problem: Allocation, probes: int = PROBES) -> dict[str, Tensor]:
+def traces(problem: Allocation, probes: int = PROBES) -> dict[str, float]:
     """Return by layer the trace of the Hessian of the outputs' squared error, a mean over samples.
 
         tr H_i = E_v |J_i^T v|^2,    v standard normal, in deviations of each output
@@ -54,7 +53,7 @@ def traces(problem: Allocation, probes: int = PROBES) -> dict[str, Tensor]:
     """
     net = problem.net.copy()
     weights = {site: net.layer(site).get_parameter("weight").requires_grad_(True) for site in problem.weights}
-    generator, found = torch.Generator().manual_seed(0), {s: torch.zeros((), dtype=torch.float64) for s in weights}
+    generator, found = torch.Generator().manual_seed(0), dict.fromkeys(weights, 0.0)
     deviations, samples = problem.deviations(), 0
     for inputs in problem.batches:
         samples += len(inputs[0])
@@ -66,5 +65,5 @@ def traces(problem: Allocation, probes: int = PROBES) -> dict[str, Tensor]:
                 outputs, list(weights.values()), along, retain_graph=True, allow_unused=True, materialize_grads=True
             )
             for site, slope in zip(weights, slopes, strict=True):
-                found[site] += slope.double().square().sum() / probes
+                found[site] += float(slope.double().square().sum()) / probes
     return {site: total / samples for site, total in found.items()}

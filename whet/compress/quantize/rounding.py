@@ -12,7 +12,7 @@ from whet.core.net import Net
 from whet.core.run import Run
 from whet.graph.fake_quantize import IntegerWeight
 from whet.graph.grids import CLIPS, Grid, widest_scale
-from whet.graph.last_known import LastKnown, weights_version
+from whet.graph.last_known import LastKnown, Only, weights_version
 from whet.graph.readers import find_readers
 from whet.graph.zeros import holds
 
@@ -125,7 +125,7 @@ def input_moments(net: Net, run: Run, samples: int = SAMPLES) -> Moments:
 
     They are taken once for each network and calibration data; where there are none, there are no moments.
     """
-    return _taken.of(net, (weights_version(net), run.task, samples), lambda: _input_moments(net, run, samples))
+    return _taken.of(net, (weights_version(net), Only(run.task), samples), lambda: _input_moments(net, run, samples))
 
 
 def _input_moments(net: Net, run: Run, samples: int) -> Moments:

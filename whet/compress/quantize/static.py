@@ -12,6 +12,9 @@ from torch import Tensor, fx, nn
 from whet.compress.lockstep import Inputs
 from whet.compress.quantize.calibration import Observed, calibration_inputs, observe
 from whet.compress.quantize.correction import corrected
+from whet.compress.quantize.distilled import TASK, calibrated
+from whet.compress.quantize.distilled import check as check_calibration
+from whet.compress.quantize.equalization import equalized
 from whet.compress.quantize.observers import OBSERVERS, Seen, asymmetric, symmetric
 from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.compress.quantize.smoothing import Smoothing, divide_inputs, multiplied_before, smoothed
@@ -64,6 +67,9 @@ class StaticQuantization:
 
     Where the target's processor sums products of eight bits inexactly, weights have seven (`Target.weight_bits`).
 
+    With `equalized` channels between two layers are first scaled to even ranges (`quantize.equalization`); with
+    `calibration='distilled'` calibration data are made from what batch norms hold (`quantize.distilled`).
+
     Choices: `network:int8` is `off`, `all`, `asymmetric` (all as well), or `per-layer`, which gives each layer its own
     `SITE:bits`.
     Calibrates on the task's calibration batches, or the training batches where it has none.
@@ -76,11 +82,14 @@ class StaticQuantization:
     samples: int = 256
     sums: bool = True
     weight_bits: int = 8
+    equalized: bool = False
+    calibration: str = TASK
     traits = Traits("weights", needs=("calibration",))
 
     def __post_init__(self) -> None:
         if self.observer not in OBSERVERS:
             raise unknown("observer", self.observer, OBSERVERS)
+        check_calibration(self.calibration)
         if self.weight_bits not in range(2, EXACT_BITS + 1):
             raise ValueRangeError(f"weight_bits must be from 2 to {EXACT_BITS}; got {self.weight_bits!r}.")
 
@@ -102,7 +111,8 @@ class StaticQuantization:
         skipped = {n.rpartition(":")[0]: "not in the network any more" for n in gone}
         if not wanted:
             return Result(net.copy(), (), skipped | {"network": "no layer was chosen for int8"})
-        folded = fold_batch_norms(net)
+        run = calibrated(run, net, self.calibration)
+        folded = fold_batch_norms(equalized(net)[0] if self.equalized else net)
         batches = calibration_inputs(run.task, self.samples)
         total = sum(len(inputs[0]) for inputs in batches)
         shown, held = parted(batches, total - min(HELD, total // 4))

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from whet.compress.quantize.data_free import corrected_by_norms
+from whet.compress.quantize.distilled import TASK, calibrated
+from whet.compress.quantize.distilled import check as check_calibration
+from whet.compress.quantize.equalization import equalized
 from whet.compress.quantize.rounders import COMPENSATED, NEAREST, check
 from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.core.net import Net
@@ -33,7 +36,9 @@ class WeightOnly:
     rounded by the second moments of what layers read, without them to nearest. `rounding` says how: `compensated`
     (`compress.quantize.rounding`), `nearest`, or another name of `compress.quantize.rounders`.
     With `corrected`, biases make up for what rounding adds in the mean, as batch norms tell it
-    (`compress.quantize.data_free`): with `rounding='nearest'` no data are asked for.
+    (`compress.quantize.data_free`): with `rounding='nearest'` no data are asked for. With `equalized` channels between
+    two layers are first scaled to even ranges (`compress.quantize.equalization`). With `calibration='distilled'` the
+    calibration data are made from what batch norms hold (`compress.quantize.distilled`).
 
     Runtimes hold the integers and multiply them out when they load the file or, where they have kernels for it, at each
     call (some then round inputs, too); the bytes on disk are an eighth (four bits) or a quarter (eight) of those of
@@ -53,11 +58,14 @@ class WeightOnly:
     group: int = 32
     rounding: str = COMPENSATED
     corrected: bool = False
+    equalized: bool = False
+    calibration: str = TASK
     traits = Traits("weights")
     paper = "choukroun2019low"
 
     def __post_init__(self) -> None:
         check(self.rounding)
+        check_calibration(self.calibration)
 
     def space(self, net: Net, target: Target) -> Space:
         loaded = target.kernels()
@@ -88,6 +96,9 @@ class WeightOnly:
         scope = decision.get(NETWORK, OFF)
         if scope == OFF:
             return Result(net.copy())
+        if self.rounding != NEAREST:
+            run = calibrated(run, net, self.calibration)
+        net = equalized(net)[0] if self.equalized else net
         named = {n.rpartition(":")[0]: v for n, v in decision.items() if n.endswith(":weights") and n != NETWORK}
         folded = net.copy()
         layers = folded.layers()
