@@ -64,6 +64,10 @@ ASKED_FOR = {
 DEFAULT = "default of the search"
 REACH = {
     "compress.error-rise": "whet optimize --passes \"width(importance='error_rise')\"",
+    "compress.noise-rise": "whet optimize --passes \"width(importance='noise_rise')\"",
+    "prune.least-squares": "whet optimize --passes \"magnitude(by='least-squares')\"",
+    "prune.entropic": "whet optimize --passes \"magnitude(by='entropic')\"",
+    "prune.matrix-free": "whet optimize --passes \"magnitude(by='matrix-free')\"",
     "quantize.smoothing": DEFAULT,
     "quantize.correction": DEFAULT,
     "quantize.rounding": DEFAULT,
@@ -134,6 +138,7 @@ METHODS = tuple(
         ("compress.width", "whet.compress.width:Width", "pass", "li2017filters"),
         ("compress.kernel", "whet.compress.kernel:Kernel", "pass", "cai2020ofa"),
         ("compress.error-rise", "whet.compress.importance:error_rise", "importance", "frantar2022obc"),
+        ("compress.noise-rise", "whet.compress.noise:noise_rise", "importance", "wang2024structurally"),
         ("compress.repair", "whet.compress.repair:Repair", "pass", "he2017channel"),
         ("quantize.static", "whet.compress.quantize.static:StaticQuantization", "pass", "jacob2018quantization"),
         ("quantize.dynamic", "whet.compress.quantize.dynamic:DynamicQuantization", "pass", "jacob2018quantization"),
@@ -146,6 +151,9 @@ METHODS = tuple(
         ("quantize.data-free", "whet.compress.quantize.data_free:corrected_by_norms", "calibration", "nagel2019data"),
         ("factorize.svd", "whet.compress.factorize.svd:Svd", "pass", "wang2025svdllm"),
         ("prune.magnitude", "whet.compress.prune.magnitude:Magnitude", "pass", "zhu2017prune"),
+        ("prune.least-squares", "whet.compress.prune.least_squares:least_squares", "importance", "benbaki2023fast"),
+        ("prune.entropic", "whet.compress.prune.entropic:entropic", "importance", "you2024swap"),
+        ("prune.matrix-free", "whet.compress.prune.matrix_free:matrix_free", "importance", "frantar2021mfac"),
         ("code.mask", "whet.hardware.onnx_writer.sparse:pack_zeros", "code", ""),
         ("code.digits", "whet.hardware.onnx_writer.digits:pack_digits", "code", ""),
         ("code.contexts", "whet.pack.files:pack", "code", "wiedemann2020deepcabac"),

@@ -14,7 +14,7 @@ import whet
 from whet import catalogue
 from whet.bench import scored, smaller
 from whet.bench.smaller import Way
-from whet.compress.importance import IMPORTANCES
+from whet.compress.importances import IMPORTANCES
 from whet.compress.prune.magnitude import PRUNERS
 from whet.core.net import Net
 from whet.tasks.bundle import Bundle

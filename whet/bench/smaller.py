@@ -12,7 +12,7 @@ from typing import Any
 from whet import catalogue
 from whet.bench.results import made_by
 from whet.bench.scored import Scored, best_of, speed_text
-from whet.compress.importance import IMPORTANCES
+from whet.compress.importances import IMPORTANCES
 from whet.compress.prune.magnitude import MAGNITUDE, PRUNERS
 from whet.compress.repair import Repair
 from whet.core.checks import positive
@@ -21,9 +21,9 @@ from whet.core.passes import Result
 from whet.core.run import Progress
 from whet.core.space import Decision
 from whet.core.task import rows_of, split
+from whet.graph.empty import without_empty
 from whet.graph.operations import total_operations
 from whet.tasks.bundle import Bundle
-from whet.train.half_space import without_zeros
 from whet.train.recipe import Recipe
 
 ORIGINAL, TRAINED_ON = "original", "original, trained on"
@@ -136,7 +136,7 @@ def row(work: Scored, way: Way, recipe: Recipe, samples: int, progress: Progress
         items = tuple(catalogue.make(words, "training") for words in (way.technique,) if words)
         recipe = replace(recipe, techniques=(*recipe.techniques, *items))
         report = work.run.fit(net, recipe=recipe, samples=samples, teacher=work.net, progress=progress)
-        net = without_zeros(net) if way.technique and way.kind == CHANNELS else net
+        net = without_empty(net) if way.technique and way.kind == CHANNELS else net
     trained, size = work.score(work.save(net, way.key)) if report else (None, size)
     return {
         "kind": way.kind, "how": way.how, "level": way.level, "quality_at_once": at_once, "quality": trained,
