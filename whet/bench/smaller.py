@@ -28,7 +28,7 @@ from whet.train.recipe import Recipe
 
 ORIGINAL, TRAINED_ON = "original", "original, trained on"
 CHANNELS, WEIGHTS, RANKS = "channels", "weights", "ranks"
-CHANNEL_LEVELS, WEIGHT_LEVELS, RANK_LEVELS = (0.5, 0.75), (0.8, 0.95), (0.25, 0.5)
+CHANNEL_LEVELS, WEIGHT_LEVELS, RANK_LEVELS = (0.5, 0.75), (0.8, 0.95, 0.98), (0.25, 0.5)
 """The shares of channels, weights and multiply-accumulates that go."""
 SECONDS_EACH = 0.5
 """How long each file is timed in each setting."""
