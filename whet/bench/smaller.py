@@ -151,10 +151,9 @@ def made(work: Scored, way: Way) -> Result:
     if not way.item:
         return Result(work.net.copy())
     item = catalogue.make(way.item, "pass")
-    (identity,) = {c.identity for c in item.space(work.net, work.target)}
+    assert way.value is not None
     chosen = {c.name: way.value for c in item.space(work.net, work.target)}
-    assert way.value != identity
-    result = item.apply(work.net, Decision(chosen), work.run)  # type: ignore[arg-type]
+    result: Result = item.apply(work.net, Decision(chosen), work.run)
     return result.then(replace(Repair().apply(result.net, Decision(), replace(work.run, teacher=work.net)), changed=()))
 
 

@@ -47,7 +47,7 @@ def test_a_plan_of_little_entropy_is_the_assignment_by_rank_however_far_the_cost
 def test_targets_near_each_other_are_mixed_and_their_mean_stays() -> None:
     given, wanted = values()
     mixed = neighbours(given, wanted, 0.1)
-    assert abs(float(mixed.mean() - wanted.mean())) < 1e-6
+    assert abs(float(mixed.mean() - wanted.mean())) < 1e-5
     assert 0.5 < float(mixed.var() / wanted.var()) < 0.99
     order = torch.argsort(given)
     assert (mixed[order].diff() > -1e-9).all(), "means move along with what the rows give"
