@@ -177,8 +177,8 @@ def markdown(table: Mapping[str, Any]) -> str:
         "after the same samples for every row, by the task's recipe and with the original as teacher. What goes: the "
         "share of channels (of groups inside of blocks), of weights, or of multiply-accumulates of the layers that "
         "have lower rank. Operations: the share of multiply-accumulates that is left; zeros among weights spare none. "
-        "Speed: of one file of these shapes, in its fastest setting, over the original in its fastest, in one race. "
-        "Seconds: of processor time, to make it; to train it. Bold: the best of its kind and level.",
+        f"{_how_timed(table['rows'])} Seconds: of processor time, to make it; to train it. "
+        "Bold: the best of its kind and level.",
         "",
         f"| kind | what goes | how | {table['metric']} at once | trained | bytes | operations | speed | seconds |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -194,6 +194,12 @@ def markdown(table: Mapping[str, Any]) -> str:
         )
     device = table["device"]
     return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
+
+
+def _how_timed(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not any("speedup" in row for row in rows):
+        return "Speeds were not measured."
+    return "Speed: of one file of these shapes, in its fastest setting, over the original in its fastest, in one race."
 
 
 def _marked(row: Mapping[str, Any], alike: Sequence[Mapping[str, Any]], name: str, direction: str) -> str:
