@@ -34,7 +34,7 @@ def noise_rise(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) ->
 
 
 def noise(net: Net, samples: int, seed: int = 0) -> list[tuple[tuple[Tensor, ...], None]]:
-    """Return batches of inputs shaped as the net's example, without targets: the same ones each time."""
+    """Return batches of inputs `(rows, ...)` shaped as the net's example, without targets: the same ones each time."""
     generator = torch.Generator().manual_seed(seed)
     counts = [min(BATCH, samples - at) for at in range(0, samples, BATCH)]
     most = [_tokens(net, i) for i in range(len(net.example))]

@@ -38,7 +38,10 @@ def products(parts: Sequence[Along], left: Sequence[Tensor], right: Sequence[Ten
 
 
 def along(values: Tensor, parameter: Tensor, dim: int, atom: Tensor, other: float) -> Tensor:
-    """Return the atoms' values along a dimension of a parameter, `other` where an element belongs to no atom."""
+    """Return the atoms' values `(size,)` along a dimension of a parameter, `other` where an element is of no atom.
+
+    The shape is 1 in all other dimensions.
+    """
     found = torch.where(atom >= 0, values[atom.clamp(min=0)], other)
     return found.view([-1 if i == dim else 1 for i in range(parameter.ndim)])
 

@@ -61,6 +61,8 @@ def neighbours(given: Tensor, wanted: Tensor, spread: float) -> Tensor:
 def entropic(net: Net, weights: Mapping[str, Tensor], share: float, run: Run, samples: int) -> dict[str, Tensor]:
     """Return new weights with so large a `share` of zeros, all layers together, by the names of their layers.
 
+    Shapes are those of the weights: `(out, in)`, `(out, in / groups, kh, kw)`.
+
         min_w min_P sum_ij P_ij (a_i w - y_j)^2 + entropy sum_ij P_ij log P_ij + d |w - w0|^2 / 2,  k of w not zero
 
     a_i are the gradients of samples, y = A w0, as in `whet.compress.prune.least_squares`, which is what comes of
