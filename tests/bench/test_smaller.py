@@ -14,7 +14,7 @@ import whet
 from whet import catalogue
 from whet.bench import scored, smaller
 from whet.bench.smaller import Way
-from whet.compress.importance import IMPORTANCES
+from whet.compress.importances import IMPORTANCES
 from whet.compress.prune.magnitude import PRUNERS
 from whet.core.net import Net
 from whet.tasks.bundle import Bundle
@@ -98,6 +98,9 @@ def test_the_best_of_a_kind_and_level_is_marked() -> None:
         "samples": 1000, "epochs": 0.5,
     }  # fmt: skip
     text = smaller.markdown(table)
+    assert "Speeds were not measured" in text
+    timed = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "fastest_in": "openvino/f32/1"}
+    assert "in one race" in smaller.markdown(table | {"rows": [*rows, rows[0] | timed]})
     assert "| channels | 50% | a | **0.5000** | 0.7500 | 1,234 | 50% |  | 1.0, 9 |" in text
     assert "| channels | 50% | b |  | **0.8750** |" in text and "| channels | 75% | c | **0.2500** |  |" in text
     assert "1,000 samples (0.5 epochs)" in text and "**0.7500**" in smaller.markdown(table | {"direction": "min"})

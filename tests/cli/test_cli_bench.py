@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from whet.bench import techniques
+from whet.bench import code, quantize, smaller, techniques
 from whet.cli.bench import bench
 
 
@@ -19,7 +19,26 @@ def test_the_command_names_its_suite(suite: str, monkeypatch: pytest.MonkeyPatch
     assert asked == [suite]
 
 
-@pytest.mark.parametrize("verb", ["techniques", "elastic", "latency", "quantize", "peers"])
+@pytest.mark.parametrize("suite", ["prune", "factorize"])
+def test_smaller_networks_are_trained_as_long_as_is_said(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(smaller, "run", lambda *given: asked.append(given) or {})
+    assert CliRunner().invoke(bench, [suite, "--json", "--epochs", "0.5", "--validation", "9"]).exit_code == 0
+    assert (asked[0][2], *asked[0][-2:]) == (suite, 0.5, 9)
+    wrong = CliRunner().invoke(bench, [suite, "--epochs", "-1"])
+    assert wrong.exit_code and "epochs" in str(wrong.exception)
+
+
+@pytest.mark.parametrize(("verb", "module"), [("code", code), ("quantize", quantize)])
+def test_files_are_made_by_the_suite_that_is_named(verb: str, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(module, "run", lambda *given: asked.append(given[-1]) or {})
+    assert CliRunner().invoke(bench, [verb, "--json", "--validation", "7"]).exit_code == 0 and asked == [7]
+
+
+@pytest.mark.parametrize(
+    "verb", ["techniques", "elastic", "latency", "quantize", "prune", "factorize", "code", "peers"]
+)
 def test_every_suite_explains_itself(verb: str) -> None:
     done = CliRunner().invoke(bench, [verb, "--help"])
     assert done.exit_code == 0 and "--task" in done.output and "--out" in done.output

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 import whet
 from whet.compress.depth import Depth
-from whet.compress.importance import Frozen
+from whet.compress.importances import Frozen
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.compress.width import Width
 from whet.core.passes import Chain

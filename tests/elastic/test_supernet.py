@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import whet
 from whet.compress.depth import Depth
-from whet.compress.importance import Frozen
+from whet.compress.importances import Frozen
 from whet.compress.width import Width
 from whet.core.errors import SpecError
 from whet.core.passes import Chain, Result, Traits

@@ -17,6 +17,9 @@ from whet.core.study import Trial
 from whet.flow.builder import Builder
 from whet.flow.request import Request
 from whet.flow.stopwatch import Stopwatch
+from whet.flow.training import cut_empty
+from whet.graph.axes import analyze
+from whet.graph.empty import EMPTIED, exact, tensors_of
 from whet.testing.runs import AlignedTarget
 from whet.train.state import save_state
 
@@ -78,6 +81,23 @@ def test_a_trial_is_built_again_with_its_own_weights(tmp_path: Path) -> None:
     x = net.example[0]
     assert torch.equal(found.rebuild(trial)(x), net(x))
     assert torch.equal(found.rebuild(replace(trial, state=None))(x), found.structure(half).net(x))
+
+
+def test_what_training_left_empty_is_cut_and_is_not_there_when_the_trial_is_built_again(tmp_path: Path) -> None:
+    found = builder(tmp_path)
+    half = halved(found)
+    result = found.structure(half)
+    group = next(g for s, g in analyze(result.net).groups.items() if s in exact(result.net, analyze(result.net)))
+    with torch.no_grad():
+        for parameter, dim, atom in tensors_of(result.net, group)[0]:
+            parameter.index_fill_(dim, (atom == 1).nonzero().flatten(), 0.0)
+    narrow = cut_empty(result)
+    assert [(c.site, c.kind) for c in narrow.changed[len(result.changed) :]] == [(group.site, "emptied")]
+    assert narrow.net.parameter_count < result.net.parameter_count and cut_empty(narrow) is narrow
+    save_state(narrow.net, tmp_path / "0.safetensors", {EMPTIED: narrow.net.module.meta[EMPTIED]})
+    again = found.rebuild(Trial(0, "full", half, 0.9, 0.0, 1.0, state="0.safetensors"))
+    x = narrow.net.example[0]
+    assert torch.equal(again(x), narrow.net(x)) and torch.allclose(again(x), result.net(x), atol=1e-4)
 
 
 def test_the_original_is_forecast_to_be_itself_and_half_of_it_faster_and_smaller() -> None:

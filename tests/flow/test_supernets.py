@@ -11,7 +11,7 @@ import torch
 from quick import latency
 
 import whet
-from whet.compress.importance import Frozen
+from whet.compress.importances import Frozen
 from whet.compress.width import Width
 from whet.core.study import Study, Trial
 from whet.elastic.supernet import Supernet

@@ -19,9 +19,10 @@ import whet
 from whet.core.checks import ValueRangeError
 from whet.core.net import Net
 from whet.graph.axes import analyze
+from whet.graph.empty import exact, without_empty
 from whet.graph.probe import apart
 from whet.train.fit import fit
-from whet.train.half_space import Atoms, HalfSpace, exact, without_zeros
+from whet.train.half_space import Atoms, HalfSpace
 from whet.train.technique import Hooks, Session
 
 PLAIN = replace(F32, weight_decay=0.0, momentum=0.0, clip_norm=0.0, warmup=0.0, schedule="constant")
@@ -93,7 +94,7 @@ def test_exactly_the_redundant_neurons_go_as_fast_as_the_penalty_says() -> None:
         wanted = [size - rate if size > rate else 0.0 for size in before[planted].tolist()]
         assert after[planted].tolist() == pytest.approx(wanted, abs=1e-6)
     assert (seen[-1] == 0).nonzero().flatten().tolist() == list(range(4, 12)) and (seen[4] > 0).all()
-    narrow = without_zeros(net)
+    narrow = without_empty(net)
     assert narrow.layer("1").out_features == 24
     x = torch.randn(50, 6)
     assert apart(narrow(x).detach(), net(x).detach()) < 1e-6
@@ -135,7 +136,7 @@ def test_what_went_to_zero_is_cut_without_a_difference_and_never_came_back(activ
     report = fit(net, task(), recipe=F32, epochs=6, techniques=(HalfSpace(), Zeros()))
     assert not report.skipped and not zeros[10], "none before the start"
     assert all(a <= b for a, b in pairwise(zeros)) and zeros[-1]
-    narrow, x = without_zeros(net), torch.randn(50, 6)
+    narrow, x = without_empty(net), torch.randn(50, 6)
     gone = [sum(s == site for s, _ in zeros[-1]) for site in ("1", "6")]
     assert sum(gone) == 10, "half of 20"
     assert [narrow.layer("1").weight.shape[0], narrow.layer("6").weight.shape[0]] == [12 - gone[0], 8 - gone[1]]
@@ -182,7 +183,7 @@ def test_the_largest_of_a_site_stays_whatever_the_penalty() -> None:
     fit(net, task(), recipe=PLAIN, samples=96, techniques=(HalfSpace(1.0, 1000.0, start=0.0),))
     left = vectors(net).norm(dim=1)
     assert left.nonzero().flatten().tolist() == [largest] and left[largest] < 2
-    assert without_zeros(net).layer("0").out_features == 1
+    assert without_empty(net).layer("0").out_features == 1
 
 
 def test_a_module_is_told_that_its_channels_are_not_known() -> None:

@@ -7,7 +7,6 @@ Sites whose tensors say nothing about the criterion are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -134,22 +133,6 @@ def taylor(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Sco
     return {site: np.abs(change) for site, change in loss_change(net, groups, run, samples).items()}
 
 
-@dataclass(frozen=True, eq=False)
-class Frozen:
-    """Scores taken once: the same atoms come first whatever the weights are, so narrower cuts nest in wider ones."""
-
-    scores: Scores = field(repr=False)
-    name: str = ""
-
-    @classmethod
-    def of(cls, net: Net, importance: str, run: Run, samples: int = 256) -> Frozen:
-        """Return the scores of every group of `net` by an importance in `IMPORTANCES`."""
-        return cls(IMPORTANCES[importance](net, list(analyze(net).groups.values()), run, samples), importance)
-
-    def __call__(self, net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
-        return {g.site: self.scores[g.site] for g in groups if len(self.scores.get(g.site, ())) == g.size}
-
-
 def error_rise(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
     """Return how far the error of what reads a group has risen when an atom goes, all others solved anew.
 
@@ -172,7 +155,7 @@ def rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scor
         return {}
     known = _original_rises(net if run.teacher is None else run.teacher, run, samples)
     found = {g.site: known[g.site] for g in groups if len(known.get(g.site, ())) == g.size}
-    return found | _rises(net, [g for g in groups if g.site not in found], run, samples)
+    return found | solved_rises(net, [g for g in groups if g.site not in found], run, samples)
 
 
 _known = LastKnown[Scores]()
@@ -181,10 +164,11 @@ _known = LastKnown[Scores]()
 def _original_rises(net: Net, run: Run, samples: int) -> Scores:
     """Return the scores of all groups of a network, taken anew only when its weights or the samples have changed."""
     version = weights_version(net), samples
-    return _known.of(net, version, lambda: _rises(net, list(analyze(net).groups.values()), run, samples))
+    return _known.of(net, version, lambda: solved_rises(net, list(analyze(net).groups.values()), run, samples))
 
 
-def _rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+def solved_rises(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> Scores:
+    """Return `error_rise` of the groups that layers read which can be solved, taken anew."""
     by_weight = {reader.weight: reader for reader in find_readers(net)[0].values()}
     reading = {g.site: [(by_weight[m.parameter], m) for m in g.members if _solvable(net, m, by_weight)] for g in groups}
     readers = {reader.node: reader for pairs in reading.values() for reader, _ in pairs}
@@ -207,11 +191,3 @@ def _solvable(net: Net, member: Member, readers: Mapping[str, Reader]) -> bool:
     if reader is None or not reads(net, member):
         return False
     return reader.kind != "transposed" or getattr(owner(net, member), "groups", 1) == 1
-
-
-IMPORTANCES: dict[str, Importance] = {
-    "weight_norm": weight_norm,
-    "error_rise": error_rise,
-    "batch_norm_scale": batch_norm_scale,
-    "taylor": taylor,
-}

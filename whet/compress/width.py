@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.compress.importance import IMPORTANCES, Frozen, Importance, rises
+from whet.compress.importance import Importance, rises
+from whet.compress.importances import IMPORTANCES, Frozen
 from whet.compress.ties import Tie, tie, unfold
 from whet.core.errors import DecisionError, unknown
 from whet.core.net import Net

@@ -14,10 +14,11 @@ from whet.core.space import Decision, Space
 from whet.core.study import Trial
 from whet.flow.request import Request
 from whet.flow.stopwatch import Stopwatch
+from whet.graph.empty import EMPTIED, emptied
 from whet.graph.operations import total_operations
 from whet.graph.zeros import numbers_stored
 from whet.train.recalibrate import recalibrate
-from whet.train.state import load_state
+from whet.train.state import load_state, metadata_of
 
 RECALIBRATED_SAMPLES = 512
 
@@ -86,9 +87,12 @@ class Builder:
     def rebuild(self, trial: Trial) -> Net:
         """Return the net of a trial with its trained weights."""
         result = self.structure(trial.decision) if trial.state is None else self.cut(trial.decision)
-        net = self.finish(result.net, trial.decision).net
-        if trial.state is not None:
-            load_state(self.request.out / trial.state, net)
+        if trial.state is None:
+            return self.finish(result.net, trial.decision).net
+        path = self.request.out / trial.state
+        narrow = emptied(result.net, metadata_of(path).get(EMPTIED, {}))
+        net = self.finish(narrow, trial.decision).net
+        load_state(path, net)
         return net
 
     def recalibrated(self, net: Net) -> Net:

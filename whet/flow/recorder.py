@@ -15,6 +15,7 @@ from whet.core.study import Stage, Study, Trial
 from whet.flow.failures import Attempt, reason
 from whet.flow.folder import Folder
 from whet.flow.stopwatch import Stopwatch
+from whet.graph.empty import EMPTIED
 from whet.hardware.elsewhere import device_of, machine_of
 from whet.report.texts import drop_text, gain_text
 from whet.schedule.goal import Goal
@@ -43,7 +44,7 @@ class Recorder:
         if net is not None:
             state = Path("trials") / f"{number}.safetensors"
             self.folder.claim(state.as_posix())
-            save_state(net, self.folder.path / state)
+            save_state(net, self.folder.path / state, {EMPTIED: net.module.meta.get(EMPTIED, {})})
             self.study.remember(PARAMETERS.format(number), net.parameter_count)
             more["state"] = str(state)
         reference, latency = more.pop("reference", self.reference), more.pop("latency", None)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from whet.core.errors import TrainingError
 from whet.core.net import Net
-from whet.core.passes import Result
+from whet.core.passes import Result, changes
 from whet.core.study import Trial
 from whet.flow.inheritance import inherit
 from whet.flow.turns import Doing, Fit
+from whet.graph.axes import analyze
+from whet.graph.empty import EMPTIED, without_empty
 from whet.schedule.actions import Confirm, Finish, Train
 from whet.schedule.plan import limit
 from whet.train.average import averaged
@@ -34,7 +36,17 @@ def train(evaluator: Evaluator, action: Train) -> Doing[Trial]:
     if begun is not None:
         net = _better(evaluator, net, averaged((begun, net)))
     samples = report.samples + (0 if parent is None else parent.samples)
-    return evaluator.verify(replace(result, net=net), candidate.decision, samples, candidate.number)
+    return evaluator.verify(cut_empty(replace(result, net=net)), candidate.decision, samples, candidate.number)
+
+
+def cut_empty(result: Result) -> Result:
+    """Return a trained structure without the channels, heads and neurons that its training took to zero."""
+    narrow = without_empty(result.net)
+    if narrow is result.net:
+        return result
+    left, groups = narrow.module.meta[EMPTIED], analyze(result.net).groups
+    said = {site: f"{len(left[site])} are left: the others were zero after training" for site in left if site in groups}
+    return result.then(Result(narrow, changes("emptied", said)))
 
 
 def _better(evaluator: Evaluator, net: Net, mean: Net) -> Net:

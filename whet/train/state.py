@@ -52,6 +52,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ArtifactError(f"'{path}' is truncated or no safetensors file: {error}") from error
 
 
+def metadata_of(path: Path) -> dict[str, Any]:
+    """Return the metadata of a file of weights, whose tensors are not read; raise `ArtifactError` as `read_tensors`."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            found: dict[str, Any] = json.loads((file.metadata() or {}).get("whet", "{}"))
+            return found
+    except (OSError, SafetensorError, json.JSONDecodeError):
+        return read_tensors(path)[1]
+
+
 def save_state(net: Net | nn.Module, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
     """Write all parameters and buffers of `net`."""
     return write_tensors(module_of(net).state_dict(), path, metadata)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 import whet
-from whet.compress.prune.gradients import flat, gradients, unflat
+from whet.compress.prune import magnitude
+from whet.compress.prune.gradients import flat, gradients
 from whet.compress.prune.least_squares import Problem, exchange, pruned, thresholded
 from whet.compress.prune.magnitude import Magnitude
 from whet.core.net import Net
@@ -93,19 +94,6 @@ def weights_of(net: Net, *names: str) -> dict[str, Tensor]:
     return {name: net.layer(name).get_parameter("weight").detach() for name in names}
 
 
-def test_rows_are_the_gradients_of_single_samples() -> None:
-    net, run = perceptron()
-    rows = gradients(net, ["0", "4"], run, 11)
-    assert rows.shape == (11, 6 * 40 + 30 * 3)
-    (inputs, targets), *_ = run.task.train  # type: ignore[misc]
-    loss = functional.cross_entropy(net(inputs[0][3:4]), targets[3:4])
-    weights = [net.layer(name).get_parameter("weight") for name in ("0", "4")]
-    wanted = torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
-    assert torch.allclose(rows[3], wanted, atol=1e-7)
-    some = weights_of(net, "0", "4")
-    assert all(torch.equal(w, some[name]) for name, w in unflat(flat(some), some).items())
-
-
 @pytest.mark.parametrize("by", ["least-squares", "entropic", "matrix-free"])
 def test_a_pass_prunes_by_it_and_holds_the_zeros(by: str) -> None:
     net, run = perceptron()
@@ -123,3 +111,20 @@ def test_a_pass_prunes_by_it_and_holds_the_zeros(by: str) -> None:
         assert costs[0] < 0.8 * costs[1]
     moved = flat(weights_of(done.net, "0", "2", "4"))
     assert not torch.equal(moved[moved != 0], before[moved != 0]), "what is left makes up for what went"
+
+
+def test_stages_ask_for_more_and_more_zeros_with_gradients_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, run = perceptron()
+    asked: list[tuple[float, int]] = []
+
+    def watched(given: Net, weights: dict[str, Tensor], share: float, *more: Any) -> dict[str, Tensor]:
+        asked.append((share, int(sum((w == 0).sum() for w in weights.values()))))
+        return magnitude.least_squares(given, weights, share, *more)
+
+    monkeypatch.setitem(magnitude.PRUNERS, "least-squares", watched)
+    done = Magnitude((0.0, 0.875), by="least-squares", stages=3, least=64, samples=8)
+    result = done.apply(net, Decision({"network:zeros": 0.875}), run)
+    count = sum(w.numel() for w in weights_of(net, "0", "2", "4").values())
+    assert [share for share, _ in asked] == pytest.approx([0.5, 0.75, 0.875])
+    assert [zeros for _, zeros in asked] == [0, int(0.5 * count + 0.5), int(0.75 * count + 0.5)]
+    assert sum(zeros_of(result.net.layer(n)) for n in ("0", "2", "4")) == int(0.875 * count + 0.5)

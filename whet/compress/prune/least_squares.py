@@ -116,6 +116,8 @@ def exchange(problem: Problem, weights: Tensor, goal: Tensor, count: int) -> Ten
 def least_squares(net: Net, weights: Mapping[str, Tensor], share: float, run: Run, samples: int) -> dict[str, Tensor]:
     """Return new weights with so large a `share` of zeros, all layers together, by the names of their layers.
 
+    Shapes are those of the weights: `(out, in)`, `(out, in / groups, kh, kw)`.
+
     Paper: Benbaki et al. 2023, Fast as CHITA: Neural Network Pruning with Combinatorial Optimization. Its ridge is an
     absolute number that is tuned, here a share of the mean curvature; its first order is left out, as it promises a
     loss below zero where gradients are fewer than weights.

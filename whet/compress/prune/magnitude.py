@@ -39,7 +39,8 @@ class Magnitude:
     a bit each (`whet.hardware.onnx_writer.sparse`): they become smaller, no runtime becomes faster.
 
     Which weights go, and what the others become, is told `by` their magnitude, or by one of `PRUNERS`, which go by the
-    gradients of `samples` samples; these know no groups.
+    gradients of `samples` samples; these know no groups. With several `stages` they are asked for more and more zeros,
+    1 - (1 - z)^(t / stages) in stage t, with gradients of the network as it is by then.
 
     Treated are linear layers and convolutions of at least `least` weights. Needs no data, but for `PRUNERS`.
     Raises: DecisionError for levels outside of [0, 1), without 0.0, or that are no whole number of weights of a group,
@@ -53,6 +54,7 @@ class Magnitude:
     least: int = 1024
     by: str = MAGNITUDE
     samples: int = 128
+    stages: int = 1
     paper = "zhu2017prune"
     traits = Traits("structure")
 
@@ -67,7 +69,7 @@ class Magnitude:
             raise DecisionError(
                 f"'{self.by}' knows no groups: it decides over all weights together; got {self.group!r}."
             )
-        whole("samples", self.samples)
+        whole("samples", self.samples), whole("stages", self.stages)
         counts = [z * whole("group", self.group, least=0) for z in self.levels]
         if any(abs(count - round(count)) > 1e-6 for count in counts if self.group):
             raise DecisionError(f"of a group of {self.group} whole numbers of weights go; got levels {self.levels!r}.")
@@ -117,11 +119,12 @@ class Magnitude:
         return chosen(weights, z, self.group)
 
     def _solved(self, net: Net, weights: dict[str, Tensor], z: float, run: Run) -> dict[str, Tensor]:
-        """Write what a pruner makes of the weights into them; return which are left, by layer."""
-        found = PRUNERS[self.by](net, weights, z, run, self.samples)
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(found[name])
+        """Write what a pruner makes of the weights into them, stage by stage; return which are left, by layer."""
+        for stage in range(1, self.stages + 1):
+            found = PRUNERS[self.by](net, weights, 1 - (1 - z) ** (stage / self.stages), run, self.samples)
+            with torch.no_grad():
+                for name, weight in weights.items():
+                    weight.copy_(found[name])
         return {name: weight != 0 for name, weight in weights.items()}
 
     def _lost(self, weights: dict[str, Tensor], z: float) -> float:

@@ -64,6 +64,8 @@ def surgeon(rows: Tensor, weights: Tensor, count: int, damping: float = DAMPING)
 def matrix_free(net: Net, weights: Mapping[str, Tensor], share: float, run: Run, samples: int) -> dict[str, Tensor]:
     """Return new weights with so large a `share` of zeros, all layers together, by the names of their layers.
 
+    Shapes are those of the weights: `(out, in)`, `(out, in / groups, kh, kw)`.
+
     Paper: Frantar et al. 2021, M-FAC: Efficient Matrix-Free Approximations of Second-Order Information, the static
     algorithm without blocks; its damping is an absolute number.
     Raises: CalibrationError if the task has no data to take gradients on.
