@@ -35,7 +35,7 @@ class PPO:
     discount: float = 0.98
     trace: float = 0.8
     length: int = 32
-    epochs: int = 20
+    epochs: int = 10
     minibatches: int = 1
     clip: float = 0.2
     entropy: float = 0.0

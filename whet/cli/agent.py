@@ -50,7 +50,7 @@ def train(
 
     training = Training(name, environment, steps, seed, evaluate_every, episodes, stop_at)
     training.made()
-    folder = out_folder(out or Path("runs/agents") / f"{_file_name(name)}-{_file_name(environment)}-{seed}")
+    folder = out_folder(out or Path("runs/agents") / f"{file_name(name)}-{file_name(environment)}-{seed}")
     torch.set_num_threads(threads)
     err = Console(stderr=True)
     trained = run(training, folder, restart, lambda line: err.print(_told(line), highlight=False))
@@ -107,10 +107,10 @@ def play(
         print(f"episode {number}: return {episode.gained:g} in {len(episode.actions)} steps. Actions: {shown}")
 
 
-def _file_name(words: str) -> str:
+def file_name(words: str) -> str:
     """Return words as a part of a folder's name.
 
-    >>> _file_name("dqn(double=True)"), _file_name("MinAtar/Breakout-v1")
+    >>> file_name("dqn(double=True)"), file_name("MinAtar/Breakout-v1")
     ('dqn-double-True', 'MinAtar-Breakout-v1')
     """
     letters = "".join(c if c.isalnum() or c in "._" else "-" for c in words)
