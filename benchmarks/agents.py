@@ -2,11 +2,11 @@
 
     python benchmarks/agents.py --env CartPole-v1 --solved 475 --seeds 5 --agent "dqn:50000" --agent "ppo:100000"
 
-A training ends with its first evaluation (20 fixed episodes) whose mean return is the most that there is, `--most`, or
-with its steps. Solved is the first evaluation of at least `--solved`. The return at the end is of 100 other episodes, of
-the best policy of the evaluations. Seconds are of wall-clock time with evaluations; seconds of processor time are those of
-the process, and tell more where others used the machine at the same time. What was trained is kept in `--runs`, so that
-a killed benchmark goes on.
+A training ends with its first evaluation (20 fixed episodes) whose mean return is the most that there is, `--most`,
+or with its steps. Solved is the first evaluation of at least `--solved`. The return at the end is of 100 other
+episodes, of the best policy of the evaluations. Seconds are of wall-clock time with evaluations; seconds of processor
+time are those of the process, and tell more where others used the machine at the same time. What was trained is kept
+in `--runs`, so that a killed benchmark goes on.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def markdown(table: dict[str, Any]) -> str:
     """Return the table as a page, from the same figures as the JSON file."""
     rows = [Row(**row) for row in table["rows"]]
     lines = [
-        f"### {table['environment']}: how soon it is solved (a mean return of {table['solved']:g} in 20 fixed episodes)",
+        f"### {table['environment']}: how soon it is solved, a mean return of {table['solved']:g} in 20 fixed episodes",
         "",
         "| agent | seed | solved after steps | seconds | "
         f"{table['most']:g} after steps | return of 100 other episodes | seconds in all | of processor | load |",
@@ -90,8 +90,8 @@ def markdown(table: dict[str, Any]) -> str:
         most = "never" if r.most_steps is None else f"{r.most_steps:,}"
         interval = "" if r.low is None else f" ({r.low:.1f} to {r.high:.1f})"
         lines.append(
-            f"| `{r.agent}` | {r.seed} | {when} | {seconds} | {most} | {r.end_return:.1f}{interval} | {r.seconds:.0f} | "
-            f"{r.processor_seconds:.0f} | {r.load:.1f} |"
+            f"| `{r.agent}` | {r.seed} | {when} | {seconds} | {most} | {r.end_return:.1f}{interval} | "
+            f"{r.seconds:.0f} | {r.processor_seconds:.0f} | {r.load:.1f} |"
         )
     lines.append("")
     for agent in dict.fromkeys(r.agent for r in rows):
@@ -100,10 +100,10 @@ def markdown(table: dict[str, Any]) -> str:
         after = f", after {median(solved):,.0f} steps in the median" if solved else ""
         lines.append(
             f"`{agent}`: solved with {len(solved)} of {len(own)} seeds{after}; {table['most']:g} with "
-            f"{sum(r.most_steps is not None for r in own)}; {median(r.processor_seconds for r in own):.0f} s of processor "
-            "time in the median."
+            f"{sum(r.most_steps is not None for r in own)}; "
+            f"{median(r.processor_seconds for r in own):.0f} s of processor time in the median."
         )
-    load = "Load is the machine's over the last 15 minutes at the end of a training: beyond the number of cores, others worked."
+    load = "Load is the machine's at the end of a training, over 15 minutes: beyond the number of cores, others worked."
     made = made_by({"commit": commit()})
     return "\n".join([*lines, "", load, "", f"Device: {table['device'].get('cpu')}. {table['command']} {made}", ""])
 
@@ -128,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(found[-1], flush=True)
             said = " ".join(f'--agent "{word}"' for word in words)
             table = {
-                "environment": asked.env, "solved": asked.solved, "most": asked.most, "rows": [asdict(r) for r in found],
-                "device": fingerprint().to_dict(),
+                "environment": asked.env, "solved": asked.solved, "most": asked.most,
+                "rows": [asdict(r) for r in found], "device": fingerprint().to_dict(),
                 "command": f"Made by `python benchmarks/agents.py --env {asked.env} --solved {asked.solved:g} --most "
                 f"{asked.most:g} --seeds {asked.seeds} {said}`.",
             }  # fmt: skip

@@ -113,7 +113,8 @@ def test_it_ends_where_it_is_good_enough(tmp_path: Path) -> None:
 def test_a_folder_of_another_training_is_refused_and_restarted(tmp_path: Path) -> None:
     words = "dqn(hidden=(), begin_after=9)"
     train(Training(words, "WhetChain-v0", 20, 0, 20, 2), tmp_path)
-    with pytest.raises(AgentError, match=re.escape("holds a training with seed=0, not 1: give another --out, or --restart")):
+    message = "holds a training with seed=0, not 1: give another --out, or --restart"
+    with pytest.raises(AgentError, match=re.escape(message)):
         train(Training(words, "WhetChain-v0", 20, 1, 20, 2), tmp_path)
     train(Training(words, "WhetChain-v0", 20, 1, 20, 2), tmp_path, restart=True)
     assert request_of(tmp_path)[0].seed == 1

@@ -44,7 +44,8 @@ def table(steps: int = 1000, **options: Any) -> np.ndarray:
     "options",
     [
         {}, {"double": True, "dueling": True, "environments": 3}, {"prioritized": True},
-        {"distribution": "quantile", "quantiles": 4}, {"distribution": "categorical", "low": 0.0, "high": 1.0, "atoms": 11},
+        {"distribution": "quantile", "quantiles": 4},
+        {"distribution": "categorical", "low": 0.0, "high": 1.0, "atoms": 11},
     ],
     ids=str,
 )  # fmt: skip
@@ -95,7 +96,7 @@ def test_the_target_network_stays_until_it_is_set() -> None:
 
 
 def test_pictures_of_bytes_are_learned_from() -> None:
-    agent = DQN(hidden=(16,), discount=0.0, begin_after=50, update_every=1, explore_for=0.5, last_epsilon=0.1, buffer=500)
+    agent = DQN((16,), discount=0.0, begin_after=50, update_every=1, explore_for=0.5, last_epsilon=0.1, buffer=500)
     found = agent.begin(Environments(Picture, 1, seed=0, name="picture"), 500, seed=0)
     while found.environments.steps < 500:
         found.advance()

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from whet.agents.environments import Array, Environments, Spaces
 from whet.agents.gae import advantages
-from whet.agents.on_policy import Actor
 from whet.agents.networks import prepared
+from whet.agents.on_policy import Actor
 from whet.agents.rollout import ActorCritic, Rollout, collected, entropy, log_chance
 from whet.core.checks import positive, share, whole
 

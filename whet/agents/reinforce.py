@@ -46,7 +46,9 @@ class Reinforce:
             positive(name, getattr(self, name))
         share("discount", self.discount)
         if self.environments != 1:
-            raise AgentError(f"reinforce plays whole episodes in one environment; got environments={self.environments}.")
+            raise AgentError(
+                f"reinforce plays whole episodes in one environment; got environments={self.environments}."
+            )
 
     def policy(self, spaces: Spaces) -> nn.Module:
         """Return the policy as it is deployed, untrained: observations (N, *shape) to logits (N, actions)."""
@@ -76,8 +78,8 @@ class ReinforceLearner:
             parts.append(collected(self.actor.environments, self.actor.choose, 1))
             if len(parts) > MOST_STEPS:
                 raise AgentError(
-                    f"an episode of '{self.actor.environments.name}' has not ended after {MOST_STEPS:,} steps: reinforce "
-                    "learns from whole episodes. Take a2c or ppo."
+                    f"an episode of '{self.actor.environments.name}' has not ended after {MOST_STEPS:,} steps: "
+                    "reinforce learns from whole episodes. Take a2c or ppo."
                 )
         names = ("observations", "actions", "rewards", "following", "terminated", "ended")
         whole_episode = Rollout(*(np.concatenate([getattr(p, n) for p in parts]) for n in names), parts[-1].returns)

@@ -59,7 +59,8 @@ def train(
         print(json.dumps({"folder": str(folder), "curve": trained.curve, **_figures(trained.returns)}))
         return
     print(f"{_sentence(trained.returns)} The policy is the best of {len(trained.curve)} evaluations.")
-    print(f"{folder / 'curve.html'}: the learning curve. whet optimize --task \"policy(folder='{folder}')\" shrinks it.")
+    print(f"The learning curve: {folder / 'curve.html'}. To make the policy fast and small:")
+    print(f"whet optimize --task \"policy(folder='{folder}')\"")
 
 
 @agent.command("list")
@@ -119,7 +120,8 @@ def file_name(words: str) -> str:
 
 def _told(line: dict[str, Any]) -> str:
     interval = f" ({line['low']:.1f} to {line['high']:.1f})" if line["low"] is not None else ""
-    training = "" if line["training"] is None else f"; in training {line['training']:.1f} over {line['episodes']} episodes"
+    mean, count = line["training"], line["episodes"]
+    training = "" if mean is None else f"; in training {mean:.1f} over {count} episodes"
     return f"{line['steps']:>9,} steps, {line['seconds']:6.1f} s: return {line['evaluation']:.1f}{interval}{training}"
 
 
