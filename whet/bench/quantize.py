@@ -18,6 +18,7 @@ from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.compress.quantize.rounding import SAMPLES, input_moments
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
+from whet.core.errors import TaskError
 from whet.core.net import Net
 from whet.core.passes import Pass, Result
 from whet.core.run import Progress, Run
@@ -93,6 +94,8 @@ def run(
     Rows that the same code made before, with as many validation samples, are not made again. All formats are timed in
     one race at the end, each file in all settings; with no `seconds_each` nothing is timed.
     """
+    if task.played is not None:
+        raise TaskError(f"task '{task.name}' is played, and this table scores outputs: whet optimize plays its files.")
     task, chosen, made = bind(task, net), targets.get(target), commit()
     setting = next(s for s in chosen.all_settings() if s["precision"] == "f32")
     work = Run(task, chosen, net)
