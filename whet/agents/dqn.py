@@ -51,11 +51,11 @@ class DQN:
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 1e-3
     discount: float = 0.99
-    batch: int = 128
+    batch: int = 64
     buffer: int = 50_000
     begin_after: int = 1000
-    update_every: int = 4
-    target_every: int = 125
+    update_every: int = 2
+    target_every: int = 250
     explore_for: float = 0.2
     last_epsilon: float = 0.04
     double: bool = False
