@@ -89,15 +89,15 @@ def test_a_task_that_is_played_is_scored_by_its_returns(monkeypatch: pytest.Monk
 
     found, net = scores(played=play, test=[0])
     quality, reference = found.net(broken(net))
-    assert quality == 0.0 and reference == found.reference == pytest.approx(float(net(inputs)[:4, 0].mean()))
+    assert quality == 0.0 and reference == found.reference == pytest.approx(net(inputs)[:4, 0].mean().item())
     ran: list[str] = []
 
     def through_the_file(task: Any, opened: Any, collection: str, batch: int, net: Any) -> torch.Tensor:
         ran.append(collection)
-        return play(net, collection)
+        return play(net, collection).detach()
 
     monkeypatch.setattr(scoring, "played", through_the_file)
-    found.request.target = SimpleNamespace(all_settings=lambda: [{"threads": 1}], open=None)
+    found.request.target = SimpleNamespace(all_settings=lambda: [{"threads": 1}], open=print)
     artifact, task = Artifact(Path("file"), {"runtime": "r", "precision": "f32", "threads": 1}), found.request.task
     for _ in range(2):
         assert found.file(artifact, task.val) == pytest.approx(reference)
