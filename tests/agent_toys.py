@@ -1,4 +1,4 @@
-"""Small environments whose values are known, and some that break a promise; importing this makes Gymnasium know them."""
+"""Small environments whose values are known, and some that break a promise; Gymnasium knows them after this."""
 
 from __future__ import annotations
 

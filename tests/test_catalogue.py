@@ -20,6 +20,7 @@ from whet.compress.quantize.static import StaticQuantization
 from whet.compress.width import Width
 from whet.core.errors import MethodError, UnknownNameError
 from whet.hardware.targets import RUNTIMES, TARGETS
+from whet.report.methods import markdown
 from whet.tasks import TASKS
 from whet.testing.strategies import SPACES
 from whet.train.optimizers import OPTIMIZERS
@@ -113,6 +114,11 @@ def test_every_row_is_reached_as_it_says(method: catalogue.Method, searched: set
             assert module in closure("whet.cli.bench") and parsed(["bench", verb, *words])
         case ["whet", "pack", *words]:
             assert module in closure("whet.cli.pack") and parsed(["pack", *words])
+        case ["whet", "agent", "train", *_]:
+            given = parsed(shlex.split(method.reach)[1:])
+            call = catalogue.read(given["name"], "agent")
+            assert call().environments and given["environment"]
+            assert call.method == method or (call.options and module in closure(call.method.where.partition(":")[0]))
         case ["whet", *_]:
             assert reached(method, parsed(shlex.split(method.reach)[1:]))
         case ["python", script]:
@@ -138,7 +144,7 @@ def test_what_is_missing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
     method = next(m for m in catalogue.METHODS if m.missing)
     line = f"`{method.name}` | {method.family} | `{method.reach}` | trial; missing: {method.missing} | "
-    assert line in catalogue.markdown()
+    assert line in markdown()
     explain(method.name)
     told = capsys.readouterr().out
     assert f"Missing: {method.missing}" in told and f"Reached by: {method.reach}" in told
@@ -179,7 +185,7 @@ def test_a_list_of_methods_is_split_outside_parentheses() -> None:
     assert catalogue.split("") == []
 
 
-@pytest.mark.parametrize("family", ["pass", "strategy", "surrogate", "optimizer", *catalogue.PARTS])
+@pytest.mark.parametrize("family", ["pass", "strategy", "surrogate", "optimizer", "agent", *catalogue.PARTS])
 def test_every_row_of_a_family_that_is_asked_for_by_name_has_one_name(family: str) -> None:
     known = catalogue.names(family)
     assert {row for row, _ in known.values()} == {m.name for m in catalogue.METHODS if m.family == family}

@@ -44,7 +44,8 @@ def table(steps: int = 1000, **options: Any) -> np.ndarray:
     "options",
     [
         {}, {"double": True, "dueling": True, "environments": 3}, {"prioritized": True},
-        {"distribution": "quantile", "quantiles": 4}, {"distribution": "categorical", "low": 0.0, "high": 1.0, "atoms": 11},
+        {"distribution": "quantile", "quantiles": 4},
+        {"distribution": "categorical", "low": 0.0, "high": 1.0, "atoms": 11},
     ],
     ids=str,
 )  # fmt: skip
@@ -59,8 +60,10 @@ def test_three_steps_are_as_exact_where_actions_are_the_best() -> None:
 
 
 def test_noise_in_weights_explores_in_place_of_epsilon() -> None:
+    """Values are learned under noise that does not vanish, so they are near, not exact; the policy is the best one."""
     found = table(1200, noisy=True)
-    assert np.abs(found[:, 1] - best_values(0.8)[:, 1]).max() < 0.1
+    assert np.abs(found[:, 1] - best_values(0.8)[:, 1]).max() < 0.2
+    assert found.argmax(1).tolist() == [1, 1, 1, 1]
 
 
 def test_each_switch_turns_on_its_part() -> None:
@@ -95,7 +98,7 @@ def test_the_target_network_stays_until_it_is_set() -> None:
 
 
 def test_pictures_of_bytes_are_learned_from() -> None:
-    agent = DQN(hidden=(16,), discount=0.0, begin_after=50, update_every=1, explore_for=0.5, last_epsilon=0.1, buffer=500)
+    agent = DQN((16,), discount=0.0, begin_after=50, update_every=1, explore_for=0.5, last_epsilon=0.1, buffer=500)
     found = agent.begin(Environments(Picture, 1, seed=0, name="picture"), 500, seed=0)
     while found.environments.steps < 500:
         found.advance()

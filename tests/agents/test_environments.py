@@ -98,5 +98,6 @@ def test_states_become_vectors_with_a_single_one() -> None:
 
 
 def test_other_spaces_are_refused() -> None:
-    with pytest.raises(AgentError, match=re.escape("shape (4,) and takes 2 actions; the policy was trained for (6,) and 3")):
+    message = "shape (4,) and takes 2 actions; the policy was trained for (6,) and 3"
+    with pytest.raises(AgentError, match=re.escape(message)):
         refuse_other(Spaces((4,), "float32", 2), Spaces((6,), "float32", 3), "CartPole-v1")

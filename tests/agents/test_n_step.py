@@ -16,9 +16,8 @@ def step(maker: NStep, state: float, reward: float, terminated: bool = False, cu
     def row(value: object, kind: type) -> np.ndarray:
         return np.array([value], kind)
 
-    steps = Steps(
-        row(reward, np.float32), np.array([[state + 1]], np.float32), row(terminated, bool), row(terminated or cut, bool), ()
-    )
+    ends = row(terminated, bool), row(terminated or cut, bool)
+    steps = Steps(row(reward, np.float32), np.array([[state + 1]], np.float32), *ends, ())
     return maker.add(np.array([[state]], np.float32), row(int(state) % 2, np.int64), steps)
 
 

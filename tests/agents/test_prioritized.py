@@ -31,7 +31,8 @@ def test_rows_are_drawn_by_their_priorities() -> None:
     counts = np.bincount(found.drawn(draws, torch.Generator().manual_seed(0)), minlength=5)
     expected = draws * chances(0.6)
     assert len(counts) == 5 and np.abs(counts - expected).max() <= 2, "a draw from each of equal parts hardly varies"
-    few = np.bincount(np.concatenate([found.drawn(4, torch.Generator().manual_seed(i)) for i in range(2000)]), minlength=5)
+    small = [found.drawn(4, torch.Generator().manual_seed(seed)) for seed in range(2000)]
+    few = np.bincount(np.concatenate(small), minlength=5)
     assert np.abs(few - 8000 * chances(0.6)).max() < 4 * np.sqrt(8000) / 2
 
 

@@ -51,7 +51,8 @@ def test_returns_are_discounted_to_the_end_of_the_episode(terminated: bool, by_h
     nn.init.zeros_(found.actor.network.critic[1].weight)
     found.actor.network.critic[1].bias.data.fill_(4.0)
     seen, ends = np.zeros((3, 1, 4), np.float32), np.array([[False], [False], [True]])
-    episode = Rollout(seen, np.zeros((3, 1), np.int64), np.ones((3, 1), np.float32), seen, ends & terminated, ends, (3.0,))
+    actions, rewards = np.zeros((3, 1), np.int64), np.ones((3, 1), np.float32)
+    episode = Rollout(seen, actions, rewards, seen, ends & terminated, ends, (3.0,))
     assert found.returns(episode).ravel().tolist() == by_hand
 
 

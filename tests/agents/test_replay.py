@@ -27,7 +27,8 @@ def test_the_oldest_make_place() -> None:
     assert buffer.add(transitions(3, 4)).tolist() == [3, 4, 0, 1] and len(buffer) == 5
     assert buffer.rewards.tolist() == [5, 6, 2, 3, 4]
     one = buffer.rows(np.array([1]))
-    assert one.observations.tolist() == [[6, -6]] and one.following.tolist() == [[7, -5]] and one.actions.tolist() == [0]
+    assert one.observations.tolist() == [[6, -6]] and one.following.tolist() == [[7, -5]]
+    assert one.actions.tolist() == [0]
 
 
 def test_draws_are_uniform_over_what_is_there() -> None:
@@ -40,7 +41,10 @@ def test_draws_are_uniform_over_what_is_there() -> None:
 def test_one_that_memory_does_not_hold_is_refused_with_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert free_bytes() > 2**20 and bytes_of(Spaces((84, 84, 4), "uint8", 2), 10) == 10 * (2 * 84 * 84 * 4 + 16)
     monkeypatch.setattr(replay, "free_bytes", lambda: 2_000_000_000)
-    message = "a replay buffer of 100,000,000 transitions takes 3.2 GB, and 2.0 GB of memory are free: at most buffer=50000000"
+    message = (
+        "a replay buffer of 100,000,000 transitions takes 3.2 GB, and 2.0 GB of memory are free: "
+        "at most buffer=50000000 fits here"
+    )
     with pytest.raises(AgentError, match=re.escape(message)):
         Replay(SPACES, 100_000_000)
 

@@ -12,7 +12,8 @@ from whet.agents.environments import AgentError
 from whet.cli.main import app
 from whet.core.errors import UnknownNameError
 
-WORDS = ["agent", "train", "dqn(hidden=(8,), begin_after=30)", "--env", "CartPole-v1", "--steps", "60", "--episodes", "2"]
+DQN = "dqn(hidden=(8,), begin_after=30)"
+WORDS = ["agent", "train", DQN, "--env", "CartPole-v1", "--steps", "60", "--episodes", "2"]
 
 
 def run(*words: str) -> str:

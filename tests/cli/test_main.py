@@ -12,6 +12,7 @@ import torch
 from whet import catalogue, references
 from whet.cli.main import main
 from whet.core.errors import UnknownNameError
+from whet.report.methods import markdown
 from whet.search.strategies.optuna import SAMPLERS
 
 
@@ -75,7 +76,7 @@ def test_an_unknown_reference_names_the_nearest() -> None:
 
 def test_the_page_of_methods_is_the_catalogue() -> None:
     page = Path(__file__).parents[2] / "docs" / "methods.md"
-    assert page.read_text(encoding="utf-8") == catalogue.markdown(), "run: whet list --markdown > docs/methods.md"
+    assert page.read_text(encoding="utf-8") == markdown(), "run: whet list --markdown > docs/methods.md"
 
 
 @pytest.mark.parametrize(

@@ -78,3 +78,28 @@ def test_a_file_runs_over_the_validation_data_once_and_the_original_is_kept(monk
     assert ran == ["uncompressed", "a", "b", "a"]
     found.file(Artifact(Path("a"), settings), [*found.request.task.val])  # other data are not taken for the same
     assert ran[-1] == "a" and len(ran) == 5
+
+
+def test_a_task_that_is_played_is_scored_by_its_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of nets in torch, and of files once for each of the validation data and the test data."""
+    inputs = next(iter(made()[1].val))[0]
+
+    def play(run: Any, collection: str) -> torch.Tensor:
+        return run(inputs)[:4, 0] + (100 if collection == "test" else 0)
+
+    found, net = scores(played=play, test=[0])
+    quality, reference = found.net(broken(net))
+    assert quality == 0.0 and reference == found.reference == pytest.approx(net(inputs)[:4, 0].mean().item())
+    ran: list[str] = []
+
+    def through_the_file(task: Any, opened: Any, collection: str, batch: int, net: Any) -> torch.Tensor:
+        ran.append(collection)
+        return play(net, collection).detach()
+
+    monkeypatch.setattr(scoring, "played", through_the_file)
+    found.request.target = SimpleNamespace(all_settings=lambda: [{"threads": 1}], open=print)
+    artifact, task = Artifact(Path("file"), {"runtime": "r", "precision": "f32", "threads": 1}), found.request.task
+    for _ in range(2):
+        assert found.file(artifact, task.val) == pytest.approx(reference)
+        assert found.file(artifact, task.test) == pytest.approx(reference + 100)
+    assert ran == ["val", "test"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,13 @@ def test_another_session_may_stand_for_the_runtime(tmp_path: Path) -> None:
 
     found = score(artifact, TARGET, task(network(), 0.9), session=session, batch=5)
     assert found.value == pytest.approx(0.9) and [rows for rows, _ in asked] == [5]
+
+
+def test_a_task_that_is_played_is_judged_by_its_returns(tmp_path: Path) -> None:
+    artifact = Artifact(saved(tmp_path, network()), SETTINGS)
+    inputs = torch.randn(6, 8)
+    played = replace(task(network()), metric_name="return", played=lambda run, part: run(inputs).amax(1))
+    found = score(artifact, TARGET, played)
+    wanted = file_net(artifact, TARGET)(inputs).amax(1).mean()
+    assert (found.metric, found.samples) == ("return", 6)
+    assert found.value == pytest.approx(float(wanted), abs=1e-4)

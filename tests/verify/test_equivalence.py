@@ -14,7 +14,7 @@ from whet.core.kinds import Kind
 from whet.core.net import Net, Port
 from whet.core.target import Session
 from whet.support.structure import Rows
-from whet.verify.equivalence import OpenSession, agreement, evaluate
+from whet.verify.equivalence import OpenSession, agreement, evaluate, played
 from whet.verify.manifest import unit_of
 
 
@@ -127,3 +127,18 @@ def test_evaluation_opens_a_file_anew_for_each_length_and_keeps_a_few() -> None:
     assert [shapes["x"][1] for _, shapes in opened] == [5, 7, 9, 11, 13, 5], "the oldest of five was let go"
     assert [len(row) for row in outputs["y"]] == [n for n in lengths for _ in range(2)]
     assert outputs["state"].shape == (14, 3)
+
+
+def test_a_file_is_played_with_in_one_session() -> None:
+    opened: list[Any] = []
+    asked: list[str] = []
+    inputs = [(torch.randn(n, 5), torch.randn(n, 3)) for n in (3, 1, 2)]
+
+    def play(run: Any, collection: str) -> Tensor:
+        asked.append(collection)
+        return torch.cat([run(*each)["y"].sum().reshape(1) for each in inputs])
+
+    task = whet.Task("t", None, [0], played=play)
+    found = played(task, recorded(opened), "test", 4, step_net())
+    torch.testing.assert_close(found, torch.stack([Step()(*each)["y"].sum() for each in inputs]))
+    assert asked == ["test"] and opened == [(4, {"x": (4, 5), "state": (3, 4)})]

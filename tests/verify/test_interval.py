@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 import whet
 from whet.core.errors import TaskError
 from whet.core.task import Task
-from whet.verify.interval import GROUPS, drop_interval
+from whet.verify.interval import GROUPS, drop_interval, drop_of_returns
 
 CLASSES = Task("t", None, [0], metric=whet.accuracy)
 
@@ -71,3 +73,12 @@ def test_too_few_samples_and_metrics_that_need_more_give_none() -> None:
     assert drop_interval(CLASSES, wrong(0.1, 0, few), wrong(0.1, 1, few), torch.zeros(few, dtype=torch.long)) is None
     task = Task("t", None, [0], metric=fails)
     assert drop_interval(task, wrong(0.1, 0), wrong(0.1, 1), torch.zeros(2000, dtype=torch.long)) is None
+
+
+@pytest.mark.parametrize(("drop", "scale"), [("absolute", 1.0), ("relative", 1 / 8)])
+def test_returns_are_compared_episode_by_episode(drop: Any, scale: float) -> None:
+    ours, theirs = torch.tensor([5.0, 7.0, 9.0]), torch.tensor([6.0, 7.0, 11.0])
+    lost = np.array([1.0, 0.0, 2.0]) * scale
+    by_hand = stats.t.interval(0.95, 2, lost.mean(), stats.sem(lost))
+    assert drop_of_returns(Task("t", None, [0], drop=drop), ours, theirs) == pytest.approx(by_hand)
+    assert drop_of_returns(Task("t", None, [0]), ours[:1], theirs[:1]) is None

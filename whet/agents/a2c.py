@@ -87,7 +87,9 @@ class A2CLearner:
         seen, actions = prepared(rollout.flat("observations")), torch.from_numpy(rollout.flat("actions"))
         logits, values = network.actor(seen), network.critic(seen)[:, 0]
         climbed = log_chance(logits, actions) * (targets - values.detach()) + self.agent.entropy * entropy(logits)
-        return self.agent.value_weight * (targets - values).square().mean() - climbed.mean()
+        missed = (targets - values).square().mean()
+        found: Tensor = self.agent.value_weight * missed - climbed.mean()
+        return found
 
     def policy(self) -> nn.Module:
         """Return a copy of the policy as it is deployed: observations (N, *shape) to logits (N, actions)."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -150,7 +151,7 @@ class DQNLearner:
             losses = losses * torch.from_numpy(self.replay.weights(rows, beta))
             self.replay.update(rows, missed.numpy())
         self.optimizer.zero_grad()
-        losses.mean().backward()
+        losses.mean().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         self.optimizer.step()
         self.updates += 1
@@ -172,8 +173,8 @@ class DQNLearner:
     def states(self, count: int) -> Array:
         """Return the last observations of the buffer, at most `count`, (count, *shape)."""
         replay = self.replay.replay if isinstance(self.replay, Prioritized) else self.replay
-        newest = (replay.added - 1 - torch.arange(min(count, len(replay))).numpy()) % replay.capacity
-        return replay.observations[newest]
+        newest = (replay.added - 1 - np.arange(min(count, len(replay)))) % replay.capacity
+        return np.asarray(replay.observations[newest])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the whole state, tensors of any shapes."""

@@ -89,7 +89,9 @@ class Spaces:
 
         seen, acts = environment.observation_space, environment.action_space
         if not isinstance(acts, Discrete):
-            raise AgentError(f"environment '{name}' has actions {acts}: agents choose among finitely many, Discrete(n).")
+            raise AgentError(
+                f"environment '{name}' has actions {acts}: agents choose among finitely many, Discrete(n)."
+            )
         actions, first = int(acts.n), int(acts.start)
         if isinstance(seen, Discrete):
             return cls((int(seen.n),), "float32", actions, int(seen.n), int(seen.start), first)
@@ -249,4 +251,3 @@ def refuse_other(spaces: Spaces, wanted: Spaces, name: str) -> None:
             f"environment '{name}' gives observations of shape {spaces.shape} and takes {spaces.actions} actions; the "
             f"policy was trained for {wanted.shape} and {wanted.actions}."
         )
-

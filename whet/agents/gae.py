@@ -37,9 +37,10 @@ def advantages(
 def lambda_returns(
     rewards: Array, following: Array, terminated: Array, ended: Array, discount: float, trace: float
 ) -> Array:
-    r"""Return :math:`R_t = r_t + \gamma (\lambda R_{t+1} + (1 - \lambda) V(s_{t+1}))` of T steps in N environments, (T, N).
+    r"""Return the lambda-returns of T steps in N environments, shape (T, N), as are all arrays that are given.
 
-    Where an episode terminated nothing is added to the reward; where it was cut off, and behind the last step, V alone
+    :math:`R_t = r_t + \gamma (\lambda R_{t+1} + (1 - \lambda) V(s_{t+1}))`. Where an episode
+    terminated nothing is added to the reward; where it was cut off, and behind the last step, V alone
     is. `following` holds V of what was come to. These are the advantages plus the values, where the values of
     `advantages` are those of what was come to one step before.
 

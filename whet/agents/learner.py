@@ -24,7 +24,7 @@ class Learner(Protocol):
         ...
 
     def states(self, count: int) -> Array:
-        """Return at most `count` observations that were seen last, (count, *shape), for calibration and distillation."""
+        """Return the last observations, at most `count`, (count, *shape), for calibration and distillation."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:

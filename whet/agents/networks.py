@@ -31,8 +31,8 @@ class ChannelsFirst(nn.Module):
 
 
 def body(
-    shape: Sequence[int], hidden: Sequence[int], linear: Layer = nn.Linear, activation: Callable[[], nn.Module] = nn.ReLU,
-    norm: bool = False,
+    shape: Sequence[int], hidden: Sequence[int], linear: Layer = nn.Linear,
+    activation: Callable[[], nn.Module] = nn.ReLU, norm: bool = False,
 ) -> tuple[nn.Sequential, int]:  # fmt: skip
     """Return layers for observations (N, *shape) and the number of features that they give, (N, features).
 
@@ -56,7 +56,8 @@ def _convolutions(channels: int, small: bool, norm: bool) -> list[nn.Module]:
     table = [(16, 3, 1)] if small else [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
     layers: list[nn.Module] = []
     for filters, kernel, stride in table:
-        layers += [nn.Conv2d(channels, filters, kernel, stride), *([nn.GroupNorm(1, filters)] if norm else []), nn.ReLU()]
+        norms = [nn.GroupNorm(1, filters)] if norm else []
+        layers += [nn.Conv2d(channels, filters, kernel, stride), *norms, nn.ReLU()]
         channels = filters
     return layers
 

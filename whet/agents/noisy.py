@@ -11,11 +11,12 @@ from torch.nn import functional
 
 
 class NoisyLinear(nn.Module):
-    r"""A linear layer of noisy weights, :math:`y = (\mu^w + \sigma^w \odot \epsilon^w) x + \mu^b + \sigma^b \odot \epsilon^b`.
+    r"""A linear layer whose weights have noise, of a size that is learned.
 
-    The noise is factorised: :math:`\epsilon^w_{ij} = f(\epsilon_i) f(\epsilon_j)`, :math:`\epsilon^b_i = f(\epsilon_i)`
-    with :math:`f(x) = \mathrm{sgn}(x) \sqrt{|x|}` of one normal number for each output i and input j. `draw_noise`
-    draws it; in eval mode there is none.
+    :math:`y = (\mu^w + \sigma^w \odot \epsilon^w) x + \mu^b + \sigma^b \odot \epsilon^b`. The noise is factorised:
+    :math:`\epsilon^w_{ij} = f(\epsilon_i) f(\epsilon_j)`, :math:`\epsilon^b_i = f(\epsilon_i)` with
+    :math:`f(x) = \mathrm{sgn}(x) \sqrt{|x|}` of one normal number for each output i and input j. `draw_noise` draws
+    it; in eval mode there is none.
 
     Shapes: weights (outputs, inputs), biases (outputs,).
     Fortunato et al. (2018), Noisy Networks for Exploration.

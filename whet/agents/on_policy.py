@@ -64,7 +64,7 @@ class Actor:
     def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, largest_gradient: float) -> None:
         """Take one step down a loss, a scalar, the gradient cut to a norm."""
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), largest_gradient)
         optimizer.step()
 

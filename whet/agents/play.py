@@ -44,7 +44,8 @@ def _made(name: str, render: str | None) -> Any:
     plain = maker(name)()
     allowed = plain.metadata.get("render_modes", [])
     if render is not None and render not in allowed:
-        raise AgentError(f"environment '{name}' cannot be rendered as '{render}'; it has: {', '.join(allowed) or 'none'}.")
+        known = ", ".join(allowed) or "none"
+        raise AgentError(f"environment '{name}' cannot be rendered as '{render}'; it has: {known}.")
     return plain if render is None else maker(name, render_mode=render)()
 
 

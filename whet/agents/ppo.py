@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from whet.agents.environments import Array, Environments, Spaces
 from whet.agents.gae import advantages
-from whet.agents.on_policy import Actor
 from whet.agents.networks import prepared
+from whet.agents.on_policy import Actor
 from whet.agents.rollout import ActorCritic, Rollout, collected, entropy, log_chance
 from whet.core.checks import positive, share, whole
 
@@ -35,7 +35,7 @@ class PPO:
     discount: float = 0.98
     trace: float = 0.8
     length: int = 32
-    epochs: int = 20
+    epochs: int = 10
     minibatches: int = 1
     clip: float = 0.2
     entropy: float = 0.0

@@ -109,7 +109,7 @@ class PQNLearner:
             for rows in order.chunk(self.agent.minibatches):
                 chosen = of_actions(self.network(seen[rows]), actions[rows])[:, 0]
                 self.optimizer.zero_grad()
-                (targets[rows] - chosen).square().mean().mul(0.5).backward()
+                (targets[rows] - chosen).square().mean().mul(0.5).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.agent.largest_gradient)
                 self.optimizer.step()
 

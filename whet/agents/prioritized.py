@@ -17,10 +17,11 @@ SMALLEST = 1e-6
 
 
 class Prioritized:
-    r"""A replay buffer whose row i is drawn with :math:`P(i) = p_i^\alpha / \sum_k p_k^\alpha`, :math:`p_i = |\delta_i|`.
+    r"""A replay buffer that draws by how far targets were missed.
 
-    What is drawn too often counts less in the loss: :math:`w_i = (N P(i))^{-\beta} / \max_j w_j`. What is new has the
-    largest priority so far, so that it is drawn soon. The sums are kept in a binary tree: a draw takes log N.
+    Row i is drawn with :math:`P(i) = p_i^\alpha / \sum_k p_k^\alpha`, :math:`p_i = |\delta_i|`. What is drawn
+    too often counts less in the loss: :math:`w_i = (N P(i))^{-\beta} / \max_j w_j`. What is new has the largest
+    priority so far, so that it is drawn soon. The sums are kept in a binary tree: a draw takes log N.
 
     Shapes: rows, errors and weights (B,).
     Schaul, Quan, Antonoglou and Silver (2016), Prioritized Experience Replay.
@@ -78,8 +79,9 @@ class Prioritized:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the buffer's state and the priorities, (capacity,) and a scalar."""
-        own = {"priorities": torch.from_numpy(self.sums[self.leaves :].copy()), "largest": torch.tensor(self.largest, dtype=torch.float64)}
-        return {**{f"replay.{k}": v for k, v in self.replay.tensors().items()}, **own}
+        own = {f"replay.{k}": v for k, v in self.replay.tensors().items()}
+        own["priorities"] = torch.from_numpy(self.sums[self.leaves :].copy())
+        return {**own, "largest": torch.tensor(self.largest, dtype=torch.float64)}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Return to what `tensors` told, in its shapes."""

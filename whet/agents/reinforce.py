@@ -13,7 +13,7 @@ from whet.agents.environments import AgentError, Array, Environments, Spaces
 from whet.agents.gae import advantages
 from whet.agents.networks import prepared
 from whet.agents.on_policy import Actor
-from whet.agents.rollout import ActorCritic, Rollout, collected, log_chance
+from whet.agents.rollout import ActorCritic, Rollout, collected, joined, log_chance
 from whet.core.checks import positive, share, whole
 
 MOST_STEPS = 100_000
@@ -46,7 +46,9 @@ class Reinforce:
             positive(name, getattr(self, name))
         share("discount", self.discount)
         if self.environments != 1:
-            raise AgentError(f"reinforce plays whole episodes in one environment; got environments={self.environments}.")
+            raise AgentError(
+                f"reinforce plays whole episodes in one environment; got environments={self.environments}."
+            )
 
     def policy(self, spaces: Spaces) -> nn.Module:
         """Return the policy as it is deployed, untrained: observations (N, *shape) to logits (N, actions)."""
@@ -76,13 +78,12 @@ class ReinforceLearner:
             parts.append(collected(self.actor.environments, self.actor.choose, 1))
             if len(parts) > MOST_STEPS:
                 raise AgentError(
-                    f"an episode of '{self.actor.environments.name}' has not ended after {MOST_STEPS:,} steps: reinforce "
-                    "learns from whole episodes. Take a2c or ppo."
+                    f"an episode of '{self.actor.environments.name}' has not ended after {MOST_STEPS:,} steps: "
+                    "reinforce learns from whole episodes. Take a2c or ppo."
                 )
-        names = ("observations", "actions", "rewards", "following", "terminated", "ended")
-        whole_episode = Rollout(*(np.concatenate([getattr(p, n) for p in parts]) for n in names), parts[-1].returns)
-        self.actor.saw(whole_episode)
-        return whole_episode
+        episode = joined(parts)
+        self.actor.saw(episode)
+        return episode
 
     def returns(self, episode: Rollout) -> Array:
         """Return what each of T steps of an episode was followed by, discounted, shape (T, 1)."""
@@ -102,7 +103,8 @@ class ReinforceLearner:
         values = network.critic(seen)[:, 0]
         gained = returns - values.detach() if self.agent.baseline else returns
         climbed = (log_chance(network.actor(seen), actions) * gained).mean()
-        return self.agent.value_weight * (returns - values).square().mean() - climbed
+        missed: Tensor = (returns - values).square().mean()
+        return self.agent.value_weight * missed - climbed
 
     def policy(self) -> nn.Module:
         """Return a copy of the policy as it is deployed: observations (N, *shape) to logits (N, actions)."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import Array, Environments, Spaces
+from whet.agents.environments import Array, Environments, Spaces, Steps
 from whet.agents.networks import body, orthogonal, prepared
 
 
@@ -34,14 +34,17 @@ class Rollout:
 
 def collected(environments: Environments, choose: Callable[[Array], Array], length: int) -> Rollout:
     """Take `length` steps with the actions (N,) that `choose` gives for observations (N, *shape)."""
-    kept = []
+    seen: list[Array] = []
+    acted: list[Array] = []
+    steps: list[Steps] = []
     for _ in range(length):
-        seen = environments.observations.copy()
-        actions = choose(seen)
-        kept.append((seen, actions, environments.step(actions)))
-    told = [np.stack([getattr(s, n) for _, _, s in kept]) for n in ("rewards", "following", "terminated", "ended")]
-    returns = tuple(value for _, _, s in kept for value in s.returns)
-    return Rollout(np.stack([k[0] for k in kept]), np.stack([k[1] for k in kept]), *told, returns)
+        seen.append(environments.observations.copy())
+        acted.append(choose(seen[-1]))
+        steps.append(environments.step(acted[-1]))
+    names = ("rewards", "following", "terminated", "ended")
+    rewards, following, terminated, ended = (np.stack([getattr(s, name) for s in steps]) for name in names)
+    returns = tuple(value for step in steps for value in step.returns)
+    return Rollout(np.stack(seen), np.stack(acted), rewards, following, terminated, ended, returns)
 
 
 class ActorCritic(nn.Module):
@@ -70,6 +73,18 @@ class ActorCritic(nn.Module):
         """Return the values of what was seen and of what followed, both (T, N), without gradients."""
         with torch.no_grad():
             return self.values(rollout.observations).numpy(), self.values(rollout.following).numpy()
+
+
+def joined(parts: Sequence[Rollout]) -> Rollout:
+    """Return rollouts of the same environments as one, in their order."""
+
+    def one(name: str) -> Array:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    returns = tuple(value for part in parts for value in part.returns)
+    return Rollout(
+        one("observations"), one("actions"), one("rewards"), one("following"), one("terminated"), one("ended"), returns
+    )
 
 
 def entropy(logits: Tensor) -> Tensor:

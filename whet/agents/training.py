@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from whet import catalogue
-from whet.agents.environments import AgentError, Environments, Spaces, refuse_other
-from whet.agents.evaluation import Episodes, Returns
+from whet.agents.environments import AgentError, Array, Environments, Spaces, refuse_other
+from whet.agents.evaluation import Choose, Episodes, Returns
 from whet.agents.learner import Agent, Learner
 from whet.agents.networks import prepared
 from whet.core.checks import whole
@@ -194,12 +194,12 @@ def _restored(learner: Learner, folder: Path) -> _State:
     return _State(kept["curve"], best, policy, kept["seconds"], kept["finished"], kept["ended"])
 
 
-def scores_of(policy: torch.nn.Module) -> Callable[[Any], Tensor]:
+def scores_of(policy: torch.nn.Module) -> Choose:
     """Return what gives scores of actions (N, actions) for observations as an environment gives them, (N, *shape)."""
 
-    def scores(observations: Any) -> Tensor:
+    def scores(observations: Array) -> Array:
         with torch.no_grad():
-            found: Tensor = policy(prepared(observations))
+            found: Array = policy(prepared(observations)).numpy()
         return found
 
     return scores

@@ -24,7 +24,7 @@ from whet.compress.quantize.vector_wise import VectorWise
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
 from whet.core.net import Net
 from whet.core.passes import Pass, Result
-from whet.core.run import Progress
+from whet.core.run import Progress, Run
 from whet.core.space import Decision, Space
 from whet.core.target import Target
 from whet.core.task import Task

@@ -10,6 +10,7 @@ from typing import Any
 
 from whet.bench.lines import Lines
 from whet.bench.results import commit, write_result
+from whet.core.errors import TaskError
 from whet.core.net import Net
 from whet.core.run import Progress, Run
 from whet.core.target import Artifact, Target
@@ -43,7 +44,14 @@ class Scored:
 
     @classmethod
     def of(cls, suite: str, net: Net, task: Task, target: str, out: Path, validation: int) -> Scored:
-        """Return what a suite begins with; the network is the teacher of every training."""
+        """Return what a suite begins with; the network is the teacher of every training.
+
+        Raises: TaskError for a task whose quality is no score of outputs.
+        """
+        if task.played is not None:
+            raise TaskError(
+                f"task '{task.name}' is played, and this table scores outputs: whet optimize plays its files."
+            )
         task, chosen = bind(task, net), targets.get(target)
         setting = next(s for s in chosen.all_settings() if s["precision"] == "f32")
         run = Run(task, chosen, net, trainer=fit)

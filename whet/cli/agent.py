@@ -50,7 +50,7 @@ def train(
 
     training = Training(name, environment, steps, seed, evaluate_every, episodes, stop_at)
     training.made()
-    folder = out_folder(out or Path("runs/agents") / f"{_file_name(name)}-{_file_name(environment)}-{seed}")
+    folder = out_folder(out or Path("runs/agents") / f"{file_name(name)}-{file_name(environment)}-{seed}")
     torch.set_num_threads(threads)
     err = Console(stderr=True)
     trained = run(training, folder, restart, lambda line: err.print(_told(line), highlight=False))
@@ -59,7 +59,8 @@ def train(
         print(json.dumps({"folder": str(folder), "curve": trained.curve, **_figures(trained.returns)}))
         return
     print(f"{_sentence(trained.returns)} The policy is the best of {len(trained.curve)} evaluations.")
-    print(f"{folder / 'curve.html'}: the learning curve. whet optimize --task \"policy(folder='{folder}')\" shrinks it.")
+    print(f"The learning curve: {folder / 'curve.html'}. To make the policy fast and small:")
+    print(f"whet optimize --task \"policy(folder='{folder}')\"")
 
 
 @agent.command("list")
@@ -107,10 +108,10 @@ def play(
         print(f"episode {number}: return {episode.gained:g} in {len(episode.actions)} steps. Actions: {shown}")
 
 
-def _file_name(words: str) -> str:
+def file_name(words: str) -> str:
     """Return words as a part of a folder's name.
 
-    >>> _file_name("dqn(double=True)"), _file_name("MinAtar/Breakout-v1")
+    >>> file_name("dqn(double=True)"), file_name("MinAtar/Breakout-v1")
     ('dqn-double-True', 'MinAtar-Breakout-v1')
     """
     letters = "".join(c if c.isalnum() or c in "._" else "-" for c in words)
@@ -119,7 +120,8 @@ def _file_name(words: str) -> str:
 
 def _told(line: dict[str, Any]) -> str:
     interval = f" ({line['low']:.1f} to {line['high']:.1f})" if line["low"] is not None else ""
-    training = "" if line["training"] is None else f"; in training {line['training']:.1f} over {line['episodes']} episodes"
+    mean, count = line["training"], line["episodes"]
+    training = "" if mean is None else f"; in training {mean:.1f} over {count} episodes"
     return f"{line['steps']:>9,} steps, {line['seconds']:6.1f} s: return {line['evaluation']:.1f}{interval}{training}"
 
 

@@ -20,8 +20,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from whet import catalogue, references
-from whet.cli.agent import agent
 from whet.cli.again import Again, again
+from whet.cli.agent import agent
 from whet.cli.bench import bench
 from whet.cli.check import check
 from whet.cli.compare import compare
@@ -228,7 +228,9 @@ def list_methods(
 ) -> None:
     """List every method, and how it is reached."""
     if markdown:
-        print(catalogue.markdown(), end="")
+        from whet.report.methods import markdown as page
+
+        print(page(), end="")
         return
     rows = [m for m in catalogue.METHODS if family in (None, m.family)]
     if family and not rows:

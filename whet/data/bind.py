@@ -217,8 +217,10 @@ class _Checked:
         return self.canonical.targets_outside(self._inside(name))
 
     def note(self) -> str:
-        """Say what stands in for labels that are missing."""
+        """Say what stands in for labels that are missing, and where quality is no metric of outputs."""
         notes = []
+        if self.task.played is not None:
+            notes.append("Quality is the mean return of fixed episodes, played with the file in its runtime.")
         if not self.labelled["val"]:
             name = likeness(self.outputs["val"], self.outputs["val"], self.kinds)[0]
             kinds = ", ".join(map(str, self.kinds))

@@ -21,7 +21,7 @@ from whet.flow.request import Request
 from whet.support import structure
 from whet.support.structure import Tree, tensors
 from whet.train.fit import channels_last
-from whet.verify.equivalence import OpenSession, evaluate, kept_open
+from whet.verify.equivalence import evaluate, played
 
 QUICK_SAMPLES = 5000
 """How many validation samples a net is scored on."""
@@ -129,17 +129,12 @@ class Scores:
     def returns(self, artifact: Artifact, batches: Any) -> Tensor:
         """Return what a file gains in its runtime in each of the episodes of a task that is played, (episodes,)."""
         task = self.request.task
-        assert task.played is not None
-        name, key = ("val" if batches is task.val else "test"), (artifact.path, kind(artifact.settings))
-        if (*key, name) not in self._returns:
+        key = artifact.path, kind(artifact.settings), "val" if batches is task.val else "test"
+        if key not in self._returns:
             with self.clock("evaluate"):
-                opened = kept_open(partial(self.request.target.open, self._fastest(artifact)))
-                self._returns[*key, name] = task.played(partial(self._answers, opened), name)
-        return self._returns[*key, name]
-
-    def _answers(self, opened: OpenSession, *inputs: Tensor) -> Tree:
-        """Return a file's outputs for inputs of any number of rows."""
-        return evaluate(opened, [(inputs, torch.zeros(len(inputs[0])))], EVALUATION_BATCH, self.request.net)[0]
+                opened = partial(self.request.target.open, self._fastest(artifact))
+                self._returns[key] = played(task, opened, key[2], EVALUATION_BATCH, self.request.net)
+        return self._returns[key]
 
     def _fastest(self, artifact: Artifact) -> Artifact:
         most = max(s["threads"] for s in self.request.target.all_settings())

@@ -68,7 +68,7 @@ class Work:
 
 
 def quality(task: Task, net: Net, bf16: bool, samples: int = JUDGED) -> float:
-    """Return the quality of a net on the first so many validation samples, or in the episodes of a task that is played."""
+    """Return the quality of a net on the first so many validation samples; of a task that is played, its return."""
     if task.played is not None:
         return float(returns(task, net, bf16).mean())
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

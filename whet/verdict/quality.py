@@ -13,14 +13,14 @@ from whet.core.target import Artifact, Target
 from whet.core.task import Task
 from whet.data.bind import bind
 from whet.verdict.file_net import BATCH, batch_of, file_net
-from whet.verify.equivalence import OpenSession, evaluate
+from whet.verify.equivalence import OpenSession, evaluate, played
 
 Part = Literal["val", "test"]
 
 
 @dataclass(frozen=True)
 class Quality:
-    """A file's `value` of a metric over so many `samples`; `direction` says which is better."""
+    """A file's `value` of a metric over so many `samples`, or episodes; `direction` says which is better."""
 
     metric: str
     direction: str
@@ -51,6 +51,9 @@ def score(
         )
     opened = session or partial(target.open, artifact)
     samples = batch or batch_of(artifact.path) or BATCH
+    if task.played is not None:
+        returns = played(task, opened, part, samples, net)
+        return Quality(task.metric_name, task.direction, float(returns.mean()), len(returns))
     outputs, targets = evaluate(opened, bound.val, samples, net)
     count = sum(len(inputs[0]) for inputs, _ in bound.val)
     return Quality(bound.metric_name, bound.direction, bound.score(outputs, targets), count)

@@ -14,7 +14,7 @@ from whet.core.errors import ArtifactError, TaskError
 from whet.core.kinds import Kind
 from whet.core.net import Net
 from whet.core.target import Session
-from whet.core.task import Batches, split
+from whet.core.task import Batches, Task, split
 from whet.data.kinds import kinds_of, likened
 from whet.data.rows import by_length, has_rows
 from whet.support import structure
@@ -82,6 +82,20 @@ def _differences(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float, 
 OpenSession = Callable[[int, Mapping[str, Sequence[int]]], Session]
 MOST_OPEN = 4
 """How many lengths of a batch are kept open at a time."""
+
+
+def played(task: Task, open_session: OpenSession, collection: str, batch: int, net: Net) -> Tensor:
+    """Return what a net's file gains in each of the episodes of a task that is played, (episodes,).
+
+    Its outputs are `evaluate`'s, `batch` rows at a time; a session stays open for all episodes.
+    """
+    assert task.played is not None
+    opened = kept_open(open_session)
+
+    def run(*inputs: Tensor) -> Tree:
+        return evaluate(opened, [(inputs, torch.zeros(len(inputs[0])))], batch, net)[0]
+
+    return task.played(run, collection)
 
 
 def kept_open(open_session: OpenSession) -> OpenSession:

@@ -143,6 +143,8 @@ class Work:
         An error is returned as its reciprocal: peers compare by ratios, whose sense a sign would turn round.
         """
         task: Task = self.bundle.task
+        if task.played is not None:
+            raise TaskError(f"task '{task.name}' is played, and peers score outputs.")
         outputs, targets = [], []
         with torch.no_grad():
             for batch in batches if batches is not None else task.val:
