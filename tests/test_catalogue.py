@@ -25,6 +25,7 @@ from whet.tasks import TASKS
 from whet.testing.strategies import SPACES
 from whet.train.optimizers import OPTIMIZERS
 from whet.train.recipe import Recipe
+from whet.words import listed
 
 ROOT = Path(__file__).parent.parent
 NAMED = re.compile(r"whet(\.\w+)+(?=:\w+$)")
@@ -94,7 +95,7 @@ def reached(method: catalogue.Method, given: dict[str, Any]) -> bool:
         words = {"task": given.get("task"), "network": given.get("network")}.get(method.family)
         return catalogue.read(words or given["target"].removesuffix("-cpu"), method.family).method == method
     passes = given["passes"]
-    for words in catalogue.split(passes) if passes else given["strategy"].split("|"):
+    for words in listed(passes) if passes else given["strategy"].split("|"):
         call = catalogue.read(words, "pass" if passes else "strategy")
         call() if passes else call(SPACES["ordered"])  # an option or a value that it does not have raises
         named = [catalogue.names(method.family).get(str(value), ("",))[0] for value in call.options.values()]
@@ -178,11 +179,6 @@ def test_words_make_a_method_with_its_options() -> None:
 def test_words_that_make_no_method(words: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         catalogue.make(words, "pass")
-
-
-def test_a_list_of_methods_is_split_outside_parentheses() -> None:
-    assert catalogue.split("a,b(x=(1, 2), y='c'),, d ") == ["a", "b(x=(1, 2), y='c')", "d"]
-    assert catalogue.split("") == []
 
 
 @pytest.mark.parametrize("family", ["pass", "strategy", "surrogate", "optimizer", "agent", *catalogue.PARTS])

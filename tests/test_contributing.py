@@ -22,6 +22,7 @@ import pytest
 from typer.main import get_command
 import whet
 from whet import catalogue
+from whet.words import listed
 from whet.cli.main import app
 from whet.cli.shared import recipe_options
 from whet.flow.optimize import by_phase, check_words
@@ -31,8 +32,8 @@ from whet.testing.strategies import SPACES
 
 assert whet.__file__.startswith(sys.argv[1]), whet.__file__
 assert pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]) == 0
-listed = subprocess.run([sys.executable, "-m", "whet", "list", "--json"], capture_output=True, text=True, check=True)
-reach = {m["name"]: m["reach"] for m in json.loads(listed.stdout)}
+rows = subprocess.run([sys.executable, "-m", "whet", "list", "--json"], capture_output=True, text=True, check=True)
+reach = {m["name"]: m["reach"] for m in json.loads(rows.stdout)}
 
 def asked(words):
     command = get_command(app).commands["optimize"]
@@ -42,7 +43,7 @@ given = asked(reach["search.local"])
 check_words("cpu", "1%", "9s", given["strategy"], ())
 assert type(strategies.get(given["strategy"], SPACES["ordered"])).__name__ == "Local"
 given = asked(reach["compress.halves"])
-early, late = by_phase(catalogue.split(given["passes"]))
+early, late = by_phase(listed(given["passes"]))
 assert not early and late == (catalogue.make("halves"),)
 assert catalogue.make("halves(least=9)", "pass").least == 9
 given = asked(reach["networks.patches"])

@@ -26,6 +26,7 @@ from whet import catalogue
 from whet.cli.main import app
 from whet.cli.shared import recipe_options
 from whet.flow.optimize import check_words
+from whet.words import listed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -148,7 +149,7 @@ def read(words: list[str]) -> None:
         command, rest = command.commands[rest[0]], rest[1:]
     given = command.make_context(words[0], list(rest)).params
     if words[0] == "optimize":
-        passes = tuple(catalogue.split(given["passes"])) if given["passes"] else ()
+        passes = tuple(listed(given["passes"])) if given["passes"] else ()
         target = "cpu" if "://" in given["target"] else given["target"]  # a machine that a page made up
         check_words(target, given["max_drop"], given["budget"], given["strategy"], passes, None, None, 0)
         recipe_options(given["recipe"])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Collection, Iterable
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from whet import references
 from whet.core.errors import MethodError, unknown
+from whet.words import options
 
 
 @dataclass(frozen=True)
@@ -369,23 +369,6 @@ def _shown(known: Collection[str], name: str) -> list[str]:
     return [n for n in known if ("." in n) == ("." in name)]
 
 
-def options(text: str, words: str = "") -> dict[str, Any]:
-    """Return the options that stand in parentheses, of the words that an error is to show.
-
-    >>> options("(tie='network', samples=64)")
-    {'tie': 'network', 'samples': 64}
-    """
-    try:
-        call = ast.parse(f"f{text}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
-            raise ValueError
-        return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
-        raise MethodError(
-            f"'{words or text}' cannot be read: options are written option=value, with text in quotes, e.g. width(tie='network')."
-        ) from None
-
-
 def make(words: str, *families: str) -> Any:
     """Return what words name, made with their options: `make("width(tie='network')")`.
 
@@ -393,22 +376,6 @@ def make(words: str, *families: str) -> Any:
     Depth(tie='network', samples=128)
     """
     return read(words, *families)()
-
-
-def split(text: str) -> list[str]:
-    """Return the parts of a list of methods, separated by commas that stand in no parentheses.
-
-    >>> split("depth, width(tie='network', fractions=(0.5, 1.0)),quantize")
-    ['depth', "width(tie='network', fractions=(0.5, 1.0))", 'quantize']
-    """
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
 
 
 def get(name: str) -> Method:

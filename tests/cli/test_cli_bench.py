@@ -32,7 +32,7 @@ def test_smaller_networks_are_trained_as_long_as_is_said(suite: str, monkeypatch
 @pytest.mark.parametrize(("verb", "module"), [("code", code), ("quantize", quantize)])
 def test_files_are_made_by_the_suite_that_is_named(verb: str, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(module, "run", lambda *given: asked.append(given[-1]) or {})
+    monkeypatch.setattr(module, "run", lambda *given, **more: asked.append(more["validation"]) or {})
     assert CliRunner().invoke(bench, [verb, "--json", "--validation", "7"]).exit_code == 0 and asked == [7]
 
 

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
+from whet.graph.grids import Grid
 from whet.hardware import device as module
 from whet.hardware.device import FLAGS, Device, fingerprint
 
@@ -93,3 +94,20 @@ def test_flags_are_asked_for_as_alternatives() -> None:
     assert device.has_any(("avx512_bf16", "amx_bf16"))
     assert device.has_any(())
     assert not device.has_any(("avx512f",))
+
+
+@pytest.mark.parametrize(
+    ("system", "flags", "bits"),
+    [
+        ("Linux x86_64", ("avx2",), 7),
+        ("Linux x86_64", ("avx2", "avx512f"), 7),
+        ("Linux x86_64", ("avx2", "avx512f", "avx512_vnni"), 8),
+        ("Linux x86_64", ("avx2", "avx_vnni"), 8),
+        ("Linux aarch64", (), 8),
+        ("Windows AMD64", (), 7),
+    ],
+)
+def test_weights_have_the_bits_that_sums_are_exact_with(system: str, flags: tuple[str, ...], bits: int) -> None:
+    assert made_up(system=system, flags=flags).weight_bits == bits
+    most = Grid(bits).most
+    assert bits == 8 or 2 * 255 * most < 2**15 <= 2 * 255 * (most + 1 + most), "one bit more does not fit"

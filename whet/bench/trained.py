@@ -14,8 +14,8 @@ import torch
 
 from whet import catalogue
 from whet.bench.lines import Lines
-from whet.bench.quantize import samples as first_samples
 from whet.bench.results import commit, made_by, write_result
+from whet.bench.scored import samples as first_samples
 from whet.compress.quantize import few_bit_inputs, weight_only
 from whet.core.net import Net
 from whet.core.run import Progress, Run

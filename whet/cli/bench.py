@@ -157,11 +157,10 @@ def quantize(
 
     whole("--train", train, least=0)
     if train:
-        given = {"samples": train}
-        _files(trained, network, task, data, as_json, validation, target, out, results, of_task=False, **given)
+        more: dict[str, Any] = {"of_task": False, "samples": train}
     else:
-        given = {"seconds_each": seconds, "only": only or ()}
-        _files(suite, network, task, data, as_json, validation, target, out, results, **given)
+        more = {"seconds_each": seconds, "only": only or ()}
+    _files(trained if train else suite, network, task, data, as_json, validation, target, out, results, **more)
 
 
 def _files(

@@ -60,6 +60,7 @@ from whet.core.errors import WhetError
 from whet.core.objectives import Objectives
 from whet.flow.failures import reason
 from whet.support.source import described
+from whet.words import listed
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
 app.callback(help=__doc__)(root)
@@ -119,7 +120,7 @@ def optimize(
 
     use_device(token_file, device_wait)
     wanted = wanted_of(objectives)
-    named = None if passes is None else tuple(catalogue.split(passes))
+    named = None if passes is None else tuple(listed(passes))
     check_words(target, max_drop, budget, strategy, named or (), trials, epochs, seed, workers, storage)
     Objectives(wanted, min_speedup, size_bytes(max_size), size_bytes(max_memory, "max_memory"))
     formats = formats_of(also)

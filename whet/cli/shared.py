@@ -17,6 +17,7 @@ from whet.cli.names import refuse_misspelt
 from whet.cli.own import refuse_own
 from whet.cli.own_network import own_network
 from whet.core.errors import LiftError, MethodError, TargetError, WhetError, unknown
+from whet.words import options
 
 if TYPE_CHECKING:
     from whet.data.sources import Options
@@ -132,7 +133,7 @@ def recipe_options(words: str | None) -> dict[str, Any]:
     """
     from whet.train.recipe import Recipe as Fields
 
-    given = catalogue.options(f"({words or ''})", words or "")
+    given = options(f"({words or ''})", words or "")
     for name in given:
         if name not in Fields.__dataclass_fields__:
             raise MethodError(f"--recipe: {unknown('field', name, Fields.__dataclass_fields__)}")

@@ -17,7 +17,7 @@ from typing import Any
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 """The processor flags that change which precision or channel count is fast."""
 EXACT_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8")
-"""Those with which a processor of this family adds products of eight-bit integers in 32 bits."""
+"""Those with which an x86 processor adds products of eight-bit integers in 32 bits."""
 RUNTIMES = ("torch", "openvino", "onnxruntime", "onnx")
 
 
@@ -59,7 +59,8 @@ class Device:
         x86 without VNNI adds two products in sixteen bits, which 2 x 255 x 127 does not fit: larger sums are cut off
         there without a word. With weights of seven bits 2 x 255 x 63 fits.
         """
-        return 8 if "x86" not in self.system or self.has_any(EXACT_FLAGS) else 7
+        is_x86 = any(name in self.system for name in ("x86", "AMD64"))
+        return 7 if is_x86 and not self.has_any(EXACT_FLAGS) else 8
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Device:

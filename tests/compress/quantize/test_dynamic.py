@@ -14,7 +14,7 @@ from torch import nn
 import whet
 from whet.compress.quantize.dynamic import EACH, NETWORK, DynamicQuantization
 from whet.core.passes import Chain
-from whet.core.target import Artifact
+from whet.core.target import Artifact, Target
 from whet.graph.fake_quantize import DynamicLinear, asymmetric_grid, fake_quantize
 from whet.graph.grids import INT8
 from whet.hardware import targets
@@ -26,8 +26,10 @@ WHOLE = whet.Decision({NETWORK: "int8"})
 ORT = targets.get("onnxruntime-cpu")
 
 
-def made(net: whet.Net, decision: whet.Decision = WHOLE) -> whet.Result:
-    result = DynamicQuantization().apply(net, decision, planning_run(net))
+def made(net: whet.Net, decision: whet.Decision = WHOLE, target: Target | None = None) -> whet.Result:
+    run = planning_run(net)
+    run.target = target or run.target
+    result = DynamicQuantization().apply(net, decision, run)
     result.net.eval()
     return result
 
@@ -66,7 +68,7 @@ def test_the_file_gives_the_networks_outputs_and_multiplies_integers(tmp_path: P
     torch.manual_seed(0)
     x = torch.randn(4, 12, 16)
     net = whet.lift(Encoder(16, 5, 12, 32, 4, 1).eval(), x[:2])
-    small = made(net)
+    small = made(net, target=ORT)  # its processor says how many bits weights may have
     path = ORT.save(small.net, tmp_path)
     session = ORT.open(Artifact(path, {"runtime": "onnxruntime", "precision": "f32", "threads": 1}), 4)
     found, expected = session(x.numpy()), small.net(x).detach().numpy()

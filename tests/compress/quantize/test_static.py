@@ -14,10 +14,11 @@ from whet import tasks
 from whet.compress.quantize.static import NETWORK, StaticQuantization
 from whet.core.errors import CalibrationError, TaskError, UnknownNameError
 from whet.core.target import Artifact
-from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer
+from whet.graph.fake_quantize import QUANTIZED, ActivationQuantizer, IntegerWeight
 from whet.hardware import targets
 from whet.networks.transformer import Decoder, Encoder
 from whet.testing import passes
+from whet.testing.runs import AlignedTarget
 from whet.verify.equivalence import evaluate
 
 ALL = whet.Decision({NETWORK: "all"})
@@ -297,3 +298,15 @@ def test_layers_of_other_kinds_are_skipped_with_their_kind() -> None:
 def test_a_misspelt_observer_is_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'percentile'"):
         StaticQuantization(observer="percentil")
+
+
+def test_where_the_processor_sums_in_sixteen_bits_weights_have_seven() -> None:
+    net, x = small()
+    for bits, asked, most in ((8, 8, 127), (7, 8, 63), (7, 4, 7)):
+        run = run_on(x, net)
+        run.target = AlignedTarget(weight_bits=bits)  # type: ignore[assignment]
+        result = StaticQuantization(weight_bits=asked).apply(net, ALL, run)
+        layers = [layer for layer in result.net.layers().values() if isinstance(layer, IntegerWeight)]
+        assert layers and {layer.grid.most for layer in layers} == {most}
+        said = "int8" if most == 127 else f"int8, weights int{min(bits, asked)}"
+        assert set(result.texts.values()) == {said}

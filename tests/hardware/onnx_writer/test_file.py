@@ -14,6 +14,7 @@ from written import check, model_of, onnx_runtime, written
 import whet
 from whet.compress.quantize.static import StaticQuantization
 from whet.core.space import Decision
+from whet.hardware import targets
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from architectures import ARCHITECTURES, lifted
@@ -39,7 +40,7 @@ def quantized(name: str, way: str) -> whet.Net:
     net = lifted(name)[2]
     batches = [(tuple(torch.cat([x] * 8) for x in net.example), torch.zeros(16))]
     task = whet.Task("t", train=batches, val=batches, loss=lambda o, t: o.sum(), metric=lambda o, t: 0.0)
-    run = types.SimpleNamespace(task=task, seed=0, target=None)
+    run = types.SimpleNamespace(task=task, seed=0, target=targets.get("onnxruntime-cpu"))
     return StaticQuantization().apply(net, Decision({"network:int8": way}), run).net.eval()  # type: ignore[arg-type]
 
 

@@ -31,7 +31,7 @@ def layer_latencies(problem: Allocation, target: Target) -> dict[tuple[str, Grid
     shapes, sources = problem.net.forward_shapes(), {r.site: r.source for r in find_readers(problem.net)[0].values()}
     alike = {s: (str(problem.net.layer(s)), shapes[sources[s]][1:]) for s in problem.weights}
     settings = target.all_settings()[0]
-    sessions: dict[tuple[object, Grid], tuple[Session, np.ndarray]] = {}  # type: ignore[type-arg]
+    sessions: dict[tuple[object, Grid], tuple[Session, np.ndarray]] = {}
     with tempfile.TemporaryDirectory(prefix="whet-") as folder:
         for site, key in alike.items():
             for grid in problem.grids:
@@ -54,7 +54,7 @@ def _alone(net: Net, site: str, grid: Grid, shape: tuple[int, ...]) -> Net:
     return one.settle().eval()
 
 
-def _timed(session: Session, given: np.ndarray) -> float:  # type: ignore[type-arg]
+def _timed(session: Session, given: np.ndarray) -> float:
     start = time.perf_counter()
     for _ in range(CALLS):
         session(given)

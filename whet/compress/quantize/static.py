@@ -118,7 +118,7 @@ class StaticQuantization:
         shown, held = parted(batches, total - min(HELD, total // 4))
         kept = streams(folded, wanted) if self.sums else ()
         grid = Grid(min(self.weight_bits, run.target.weight_bits))
-        known = input_moments(folded, run)[0] if grid.bits < EXACT_BITS else {}
+        known = input_moments(folded, run)[0] if self.weight_bits < EXACT_BITS else {}
         work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer, kept, grid, known)
         result = work.best(shown, held, run.seed)
         return Result(result.net, result.changed, skipped | result.skipped | _untreatable(folded))
