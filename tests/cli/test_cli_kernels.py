@@ -10,6 +10,7 @@ import pytest
 from whet.bench import kernels
 from whet.bench.kernels import Row
 from whet.cli import main
+from whet.hardware.device import Device
 
 ROWS = [
     Row("linear", "float", "openvino/f32/1", "gemm_f32", "f32", 1.0, 1.0, 1.0),
@@ -34,6 +35,14 @@ def test_the_table_is_shown_and_given_as_json(monkeypatch: pytest.MonkeyPatch, c
     assert run(monkeypatch, "--kernels", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert [row["precision"] for row in told["kernels"]] == ["f32", "int8", ""] and told["device"]["cpu"]
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_how_many_bits_weights_may_have_is_said(bits: int, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(Device, "weight_bits", property(lambda self: bits))
+    assert run(monkeypatch, "--kernels") == 0
+    assert ("weights have 7 bits in place of 8" in capsys.readouterr().out) == (bits == 7)
+    assert run(monkeypatch, "--kernels", "--json") == 0 and json.loads(capsys.readouterr().out)["weight_bits"] == bits
 
 
 def test_a_network_beside_it_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -39,7 +39,7 @@ def nothing(self: Rounds) -> Actions[None]:
     yield from ()
 
 
-KILLS = 5
+KILLS = int(os.environ.get("WHET_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def show_kernels(target: Target, network: str | None, as_json: bool) -> None:
     """Print the table of one layer of each kind in each format, measured once for a device and then kept."""
     from whet.bench.kernels import known, said
+    from whet.graph.grids import EXACT_BITS
     from whet.hardware.elsewhere import device_of
     from whet.tasks.bundle import cache_folder
 
@@ -25,7 +26,8 @@ def show_kernels(target: Target, network: str | None, as_json: bool) -> None:
         raise typer.BadParameter(said_of, param_hint="--kernels")
     rows = known(target, cache_folder())
     if as_json:
-        print(json.dumps({"device": device_of(target).to_dict(), "kernels": [asdict(row) for row in rows]}))
+        about = {"device": device_of(target).to_dict(), "weight_bits": target.weight_bits}
+        print(json.dumps({**about, "kernels": [asdict(row) for row in rows]}))
         return
     for layer in dict.fromkeys(row.layer for row in rows):
         own = [row for row in rows if row.layer == layer]
@@ -36,4 +38,6 @@ def show_kernels(target: Target, network: str | None, as_json: bool) -> None:
             table.add_row(form, *(cells.get(name, "") for name in settings))
         Console().print(table)
     print(device_of(target).describe())
+    if target.weight_bits < EXACT_BITS:
+        print(f"This processor adds products of bytes in 16 bits: weights have {target.weight_bits} bits in place of 8.")
     print("x: times as fast as the layer in floats in the same setting, quartiles in brackets.")
