@@ -39,5 +39,5 @@ def show_kernels(target: Target, network: str | None, as_json: bool) -> None:
         Console().print(table)
     print(device_of(target).describe())
     if target.weight_bits < EXACT_BITS:
-        print(f"This processor adds products of bytes in 16 bits: weights have {target.weight_bits} bits in place of 8.")
+        print(f"It adds products of bytes in 16 bits, so weights have {target.weight_bits} bits in place of 8.")
     print("x: times as fast as the layer in floats in the same setting, quartiles in brackets.")
