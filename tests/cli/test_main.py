@@ -98,12 +98,18 @@ def test_the_page_of_methods_is_the_catalogue() -> None:
         (["bench", "latnecy"], "Did you mean 'latency'"),
     ],
 )
-def test_wrong_use_is_one_clear_line_and_exit_code_2(words: list[str], message: str, tmp_path: Path) -> None:
-    done = whet(*words, *(["--out", str(tmp_path / "r")] if words[0] == "optimize" else []))
-    assert done.returncode == 2, done.stderr
-    assert message in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
-    assert "left" not in done.stderr, "the network was begun with before the words were read"
+def test_wrong_use_is_one_clear_line_and_exit_code_2(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, told = in_process(words, monkeypatch, capsys)
+    assert code == 2 and message in told and "Traceback" not in told
+    assert "left" not in told, "the network was begun with before the words were read"
+
+
+def test_wrong_use_ends_a_process_of_its_own_so_too(tmp_path: Path) -> None:
+    done = whet("optimize", "--passes", "depth,with", "--out", str(tmp_path / "r"))
+    assert done.returncode == 2 and "did you mean 'width'" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(
