@@ -16,8 +16,8 @@ from whet.core.checks import share
 class Falling:
     """A number that falls in a line from `first` to `last` over a share of a training, and stays there.
 
-    >>> [Falling(1.0, 0.1, 0.5).at(done) for done in (0.0, 0.25, 0.5, 1.0)]
-    [1.0, 0.55, 0.1, 0.1]
+    >>> [Falling(1.0, 0.5, 0.5).at(done) for done in (0.0, 0.25, 0.5, 1.0)]
+    [1.0, 0.75, 0.5, 0.5]
     """
 
     first: float
