@@ -66,7 +66,7 @@ def test_loss_and_metric_follow_the_targets_unless_they_are_named() -> None:
 
 
 def test_what_does_not_fit_the_targets_is_refused() -> None:
-    with pytest.raises(TaskError, match="--metric accuracy is for classes or tokens; the targets are numbers: they take rmse"):
+    with pytest.raises(TaskError, match="accuracy is for classes or tokens; the targets are numbers: they take rmse"):
         task_of(NUMBERS, torch.zeros(2, 1), metric="accuracy")
     with pytest.raises(TaskError, match="tells 2 classes apart, the data have 3: a, b, c"):
         task_of(CLASSES, torch.zeros(2, 2))
