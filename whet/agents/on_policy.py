@@ -79,3 +79,26 @@ class Actor:
     def _parts(self) -> dict[str, Part]:
         names = ("network", "generator", "environments", "recent")
         return {name: getattr(self, name) for name in names}
+
+
+class ActorLearner:
+    """What a learner that has an actor and one optimizer says of itself; how it learns is its own."""
+
+    actor: Actor
+    optimizer: torch.optim.Optimizer
+
+    def policy(self) -> nn.Module:
+        """Return a copy of the policy as it is deployed: observations (N, *shape) to logits (N, actions)."""
+        return self.actor.policy()
+
+    def states(self, count: int) -> Array:
+        """Return the last observations, at most `count`, (count, *shape)."""
+        return self.actor.recent.rows[-count:]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the whole state, tensors of any shapes."""
+        return self.actor.tensors(self.optimizer)
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Return to a state that `tensors` told, in its shapes."""
+        self.actor.restore(tensors, self.optimizer)

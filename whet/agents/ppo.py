@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import Array, Environments, Spaces
+from whet.agents.environments import Environments, Spaces
 from whet.agents.gae import advantages
 from whet.agents.networks import prepared
-from whet.agents.on_policy import Actor
+from whet.agents.on_policy import Actor, ActorLearner
 from whet.agents.rollout import ActorCritic, Rollout, collected, entropy, log_chance
 from whet.core.checks import positive, share, whole
 
@@ -70,7 +69,7 @@ def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
 
 
-class PPOLearner:
+class PPOLearner(ActorLearner):
     """A policy that learns on environments by proximal policy optimization."""
 
     def __init__(self, agent: PPO, environments: Environments, steps: int, seed: int) -> None:
@@ -108,19 +107,3 @@ class PPOLearner:
                 if agent.entropy:
                     loss = loss - agent.entropy * entropy(logits).mean()
                 self.actor.step(loss, self.optimizer, agent.largest_gradient)
-
-    def policy(self) -> nn.Module:
-        """Return a copy of the policy as it is deployed: observations (N, *shape) to logits (N, actions)."""
-        return self.actor.policy()
-
-    def states(self, count: int) -> Array:
-        """Return the last observations, at most `count`, (count, *shape)."""
-        return self.actor.recent.rows[-count:]
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the whole state, tensors of any shapes."""
-        return self.actor.tensors(self.optimizer)
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Return to a state that `tensors` told, in its shapes."""
-        self.actor.restore(tensors, self.optimizer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from whet.agents.environments import AgentError, Array, Environments, Spaces
 from whet.agents.gae import advantages
 from whet.agents.networks import prepared
-from whet.agents.on_policy import Actor
+from whet.agents.on_policy import Actor, ActorLearner
 from whet.agents.rollout import ActorCritic, Rollout, collected, joined, log_chance
 from whet.core.checks import positive, share, whole
 
@@ -59,7 +58,7 @@ class Reinforce:
         return ReinforceLearner(self, environments, steps, seed)
 
 
-class ReinforceLearner:
+class ReinforceLearner(ActorLearner):
     """A policy that learns from its own whole episodes."""
 
     def __init__(self, agent: Reinforce, environments: Environments, steps: int, seed: int) -> None:
@@ -105,19 +104,3 @@ class ReinforceLearner:
         climbed = (log_chance(network.actor(seen), actions) * gained).mean()
         missed: Tensor = (returns - values).square().mean()
         return self.agent.value_weight * missed - climbed
-
-    def policy(self) -> nn.Module:
-        """Return a copy of the policy as it is deployed: observations (N, *shape) to logits (N, actions)."""
-        return self.actor.policy()
-
-    def states(self, count: int) -> Array:
-        """Return the last observations, at most `count`, (count, *shape)."""
-        return self.actor.recent.rows[-count:]
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the whole state, tensors of any shapes."""
-        return self.actor.tensors(self.optimizer)
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Return to a state that `tensors` told, in its shapes."""
-        self.actor.restore(tensors, self.optimizer)
