@@ -72,6 +72,14 @@ def test_where_curvature_is_equal_the_larger_error_decides() -> None:
     assert by_perturbation(problem) == {"one": GRIDS[0], "other": GRIDS[2]}
 
 
+def test_where_little_is_felt_a_larger_error_counts_less() -> None:
+    """The layer that rounding changes more is hardly felt in the outputs: the other one keeps the bits."""
+    module = Twice(0.01)
+    module.other.weight.data *= 3
+    problem = problem_of(module, torch.randn(40, 6), 24 * (8 + stored_bits(GRIDS[2])))
+    assert by_perturbation(problem) == {"one": GRIDS[0], "other": GRIDS[2]}
+
+
 def test_limits_that_nothing_meets() -> None:
     with pytest.raises(DecisionError, match="no selection is within the limits"):
         by_perturbation(replace(deep(), most_bits=1.0))
