@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from whet.agents.environments import Array, Environments
 from whet.agents.exploration import sampled
+from whet.agents.gae import advantages
 from whet.agents.learner import seeded
 from whet.agents.networks import prepared
-from whet.agents.rollout import ActorCritic, Rollout
+from whet.agents.rollout import ActorCritic, Rollout, collected
 from whet.agents.state import Part, gathered, spread
 
 KEPT = 2000
@@ -56,6 +57,14 @@ class Actor:
     def policy(self) -> nn.Module:
         """Return a copy of the policy as it is deployed: observations (N, *shape) to logits (N, actions)."""
         return copy.deepcopy(self.network.actor).eval()
+
+    def advanced(self, length: int, discount: float, trace: float) -> tuple[Rollout, Array, Array]:
+        """Take T = `length` steps in each of N environments; return them, their advantages and their values, (T, N)."""
+        rollout = collected(self.environments, self.choose, length)
+        self.saw(rollout)
+        values, following = self.network.valued(rollout)
+        ends = rollout.terminated, rollout.ended
+        return rollout, advantages(rollout.rewards, values, following, *ends, discount, trace), values
 
     def saw(self, rollout: Rollout) -> None:
         """Keep the last observations of a rollout."""

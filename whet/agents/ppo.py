@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from whet.agents.environments import Environments, Spaces
-from whet.agents.gae import advantages
 from whet.agents.networks import prepared
 from whet.agents.on_policy import Actor, ActorLearner
-from whet.agents.rollout import ActorCritic, Rollout, collected, entropy, log_chance
+from whet.agents.rollout import ActorCritic, Rollout, entropy, log_chance
 from whet.core.checks import positive, share, whole
 
 
@@ -78,13 +77,9 @@ class PPOLearner(ActorLearner):
 
     def advance(self) -> tuple[float, ...]:
         """Take `length` steps in each environment, and learn from them for some epochs."""
-        agent, environments = self.agent, self.actor.environments
-        left = max(0.0, 1 - environments.steps / self.steps) if agent.falling else 1.0
-        rollout = collected(environments, self.actor.choose, agent.length)
-        self.actor.saw(rollout)
-        values, following = self.actor.network.valued(rollout)
-        ends = rollout.terminated, rollout.ended
-        gained = advantages(rollout.rewards, values, following, *ends, agent.discount, agent.trace)
+        agent = self.agent
+        left = max(0.0, 1 - self.actor.environments.steps / self.steps) if agent.falling else 1.0
+        rollout, gained, values = self.actor.advanced(agent.length, agent.discount, agent.trace)
         for group in self.optimizer.param_groups:
             group["lr"] = agent.learning_rate * left
         self._learn(rollout, torch.from_numpy(gained.ravel()), torch.from_numpy((gained + values).ravel()), left)
