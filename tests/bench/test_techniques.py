@@ -28,8 +28,12 @@ def test_two_rows_share_work_bar_and_race(
     )
     assert list(dict.fromkeys(rows)) == [row.title for row in TWO]
     int8, original = table["rows"]
-    assert int8["decision"] == {"network:int8": "all"} and original["decision"] == {}
-    assert int8["size_bytes"] < 0.5 * original["size_bytes"]
+    assert original["decision"] == {}
+    # Where int8 is no faster than float, as on processors without VNNI, the row delivers the original.
+    if int8["decision"]:
+        assert int8["decision"] == {"network:int8": "all"} and int8["size_bytes"] < 0.5 * original["size_bytes"]
+    else:
+        assert int8["size_bytes"] == original["size_bytes"] and int8["speedup"] < 1.25
     assert 0.8 < original["speedup"] < 1.25
     stem = tmp_path / "results" / "techniques-digits-digits_cnn"
     assert json.loads(stem.with_suffix(".json").read_text())["rows"] == table["rows"]
