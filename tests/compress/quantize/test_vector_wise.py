@@ -106,3 +106,14 @@ def test_conforms_and_says_what_it_cannot_treat() -> None:
     )
     again = VectorWise().apply(result.net, WHOLE, planning_run(images))
     assert again.skipped["network"] == "no linear layer is left in floats" and not again.changed
+
+
+def test_layers_right_behind_each_other_are_treated_both() -> None:
+    """As a layer of low rank leaves them: what the second reads is what the first has become."""
+    torch.manual_seed(0)
+    layers = nn.Linear(16, 8, False), nn.Linear(8, 8), nn.Linear(8, 4)
+    net = whet.lift(nn.Sequential(*layers).eval(), (torch.randn(2, 16),))
+    result = VectorWise().apply(net, WHOLE, planning_run(net))
+    assert set(result.texts) == {"0", "1", "2"}
+    found, wanted = outputs(result.net)[0], outputs(net)[0]
+    assert (found - wanted).norm() < 0.03 * wanted.norm()

@@ -69,11 +69,11 @@ class VectorWise:
             return Result(small, (), skipped | {"network": "no linear layer is left in floats"})
         rows = observe(small, sites, calibration_inputs(run.task, self.samples), run.seed).rows
         evened: dict[fx.Node, _Rows] = {}
-        for node in list(small.graph.nodes):
+        readers = [n for n in small.graph.nodes if n.op == "call_module" and n.target in sites]
+        # What a layer reads may be what another has become when its turn comes.
+        largest = {node: rows[node.args[0].name].most for node in readers}
+        for node, most in largest.items():
             site = str(node.target)
-            if node.op != "call_module" or site not in sites:
-                continue
-            most = rows[node.args[0].name].most
             outliers = (most >= self.threshold).nonzero().squeeze(1)
             if not most.isfinite().all():
                 skipped[site] = "its input was not finite on the calibration data"
