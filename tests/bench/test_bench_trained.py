@@ -12,7 +12,7 @@ from torch import nn
 
 import whet
 from whet import catalogue
-from whet.bench import trained
+from whet.bench import scored, trained
 from whet.compress.quantize.few_bit_inputs import FewBitInputs
 from whet.core.net import Net
 from whet.graph.fake_quantize import IntegerWeight
@@ -31,7 +31,7 @@ def small_net() -> Net:
 def test_rows_are_trained_and_what_does_not_run_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = small_net()
     bundle = Bundle(classification(net), {}, net.example, Recipe(precision="f32"))
-    monkeypatch.setattr(trained, "commit", lambda: "abc")
+    monkeypatch.setattr(scored, "commit", lambda: "abc")
     keys = ("float, trained on", "w4a4, learned steps", "int2, binary")
     rows = [r for r in trained.TRAININGS if r.key in keys]
     given: tuple[Any, ...] = (net, bundle, "onnxruntime-cpu", tmp_path / "runs", tmp_path, lambda event: None, 64, 20)

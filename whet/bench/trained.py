@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from whet import catalogue
-from whet.bench.lines import Lines
-from whet.bench.results import commit, made_by, write_result
-from whet.bench.scored import samples as first_samples
+from whet.bench.results import made_by
+from whet.bench.scored import Scored
 from whet.compress.quantize import few_bit_inputs, weight_only
 from whet.core.net import Net
-from whet.core.run import Progress, Run
+from whet.core.run import Progress
 from whet.core.space import Decision
-from whet.core.target import Artifact, Target
-from whet.core.task import floats, rows_of
-from whet.data.bind import bind
+from whet.core.task import floats
 from whet.graph.fake_quantize import ActivationQuantizer
-from whet.hardware import targets
-from whet.hardware.device import fingerprint
-from whet.hardware.targets import setting_name
 from whet.support import structure
 from whet.train.fit import fit
-from whet.verdict.file_net import BATCH
-from whet.verify.equivalence import evaluate
 
 if TYPE_CHECKING:
     from whet.tasks.bundle import Bundle
@@ -83,74 +73,46 @@ def run(
     What runs is scored from its file in its runtime; what no runtime computes is scored in torch and marked simulated.
     Rows that the same code made before are not made again.
     """
-    task, chosen, made = bind(bundle.task, net), targets.get(target), commit()
-    lines, known = Lines(out / f"trained-{task.name}-{net.name}.jsonl"), dict[str, Any]()
-    work = _Work(net, replace(bundle, task=task), chosen, first_samples(task.val, validation), samples, seed)
-    known, found = lines.read(), []
-    for row in rows:
-        key = f"{made}: {row.key}, {validation}, {samples}, {seed}"
-        if key not in known:
-            known[key] = work.row(row, progress)
-            lines.append(key, known[key])
-        found.append(known[key])
-    table = {
-        "task": task.name, "network": net.name, "metric": task.metric_name, "setting": setting_name(work.setting),
-        "validation_samples": sum(rows_of(x) for x, _ in work.val), "samples": samples, "seed": seed, "rows": found,
-        "learning_rate": bundle.recipe.learning_rate, "device": fingerprint().to_dict(), "commit": made,
+    work = Scored.of("trained", net, bundle.task, target, out, validation)
+    every = {f"{row.key}, {samples}, {seed}": row for row in rows}
+    budget = {"recipe": bundle.recipe, "samples": samples, "seed": seed}
+    found = work.rows(every, lambda key: _row(work, every[key], budget, progress), progress)
+    learning_rate = bundle.recipe.learning_rate
+    return work.write(results, found, markdown, samples=samples, seed=seed, learning_rate=learning_rate)
+
+
+def _row(work: Scored, row: Training, budget: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Return a row's figures."""
+    item = catalogue.make(row.words, "pass")
+    result = item.apply(work.net, row.decision, replace(work.run, seed=budget["seed"]))
+    before = _score(work, result.net, row.key)[0]
+    techniques = tuple(catalogue.make(words, "training") for words in row.techniques)
+    began = time.process_time()
+    report = fit(
+        result.net, work.task, teacher=work.net, techniques=techniques,
+        progress=lambda event: progress({**event, "row": row.key}), **budget,
+    )  # fmt: skip
+    seconds = time.process_time() - began
+    after, size, is_simulated = _score(work, result.net, row.key)
+    return {
+        "format": row.format, "how": row.how, "before": before, "after": after, "size_bytes": size,
+        "simulated": is_simulated, "seconds": round(seconds, 1), "samples": report.samples,
+        "techniques": list(row.techniques), "skipped": {**result.skipped, **report.skipped},
     }  # fmt: skip
-    write_result(results / f"trained-{task.name}-{net.name}", table, markdown(table))
-    return table
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A network, its task and target; samples to judge on and to train on."""
+def _score(work: Scored, net: Net, key: str) -> tuple[float, int, bool]:
+    """Return the metric of a net, the bytes of its file, and whether it is simulated.
 
-    net: Net
-    bundle: Bundle
-    target: Target
-    val: list[Any]
-    samples: int
-    seed: int
-
-    @property
-    def setting(self) -> dict[str, Any]:
-        return next(s for s in self.target.all_settings() if s["precision"] == "f32")
-
-    def row(self, row: Training, progress: Progress) -> dict[str, Any]:
-        """Return a row's figures."""
-        item, task = catalogue.make(row.words, "pass"), self.bundle.task
-        result = item.apply(self.net, row.decision, Run(task, self.target, self.net, seed=self.seed))
-        before = self.score(result.net)[0]
-        techniques = tuple(catalogue.make(words, "training") for words in row.techniques)
-        began = time.process_time()
-        report = fit(
-            result.net, task, teacher=self.net, recipe=self.bundle.recipe, samples=self.samples, seed=self.seed,
-            techniques=techniques, progress=lambda event: progress({**event, "row": row.key}),
-        )  # fmt: skip
-        seconds = time.process_time() - began
-        after, size, is_simulated = self.score(result.net)
-        return {
-            "format": row.format, "how": row.how, "before": before, "after": after, "size_bytes": size,
-            "simulated": is_simulated, "seconds": round(seconds, 1), "samples": report.samples,
-            "techniques": list(row.techniques), "skipped": {**result.skipped, **report.skipped},
-        }  # fmt: skip
-
-    def score(self, net: Net) -> tuple[float, int, bool]:
-        """Return the metric of a net, the bytes of its file, and whether it is simulated.
-
-        Where it is, no runtime's file has its inputs' grids: the bytes are those of a file of its weights.
-        """
-        stored, task = without_simulated(net), self.bundle.task
-        with tempfile.TemporaryDirectory() as folder:
-            artifact = Artifact(self.target.save(stored.eval(), Path(folder)), dict(self.setting))
-            size = artifact.size_bytes
-            if stored is net:
-                outputs, wanted = evaluate(partial(self.target.open, artifact), self.val, BATCH, net)
-                return task.score(outputs, wanted), size, False
-        with net.evaluating(), torch.no_grad():
-            outputs = structure.joined([floats(net(*inputs)) for inputs, _ in self.val])
-        return task.score(outputs, structure.joined([wanted for _, wanted in self.val])), size, True
+    Where it is, no runtime's file has its inputs' grids: the bytes are those of a file of its weights.
+    """
+    stored = without_simulated(net)
+    quality, size = work.score(work.save(stored, key))
+    if stored is net:
+        return quality, size, False
+    with net.evaluating(), torch.no_grad():
+        outputs = structure.joined([floats(net(*inputs)) for inputs, _ in work.val])
+    return work.task.score(outputs, structure.joined([wanted for _, wanted in work.val])), size, True
 
 
 def without_simulated(net: Net) -> Net:
