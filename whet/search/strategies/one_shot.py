@@ -70,7 +70,8 @@ class OneShot(Modelled):
         starts = np.cumsum(lengths) - lengths
         places = [starts[one] + value for alike in self._alike for one in alike for value in range(lengths[one])]
         self._order = torch.tensor(np.argsort(places))
-        self._table = torch.block_diag(*(torch.tensor(table, dtype=torch.float32) for table in self.genes.tables))
+        tables = [torch.tensor(table, dtype=torch.float32) for table in self.genes.tables]
+        self._table: Tensor = torch.block_diag(*tables)  # type: ignore[no-untyped-call]
 
     def candidates(self) -> Iterator[Decision]:
         """Yield the decisions at which descents of relaxed choices end, a new weighting of the objectives each time."""
