@@ -14,6 +14,7 @@ import whet
 from whet import tasks
 from whet.flow import baseline, deliver, files, serving
 from whet.hardware.fresh import Fresh
+from whet.hardware.guard import Guarded
 
 # Graphs are many small objects that live long: looking through them every 700 new ones is a twelfth of the run.
 gc.set_threshold(100_000, 50, 100)
@@ -49,11 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [items[index] for index in sorted(range(len(items)), key=place)]
 
 
+@pytest.fixture(scope="session")
+def lifted_digits() -> whet.Net:
+    return whet.lift(*tasks.get("digits").trained(), name="digits_cnn")
+
+
 @pytest.fixture(scope="module")
-def digits() -> tuple[whet.Net, Any]:
-    bundle = tasks.get("digits")
-    module, example = bundle.trained()
-    return whet.lift(module, example, name="digits_cnn"), bundle
+def digits(lifted_digits: whet.Net) -> tuple[whet.Net, Any]:
+    return lifted_digits.copy(), tasks.get("digits")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,4 +71,16 @@ def brief(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr(files, "FINISHED_SECONDS", 0.4)
             patch.setattr(serving, "CALLS_SECONDS", 0.01)
             patch.setattr(serving, "served_fresh", lambda *given: Fresh(50_000_000, 0.05))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unguarded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Start no process that files are tried in first: it takes four seconds for each search, and no file here crashes.
+
+    What it is good for is tested where it stands, and that a search has it in `test_optimize.py`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name not in ("hardware", "device", "peers"):
+            patch.setattr(Guarded, "_crash", lambda self, order: None)
         yield

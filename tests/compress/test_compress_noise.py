@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import nn
 
 import whet
@@ -18,7 +19,7 @@ from whet.compress.width import Width
 from whet.core.run import Run
 from whet.core.task import Task
 from whet.graph.axes import analyze
-from whet.testing.networks import NETWORKS, make
+from whet.testing.networks import NETWORKS
 from whet.testing.runs import planning_run
 
 
@@ -44,7 +45,7 @@ def test_every_group_of_every_network_has_scores_and_no_data_are_looked_at(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whet.compress.noise.enough", lambda net, samples: samples)
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     groups = list(analyze(net).groups.values())
     found = noise_rise(net, groups, closed(net), 4)
     assert set(found) == {g.site for g in groups}
@@ -73,9 +74,9 @@ def test_of_two_equal_neurons_one_costs_nothing_and_goes_first() -> None:
 
 
 def test_noise_is_standard_and_tokens_are_those_of_the_embedding() -> None:
-    (inputs, _), *_ = noise(whet.lift(*make("unet")), 16)
+    (inputs, _), *_ = noise(shared_net("unet"), 16)
     assert abs(float(inputs[0].mean())) < 0.1 and abs(float(inputs[0].std()) - 1) < 0.1
-    tokens = whet.lift(*make("encoder"))
+    tokens = shared_net("encoder")
     drawn = torch.cat([x[0].flatten() for x, _ in noise(tokens, 128)])
     size = next(m.num_embeddings for m in tokens.layers().values() if isinstance(m, nn.Embedding))
     assert int(drawn.min()) == 0 and int(drawn.max()) == size - 1

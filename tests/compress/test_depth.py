@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shared_nets import shared_net
 
 import whet
 from whet.compress.depth import Depth, block_influence
@@ -20,7 +21,7 @@ TARGET = AlignedTarget()
 
 
 def lifted(name: str) -> Net:
-    return whet.lift(*make(name))
+    return shared_net(name)
 
 
 @pytest.mark.parametrize("tie", ["none", "stage", "network"])
@@ -116,7 +117,7 @@ def test_reasons_reach_the_result() -> None:
 
 
 def test_the_damage_of_a_choice_is_the_influence_of_what_it_drops_the_least_first() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     run = planning_run(net)
     blocks = analyze_blocks(net).blocks
     influence = block_influence(net, list(blocks.values()), run)

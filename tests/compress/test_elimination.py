@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -19,7 +20,6 @@ from whet.core.space import Decision
 from whet.graph.axes import analyze
 from whet.graph.cut import cut
 from whet.graph.readers import find_readers
-from whet.testing.networks import make
 from whet.testing.runs import planning_run
 
 
@@ -133,7 +133,7 @@ def test_of_two_channels_alike_one_goes_for_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name, kind", [("resnet20", ".conv1"), ("mobilenet", "0.0")])
 def test_chosen_and_solved_it_errs_less_than_by_the_norm(name: str, kind: str) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     run = planning_run(net)
     batches = [x for x, _ in run.task.train]  # type: ignore[union-attr]
     found = Reference.of(net, batches, batches[:1])
@@ -147,7 +147,7 @@ def test_chosen_and_solved_it_errs_less_than_by_the_norm(name: str, kind: str) -
 
 
 def test_what_no_solvable_layer_reads_has_its_weight_norm() -> None:
-    net = whet.lift(*make("encoder"))
+    net = shared_net("encoder")
     run, groups = planning_run(net), [g for s, g in analyze(net).groups.items() if "query" in s and "heads" not in s]
     scores = error_rise(net, groups, run, 8)
     assert groups and all(np.array_equal(scores[g.site], weight_norm(net, [g], run, 8)[g.site]) for g in groups)
@@ -179,7 +179,7 @@ def test_a_reference_keeps_its_cut_when_the_cut_is_good() -> None:
 
 
 def test_scores_are_the_originals_and_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     run = replace(planning_run(net), teacher=net)
     group = analyze(net).groups["layer2.1.conv1"]
     before = error_rise(net, [group], run, 8)[group.site]

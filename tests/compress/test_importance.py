@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -67,7 +68,7 @@ def test_unread_and_unwritten_atoms_score_zero() -> None:
 
 
 def test_batch_norm_scale_orders_by_gamma() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     groups = [analyze(net).groups["layer2.1.conv1"]]
     scores = batch_norm_scale(net, groups, planning_run(net), 0)["layer2.1.conv1"]
     gamma = net.layer("layer2.1.bn1").weight.detach().abs()  # type: ignore[operator]

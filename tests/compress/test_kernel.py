@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import nn
 
 import whet
 from whet.compress.kernel import Kernel
 from whet.core.space import Decision
-from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -18,7 +18,7 @@ TARGET = AlignedTarget()
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet", "unet"])
 def test_conforms(name: str) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     assert len(check(Kernel(), net, TARGET, planning_run(net), count=3))
 
 

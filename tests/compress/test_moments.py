@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from masked import Masked
+from shared_nets import shared_net
 from torch import nn
 
 import whet
@@ -17,7 +18,6 @@ from whet.compress.repair import output_error, repaired
 from whet.core.errors import CalibrationError
 from whet.graph.cut import cut
 from whet.graph.readers import find_readers
-from whet.testing.networks import make
 from whet.testing.runs import planning_run
 
 
@@ -40,7 +40,7 @@ def test_moments_are_exact_and_join(inputs: int) -> None:
 
 
 def test_moments_take_several_passes_where_memory_asks() -> None:
-    net = whet.lift(*make("encoder"))
+    net = shared_net("encoder")
     readers = list(find_readers(net)[0].values())
     data = [net.example]
     whole, parts = moments(net, data, readers), moments(net, data, readers, memory=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -12,7 +13,6 @@ from whet.compress.reference import Reference, norm_behind, written_sum
 from whet.compress.repair import repaired
 from whet.core.net import Net
 from whet.graph.cut import cut
-from whet.testing.networks import make
 from whet.testing.runs import planning_run
 
 
@@ -106,7 +106,7 @@ def test_memory_is_kept_by_fewer_samples_and_that_is_said() -> None:
 
 
 def test_checkpoints_fit_into_memory() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     batches = inputs_of(planning_run(net).task, 16)
     whole, small = (Reference.of(net, batches, batches[:1], m).checkpoints for m in (2**29, 2**22))
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, build
+from architectures import ARCHITECTURES, lifted
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -21,7 +22,6 @@ from whet.core.run import Run
 from whet.core.space import Decision
 from whet.graph.axes import analyze
 from whet.graph.cut import cut
-from whet.testing.networks import make
 from whet.testing.passes import fingerprint, same
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -186,7 +186,7 @@ def test_larger_layers_are_solved_by_blocks_of_inputs(monkeypatch: pytest.Monkey
 
 def late_cut() -> tuple[Net, Net, Reference]:
     """Return a network, the same with a stream and channels of its last stage cut, and the reference."""
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     batches = inputs_of(planning_run(net).task, 16)
     axes = analyze(net)
     late = {s: range(g.size // 2) for s, g in axes.groups.items() if s.startswith("layer3")}
@@ -232,7 +232,7 @@ def test_cuts_after_cuts_know_what_was_kept() -> None:
 
 
 def test_a_dropped_block_is_made_up_for_by_what_writes_around_it() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     run = Run(planning_run(net).task, AlignedTarget(), teacher=net)  # type: ignore[arg-type]
     drop = Decision({"layer2.2:keep": False})
     bare = Depth().apply(net, drop, run).net
@@ -263,7 +263,7 @@ def test_what_a_dropped_block_gave_in_the_mean_goes_into_the_layer_in_front() ->
 
 
 def test_a_cropped_kernel_is_solved_as_well() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     run = Run(planning_run(net).task, AlignedTarget(), teacher=net)  # type: ignore[arg-type]
     crop = Decision({"layer2.1.conv2:kernel": 1})
     bare = Kernel().apply(net, crop, run).net
@@ -293,7 +293,7 @@ def test_a_reference_is_collected_once_and_anew_when_weights_change() -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_error_never_exceeds_that_of_no_repair(name: str) -> None:
-    net = whet.lift(*build(name))
+    net = lifted(name)[2].copy()
     run = planning_run(net)
     solved, held = parted(inputs_of(run.task, 16), 12)
     found = Reference.of(net, solved, held)
@@ -312,7 +312,7 @@ def test_the_error_never_exceeds_that_of_no_repair(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet", "encoder_post_norm", "unet"])
 def test_conforms(name: str) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     run = planning_run(net)
     run.teacher = net
     chain = Chain((Depth(tie="stage"), Width(tie="network", importance="weight_norm"), Repair(samples=16)))

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from architectures import build
+from architectures import lifted
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -17,7 +18,6 @@ from whet.core.net import Net
 from whet.core.passes import Chain
 from whet.core.run import Run
 from whet.core.space import Decision
-from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -85,7 +85,7 @@ def test_a_block_that_is_a_linear_map_is_replaced_without_loss(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["mlp", "encoder", "hf_resnet", "hf_convnext", "hf_swin", "hf_mamba"])
 def test_the_error_never_exceeds_that_of_dropping_for_the_mean(name: str) -> None:
-    net = whet.lift(*build(name))
+    net = lifted(name)[2].copy()
     item = StandIn(samples=16, share=1.0)
     forms, skipped = item.forms(net)
     solved = item.solve(net, forms, planning_run(net))
@@ -96,7 +96,7 @@ def test_the_error_never_exceeds_that_of_dropping_for_the_mean(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["encoder_post_norm", "unet"])
 def test_conforms(name: str) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     assert len(check(StandIn(samples=16), net, AlignedTarget(), planning_run(net), count=0))  # type: ignore[arg-type]
 
 
@@ -123,7 +123,7 @@ def test_infinite_values_are_an_error_that_names_the_block() -> None:
 
 
 def test_damages_and_shares_tell_what_is_lost_and_left() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     item, run = StandIn(samples=16), planning_run(net)
     name = "layer2.1:stand_in"
     nothing, lost = item.damages(net, run)[name]
@@ -136,7 +136,7 @@ def test_damages_and_shares_tell_what_is_lost_and_left() -> None:
 
 
 def test_repair_solves_a_stand_in_behind_a_dropped_block_for_what_both_gave() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     run = Run(planning_run(net).task, AlignedTarget(), teacher=net)  # type: ignore[arg-type]
     chain = Chain((StandIn(samples=32), Depth(), Repair(samples=32)))
     result = chain.apply(net, Decision({"layer1.1:keep": False, "layer1.2:stand_in": True}), run)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import nn
 
 import whet
@@ -16,7 +17,7 @@ from whet.core.passes import Chain
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.graph.axes import analyze
-from whet.testing.networks import ResidualNet, make
+from whet.testing.networks import ResidualNet
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -25,7 +26,7 @@ INNER = {f"layer{s}.{{0..2}}.conv1:width": 0.5 for s in (1, 2, 3)}
 
 
 def lifted(name: str) -> Net:
-    return whet.lift(*make(name))
+    return shared_net(name)
 
 
 @pytest.mark.parametrize("tie", ["none", "stage", "network"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared_nets import shared_net
 from test_supernet import ARCHITECTURES, lifted
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +24,6 @@ from whet.flow.optimize import load
 from whet.hardware import targets
 from whet.hardware.onnx_export import export_onnx
 from whet.networks.resnet import ResNet
-from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -201,7 +201,7 @@ def test_a_supernet_trains_at_the_resolutions_that_its_schedule_draws() -> None:
 
 @pytest.mark.parametrize("name, choices", [("resnet20", 1), ("vision_transformer", 0), ("unet", 0)])
 def test_conforms(name: str, choices: int) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     assert len(check(Resolution((0.5, 1.0)), net, TARGET, planning_run(net), count=2)) == choices
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -28,10 +29,21 @@ ARCHITECTURES = import_module("architectures").ARCHITECTURES
 NAMES = ["resnet20", "mobilenetv2", "encoder", "decoder", "hf_vit", "hf_bert", "hf_llama"]
 
 
-def lifted(build: Callable[[], tuple[nn.Module, tuple[torch.Tensor, ...]]]) -> whet.Net:
+Build = Callable[[], tuple[nn.Module, tuple[torch.Tensor, ...]]]
+
+
+@cache
+def once(build: Build) -> tuple[whet.Net, torch.Tensor]:
     torch.manual_seed(0)
     module, example = build()
-    return whet.lift(module.eval(), example)
+    return whet.lift(module.eval(), example), torch.get_rng_state()
+
+
+def lifted(build: Build) -> whet.Net:
+    """Return a copy of a network that is lifted once in a process; the seed is what it is after building it anew."""
+    net, state = once(build)
+    torch.set_rng_state(state)
+    return net.copy()
 
 
 def made(net: whet.Net) -> tuple[Supernet, Chain, whet.Run]:

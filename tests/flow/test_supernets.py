@@ -41,7 +41,7 @@ def trials(digits: tuple[whet.Net, Any], tmp_path_factory: pytest.TempPathFactor
         patch.setattr(Study, "add", lambda self, trial: seen.append(trial) or add(self, trial))
         patch.setattr(Files, "time_file", slow)  # so that others than the verified ones would be faster
         front = optimize(
-            net, bundle.task, max_drop="25%", epochs=3.0, trials=4, elastic=True, out=out, recipe=bundle.recipe
+            net, bundle.task, max_drop="25%", epochs=2.0, trials=4, elastic=True, out=out, recipe=bundle.recipe
         )
     assert isinstance(front, DeliveredFront)
     return seen, out
@@ -74,7 +74,7 @@ def test_the_supernet_is_trained_once(
     net, bundle = digits
     written = {path: path.stat().st_mtime_ns for path in trials[1].glob("supernet-*.safetensors")}
     monkeypatch.setattr(supernets, "save_state", lambda *given: pytest.fail("the supernet was trained again"))
-    optimize(net, bundle.task, max_drop="25%", epochs=3.0, trials=4, elastic=True, out=trials[1], recipe=bundle.recipe)
+    optimize(net, bundle.task, max_drop="25%", epochs=2.0, trials=4, elastic=True, out=trials[1], recipe=bundle.recipe)
     assert written == {path: path.stat().st_mtime_ns for path in trials[1].glob("supernet-*.safetensors")} != {}
 
 

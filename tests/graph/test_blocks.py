@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import Tensor, fx, nn
 
 import whet
 from whet.core.errors import UnknownNameError
 from whet.core.net import Net
 from whet.graph.blocks import Block, analyze_blocks, drop_blocks, find_blocks
-from whet.testing.networks import NETWORKS, make
+from whet.testing.networks import NETWORKS
 
 
 def without_contribution(net: Net, blocks: list[Block]) -> Any:
@@ -29,7 +30,7 @@ def without_contribution(net: Net, blocks: list[Block]) -> Any:
 
 @cache
 def lifted(name: str) -> Net:
-    return whet.lift(*make(name))
+    return shared_net(name)
 
 
 STAGES = [f"layer{s}.{i}" for s in (1, 2, 3) for i in range(3)]

@@ -82,7 +82,7 @@ def read(write: Write, name: str) -> whet.Net:
 
 TWINS = {
     "hf_resnet": "resnet20", "hf_mobilenetv2": "mobilenetv2", "hf_deit": "hf_vit", "hf_distilbert": "hf_bert",
-    "hf_roberta": "hf_bert",
+    "hf_roberta": "hf_bert", "digits_cnn": "resnet20",
 }  # fmt: skip
 """Networks of the same operations as another: today's exporter, which takes seconds, is tested on the other alone."""
 

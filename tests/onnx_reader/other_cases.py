@@ -6,6 +6,7 @@ import contextlib
 import io
 import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,21 @@ class Batches(CalibrationDataReader):  # type: ignore[misc]
         return self.left.pop() if self.left else None
 
 
-def quantized(folder: Path, form: Any, activation: Any, per_channel: bool) -> tuple[Path, Net]:
-    """Return a ResNet-20 that ONNX Runtime quantised, and its float network with folded norms."""
+@cache
+def in_float() -> tuple[bytes, Net]:
+    """Return the file of a ResNet-20, and the network that is read from it: its norms are folded."""
     torch.manual_seed(0)
     module = resnet(20).eval()
-    source = export_onnx(whet.lift(module, torch.randn(2, 3, 32, 32)), folder / "float.onnx")
-    net = whet.lift(source)
-    path = folder / "int8.onnx"
+    with tempfile.TemporaryDirectory() as folder:
+        file = export_onnx(whet.lift(module, torch.randn(2, 3, 32, 32)), Path(folder) / "float.onnx")
+        return file.read_bytes(), whet.lift(file)
+
+
+def quantized(folder: Path, form: Any, activation: Any, per_channel: bool) -> tuple[Path, Net]:
+    """Return a ResNet-20 that ONNX Runtime quantised, and its float network with folded norms."""
+    file, net = in_float()
+    source, path = folder / "float.onnx", folder / "int8.onnx"
+    source.write_bytes(file)
     name = onnxruntime.InferenceSession(str(source)).get_inputs()[0].name
     with contextlib.redirect_stdout(io.StringIO()):
         quantize_static(

@@ -13,7 +13,7 @@ from whet.core.errors import SpecError
 
 
 def binary_gates(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Return a one-hot draw g from `softmax(logits)`, shape (values,), whose gradient reaches all logits.
+    """Return a one-hot draw g from `softmax(logits)`, shape (..., values), whose gradient reaches all logits.
 
         dL/dlogit_i = sum_j dL/dg_j  p_j (delta_ij - p_i)
 
@@ -23,7 +23,8 @@ def binary_gates(logits: Tensor, generator: torch.Generator | None = None) -> Te
     Paper: Cai, Zhu and Han 2019, ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware.
     """
     p = logits.softmax(-1)
-    drawn = functional.one_hot(torch.multinomial(p.detach(), 1, generator=generator)[0], len(p)).to(p.dtype)
+    drawn = torch.multinomial(p.detach(), 1, generator=generator).squeeze(-1)
+    drawn = functional.one_hot(drawn, p.shape[-1]).to(p.dtype)
     return drawn + p - p.detach()
 
 
@@ -49,8 +50,8 @@ def sampled_interpolation(
     if temperature <= 0:
         raise SpecError(f"temperature must be positive; got {temperature}.")
     perturbed = logits.log_softmax(-1) + gumbel_noise(logits, generator)
-    kept = torch.topk(perturbed, min(count, len(logits))).indices
-    masked = torch.full_like(perturbed, -torch.inf).index_copy(0, kept, perturbed[kept])
+    kept = torch.topk(perturbed, min(count, logits.shape[-1])).indices
+    masked = torch.full_like(perturbed, -torch.inf).scatter(-1, kept, perturbed.gather(-1, kept))
     return (masked / temperature).softmax(-1)
 
 
@@ -107,8 +108,9 @@ def nested_gates(logits: Tensor, generator: torch.Generator | None = None) -> Te
     >>> nested_gates(torch.tensor([0.0, 1.0, -1.0, 1.0])).tolist()
     [0.0, 1.0, 0.0, 0.0]
     """
-    reached = torch.cat([torch.ones(1), trainable_gate(logits[1:]).cumprod(0)])
-    return reached - torch.cat([reached[1:], torch.zeros(1)])
+    end = (*logits.shape[:-1], 1)
+    reached = torch.cat([torch.ones(end), trainable_gate(logits[..., 1:]).cumprod(-1)], -1)
+    return reached - torch.cat([reached[..., 1:], torch.zeros(end)], -1)
 
 
 MIXINGS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
@@ -116,11 +118,11 @@ MIXINGS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "interpolation": lambda logits, generator: sampled_interpolation(logits, generator=generator),
     "trainable-gate": nested_gates,
 }
-"""Ways of making a mixture from logits and a source of chance, by name."""
+"""Ways of making a mixture from logits, (..., values), and a source of chance, by name."""
 
 
 def settled(mixing: str, logits: Tensor) -> Tensor:
-    """Return the one-hot mixture that logits, `(values,)`, stand for once nothing is left to chance."""
+    """Return the one-hot mixture that logits, `(..., values)`, stand for once nothing is left to chance."""
     if mixing == "trainable-gate":
         return nested_gates(logits)
-    return functional.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+    return functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)

@@ -162,11 +162,12 @@ def _tensors(net: Net) -> dict[str, Tensor]:
 def _numbered(net: Net) -> tuple[Net, Net]:
     """Return two copies of `net` whose tensors hold the high and the low digit of each element's position."""
     copies = net.copy(), net.copy()
+    high, low = (_tensors(copied) for copied in copies)
     with torch.no_grad():
         for name, tensor in _tensors(net).items():
             count = torch.arange(math.prod(tensor.shape)).view(tensor.shape)
-            for copied, digit in zip(copies, (count // DIGIT, count % DIGIT), strict=True):
-                _tensors(copied)[name].copy_(digit)
+            high[name].copy_(count // DIGIT)
+            low[name].copy_(count % DIGIT)
     return copies
 
 

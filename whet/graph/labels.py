@@ -30,6 +30,7 @@ class Labels:
 
     def __init__(self) -> None:
         self._parent = np.zeros(1024, np.int64)
+        self._composite = np.zeros(1024, np.bool_)
         self._factors: dict[int, tuple[int, ...]] = {}
         self._products: dict[tuple[int, ...], int] = {}
         self.count = 1
@@ -41,6 +42,7 @@ class Labels:
     def _new(self, size: int) -> Dim:
         while self.count + size > len(self._parent):
             self._parent = np.concatenate([self._parent, np.zeros_like(self._parent)])
+            self._composite = np.concatenate([self._composite, np.zeros_like(self._composite)])
         new = np.arange(self.count, self.count + size, dtype=np.int64)
         self._parent[new] = new
         self.count += size
@@ -128,9 +130,20 @@ class Labels:
             a, b = self.roots(first), self.roots(other)
             differ = a != b
             if differ.any():
-                for x, y in np.unique(np.stack([a[differ], b[differ]], 1), axis=0):
-                    self._unify(int(x), int(y))
+                pairs = np.unique(np.stack([a[differ], b[differ]], 1), axis=0)
+                if self._independent(pairs):
+                    self._parent[pairs[:, 0]] = pairs[:, 1]
+                else:
+                    for x, y in pairs:
+                        self._unify(int(x), int(y))
         return first
+
+    def _independent(self, pairs: NDArray[np.int64]) -> bool:
+        """Say whether each pair's first label is a leaf that no other pair names: one after another is all at once."""
+        x, y = pairs.T
+        if not x[0] or self._composite[pairs].any() or (x[1:] == x[:-1]).any():
+            return False
+        return not np.isin(y, x).any()
 
     def _unify(self, x: int, y: int) -> None:
         left, right = self.leaves(x), self.leaves(y)
@@ -154,7 +167,7 @@ class Labels:
             return key[0] if key else FROZEN
         if key not in self._products:
             new = int(self._new(1)[0])
-            self._factors[new] = key
+            self._factors[new], self._composite[new] = key, True
             self._products[key] = new
         return self._products[key]
 

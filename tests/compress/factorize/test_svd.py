@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
 from whet.compress.factorize.svd import Svd
 from whet.core.errors import CalibrationError, DecisionError
 from whet.core.space import Decision
-from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -36,7 +36,7 @@ def linear(x: Tensor, out: int, bias: bool = True) -> tuple[whet.Net, whet.Run]:
 
 @pytest.mark.parametrize(("name", "least"), [("resnet20", 30000), ("encoder", 1000)])
 def test_conforms(name: str, least: int) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     assert len(check(Svd(least=least), net, TARGET, planning_run(net), count=1))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -19,7 +20,6 @@ from whet.core.passes import Chain
 from whet.core.space import Decision
 from whet.graph.fold import fold_batch_norms
 from whet.graph.zeros import zeros_of
-from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -111,7 +111,7 @@ def test_a_repair_keeps_zeros_and_lowers_the_error() -> None:
 
 
 def test_zeros_survive_folding_and_integers() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     pruned = Magnitude().apply(net, Decision({"network:zeros": 0.8}), planning_run(net)).net
     folded = fold_batch_norms(pruned)
     stored = WeightOnly().apply(pruned, Decision({"network:weights": "int4"}), planning_run(net)).net

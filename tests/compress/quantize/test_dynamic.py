@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import nn
 
 import whet
@@ -19,7 +20,6 @@ from whet.graph.fake_quantize import DynamicLinear, asymmetric_grid, fake_quanti
 from whet.graph.grids import INT8
 from whet.hardware import targets
 from whet.networks.transformer import Encoder
-from whet.testing.networks import make
 from whet.testing.runs import planning_run
 
 WHOLE = whet.Decision({NETWORK: "int8"})
@@ -102,7 +102,7 @@ def test_openvino_computes_such_a_file_in_floats_so_it_is_not_offered_there(tmp_
 
 
 def test_what_it_cannot_treat_is_skipped_with_its_reason() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     result = made(net)
     assert list(result.texts) == ["fc"] and "a convolution" in result.skipped["conv1"]
     again = made(result.net)
@@ -119,7 +119,7 @@ def test_layers_are_chosen_one_by_one() -> None:
 def test_it_needs_no_data_and_leaves_what_another_pass_has_quantized() -> None:
     from whet.compress.quantize.weight_only import WeightOnly
 
-    net = whet.lift(*make("encoder"))
+    net = shared_net("encoder")
     chain = Chain((WeightOnly(), DynamicQuantization()))
     result = chain.apply(net, whet.Decision({"network:weights": "int4", NETWORK: "int8"}), planning_run(net))
     assert not any(isinstance(m, DynamicLinear) for m in result.net.layers().values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -14,7 +15,6 @@ from whet.compress.quantize.weight_only import NETWORK, WeightOnly
 from whet.core.net import Net
 from whet.core.space import Decision
 from whet.graph.fold import fold_batch_norms
-from whet.testing.networks import make
 from whet.testing.passes import outputs
 from whet.testing.runs import planning_run
 
@@ -58,7 +58,7 @@ def test_outputs_stay_and_ranges_become_equal_in_a_chain() -> None:
 
 @pytest.mark.parametrize("kind", ["mobilenet", "encoder"])
 def test_networks_compute_the_same(kind: str) -> None:
-    net = whet.lift(*make(kind))
+    net = shared_net(kind)
     made, _ = equalized(net)
     for a, b in zip(outputs(net), outputs(made), strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(a.abs().max()))

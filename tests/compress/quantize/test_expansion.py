@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import nn
 
 import whet
@@ -17,7 +18,6 @@ from whet.core.space import Decision
 from whet.core.target import Artifact
 from whet.graph.grids import Grid
 from whet.hardware import targets
-from whet.testing.networks import make
 from whet.testing.passes import check, outputs
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -94,7 +94,7 @@ def test_conforms_and_files_compute_the_same(share: float, tmp_path: Path) -> No
 
 
 def test_what_is_no_sum_is_skipped_with_its_reason() -> None:
-    net = whet.lift(*make("mobilenet"))
+    net = shared_net("mobilenet")
     result = made(net, "int4 x 2")
     depthwise = [n for n, m in net.layers().items() if isinstance(m, nn.Conv2d) and m.groups > 1]
     assert depthwise and all("in groups" in result.skipped[n] for n in depthwise)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import nn
 from torch.nn import functional
 
@@ -17,7 +18,6 @@ from whet.core.target import Artifact
 from whet.graph.fake_quantize import ActivationQuantizer
 from whet.graph.fold import fold_batch_norms
 from whet.hardware import targets
-from whet.testing.networks import make
 from whet.testing.runs import planning_run
 
 ALL = whet.Decision({NETWORK: "all"})
@@ -25,7 +25,7 @@ ALL = whet.Decision({NETWORK: "all"})
 
 @pytest.fixture(scope="module")
 def resnet() -> tuple[whet.Net, dict[str, whet.Net]]:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     run = planning_run(net)
     return net, {
         name: StaticQuantization(sums=name == "sums").apply(net, ALL, run).net.eval() for name in ("floats", "sums")
@@ -38,7 +38,7 @@ def of(module: nn.Module, x: torch.Tensor) -> list[str]:
 
 
 def test_sums_behind_convolutions_and_the_last_average_are_found() -> None:
-    net = fold_batch_norms(whet.lift(*make("resnet20")))
+    net = fold_batch_norms(shared_net("resnet20"))
     found = streams(net, set(net.layers()))
     assert [s.node for s in found].count("mean_dim") == 1 and len(found) == 9 + 1
     # A shortcut of slices and zeros is on the grid of what it slices.
@@ -64,7 +64,7 @@ class Gated(nn.Module):
 
 def test_other_sums_stay_in_floats() -> None:
     assert of(Gated(), torch.randn(2, 3, 4, 4)) == []
-    net = whet.lift(*make("encoder"))
+    net = shared_net("encoder")
     assert not streams(net, set(net.layers())), "sums behind linear layers are not joined by a runtime"
 
 

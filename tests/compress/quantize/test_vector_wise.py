@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import Tensor, nn
 
 import whet
@@ -19,7 +20,6 @@ from whet.core.net import Net
 from whet.core.run import Run
 from whet.core.space import Decision
 from whet.hardware import targets
-from whet.testing.networks import make
 from whet.testing.passes import check, outputs
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -81,7 +81,7 @@ def test_the_file_gives_the_networks_outputs_by_products_of_integers(tmp_path: P
     import onnx
     import onnxruntime as ort
 
-    net = whet.lift(*make("encoder"))
+    net = shared_net("encoder")
     result = VectorWise(threshold=2.0).apply(net, WHOLE, planning_run(net))
     assert any(" 0 of" not in text for text in result.texts.values())
     path = targets.get("openvino-cpu").save(result.net.eval(), tmp_path)
@@ -97,9 +97,9 @@ def test_the_file_gives_the_networks_outputs_by_products_of_integers(tmp_path: P
 
 
 def test_conforms_and_says_what_it_cannot_treat() -> None:
-    net = whet.lift(*make("encoder"))
+    net = shared_net("encoder")
     check(VectorWise(threshold=2.0), net, AlignedTarget(), planning_run(net), count=1)  # type: ignore[arg-type]
-    images = whet.lift(*make("resnet20"))
+    images = shared_net("resnet20")
     result = VectorWise().apply(images, WHOLE, planning_run(images))
     assert (
         list(result.texts) == ["fc"] and result.skipped["conv1"] == "vector-wise int8 is for Linear; this is a Conv2d."

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from shared_nets import shared_net
 from torch import nn
 
 import whet
@@ -19,7 +20,6 @@ from whet.core.space import Decision
 from whet.core.target import Artifact
 from whet.graph.fake_quantize import IntegerWeight, QuantizedEmbedding
 from whet.hardware import targets
-from whet.testing.networks import make
 from whet.testing.passes import check
 from whet.testing.runs import AlignedTarget, planning_run
 
@@ -29,7 +29,7 @@ KINDS = ("int8", "int4 in groups of 32", "int4")
 
 @pytest.mark.parametrize("name", ["resnet20", "encoder", "mobilenet"])
 def test_conforms(name: str) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     assert len(check(WeightOnly(), net, TARGET, planning_run(net), count=3)) > 1
 
 
@@ -38,7 +38,7 @@ def test_conforms(name: str) -> None:
 def test_a_file_holds_the_integers_and_gives_the_networks_outputs_in_every_runtime(
     name: str, kind: str, tmp_path: Path
 ) -> None:
-    net = whet.lift(*make(name))
+    net = shared_net(name)
     small = WeightOnly().apply(net, Decision({NETWORK: kind}), planning_run(net)).net.eval()
     target = targets.get("cpu")
     plain, path = target.save(net.eval(), tmp_path / "plain"), target.save(small, tmp_path / "small")
@@ -76,7 +76,7 @@ def test_each_layer_has_what_was_decided_for_it() -> None:
 
 
 def test_layers_on_a_grid_already_keep_it() -> None:
-    net = whet.lift(*make("resnet20"))
+    net = shared_net("resnet20")
     chain, run = Chain((StaticQuantization(), WeightOnly())), planning_run(net)
     result = chain.apply(net, Decision({"network:int8": "all", NETWORK: "int4"}), run)
     grids = {m.grid.bits for m in result.net.layers().values() if isinstance(m, IntegerWeight)}

@@ -17,7 +17,7 @@ from whet.testing.strategies import SPACES, WIDTHS, check
 
 
 def test_conforms() -> None:
-    assert check(lambda space, seed: Alternating(space, seed, warm_up=6)) == list(SPACES)
+    assert check(lambda space, seed: Alternating(space, seed, warm_up=9)) == list(SPACES)
 
 
 @pytest.mark.parametrize("kind", ["ridge", "svr", "boosting"])

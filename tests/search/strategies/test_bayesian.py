@@ -34,13 +34,13 @@ def test_improvement_is_the_difference_of_hypervolumes(
 
 
 def test_conforms() -> None:
-    assert check(lambda space, seed: Bayesian(space, seed, model="infinite-width", warm_up=6)) == list(SPACES)
+    assert check(lambda space, seed: Bayesian(space, seed, model="infinite-width", warm_up=9)) == list(SPACES)
 
 
 @pytest.mark.parametrize("model", list(SURROGATES))
 def test_each_surrogate_beats_random_search(model: str) -> None:
-    found = areas(Bayesian(NETWORK, 0, model=model), 36)
-    chance = areas(strategies.get("random", NETWORK, 0), 36)
+    found = areas(Bayesian(NETWORK, 0, model=model), 20)
+    chance = areas(strategies.get("random", NETWORK, 0), 20)
     assert found[-1] > chance[-1]
 
 

@@ -127,7 +127,7 @@ class Ensemble:
         x = self._rows(features)
         network = Members(self.members, features.shape[1], torch.Generator().manual_seed(self.seed))
         reach = self.reach * (x[0].amax(0) - x[0].amin(0))
-        optimizer = torch.optim.Adam(network.parameters(), RATE)
+        optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True)
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         for _ in range(self.steps):
             optimizer.zero_grad()

@@ -183,7 +183,7 @@ class HyperNetwork:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             model = GraphHyperNetwork(self.width, self.rounds, self.propagation)
-        optimizer = torch.optim.Adam(model.parameters(), self.learning_rate)
+        optimizer = torch.optim.Adam(model.parameters(), self.learning_rate, fused=True)
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         for _, batch in zip(range(self.steps), _endless(task)):
             some = torch.randint(len(bodies), (self.networks,), generator=generator).tolist()

@@ -58,7 +58,7 @@ def trained(start: Forecast, rows: Rows, steps: int, rate: float, penalty: float
     """
     network, (structure, policy, values) = copy.deepcopy(start), rows
     before = [p.detach().clone() if anchored else torch.zeros_like(p) for p in start.parameters()]
-    optimizer = torch.optim.Adam(network.parameters(), rate)
+    optimizer = torch.optim.Adam(network.parameters(), rate, fused=True)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()

@@ -65,7 +65,13 @@ class OneShot(Modelled):
             raise unknown("mixing", mixing, MIXINGS)
         super().__init__(space, seed, directions, warm_up)
         self.mixing, self.steps = mixing, steps
-        self._tables = [torch.tensor(table, dtype=torch.float32) for table in self.genes.tables]
+        lengths = self.genes.lengths
+        self._alike = [np.flatnonzero(lengths == n) for n in np.unique(lengths)]
+        starts = np.cumsum(lengths) - lengths
+        places = [starts[one] + value for alike in self._alike for one in alike for value in range(lengths[one])]
+        self._order = torch.tensor(np.argsort(places))
+        tables = [torch.tensor(table, dtype=torch.float32) for table in self.genes.tables]
+        self._table: Tensor = torch.block_diag(*tables)  # type: ignore[no-untyped-call]
 
     def candidates(self) -> Iterator[Decision]:
         """Yield the decisions at which descents of relaxed choices end, a new weighting of the objectives each time."""
@@ -76,21 +82,27 @@ class OneShot(Modelled):
         for weights in generator.dirichlet(np.ones(values.shape[1]), ATTEMPTS):
             yield self._descended(landscape, torch.tensor(weights, dtype=torch.float32), source)
 
-    def _features(self, mixtures: Sequence[Tensor]) -> Tensor:
-        """Return the features of a mixture of decisions: the mixture of the features of each choice's values."""
-        return torch.cat([m @ table for m, table in zip(mixtures, self._tables, strict=True)])
+    def _features(self, mixtures: Tensor) -> Tensor:
+        """Return the features of a mixture of decisions, one choice's values after the other's, shape (values,)."""
+        return mixtures @ self._table
+
+    def _mixed(self, logits: Sequence[Tensor], source: torch.Generator) -> Tensor:
+        """Return the mixture of each choice's values, in the order of the choices, shape (values,)."""
+        return torch.cat([MIXINGS[self.mixing](one, source).flatten() for one in logits])[self._order]
 
     def _descended(self, landscape: Landscape, weights: Tensor, source: torch.Generator) -> Decision:
-        mix = MIXINGS[self.mixing]
-        logits = [0.1 * torch.randn(int(n), generator=source) for n in self.genes.lengths]
-        logits = [one.requires_grad_() for one in logits]
-        optimizer = torch.optim.Adam(logits, RATE)
+        # Choices of as many values are one tensor: a step of each choice's own would take several times as long.
+        drawn = [0.1 * torch.randn(len(one), self.genes.lengths[one[0]], generator=source) for one in self._alike]
+        logits = [one.requires_grad_() for one in drawn]
+        optimizer = torch.optim.Adam(logits, RATE, fused=True)
         for _ in range(self.steps):
-            mixtures = [mix(one, source) for one in logits]
+            mixtures = self._mixed(logits, source)
             loss = landscape(self._features(mixtures)) @ weights
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
-            row: Rows = np.array([int(settled(self.mixing, one).argmax()) for one in logits], dtype=np.int64)
+            row: Rows = np.zeros(len(self.genes.lengths), dtype=np.int64)
+            for alike, one in zip(self._alike, logits, strict=True):
+                row[alike] = settled(self.mixing, one).argmax(-1).numpy()
         return self.genes.decision(self.genes.canonical(row[None])[0])
