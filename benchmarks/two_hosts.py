@@ -1,13 +1,14 @@
-"""One search over two hosts, which are two network namespaces of this machine with names of their own. Needs root.
+"""One search over hosts that are network namespaces of this machine; each part is killed once. Needs root.
 
-    python benchmarks/two_hosts.py [--device] [--kill] [--kill-head] [--out runs/two-hosts]
+    python benchmarks/two_hosts.py [--requests 10000] [--out runs/two-hosts]
 
-A Ray head with one processor is in the first, a node with another in the second, and the search in a third. With
-`--device` files are measured on a fourth, by `whet device serve`; else the search measures. With `--kill` the node and
-the device are killed once while the search runs, and started again. With `--kill-head` the head is killed after the
-first finished trainings: the search ends, the cluster is begun anew, and the same command goes on; a trial that was in
-the record is then looked for in what came of it. What is printed in the end says how many trainings each host did, and
-how many trials there are of each stage.
+A Ray head with one processor is on the first host, a node with another on the second, `whet device serve` on the third
+measures, and the search runs on the fourth. While it runs, requests that must be refused are sent to the device: with a
+wrong token or none, too large, malformed. Then the device, the node in the middle of a training, and the head are
+killed, once each, and started again; without a head the search ends, and the same command goes on.
+
+The tables in the end say what was in the record when a part was killed, how much of that the finished study has, and
+how the requests were answered. The exit code is 0 where nothing was lost, nothing got in and nothing crashed.
 """
 
 from __future__ import annotations
@@ -15,24 +16,43 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import secrets
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from spoiled import ENDS_EARLY, REFUSED, TOKEN
 
 DRIVER, HEAD, WORKER, BOARD = "whet-driver", "whet-head", "whet-worker", "whet-board"
 HOSTS = {DRIVER: "10.77.0.1", HEAD: "10.77.0.2", WORKER: "10.77.0.3", BOARD: "10.77.0.4"}
 BRIDGE, PORT, DEVICE_PORT = "whet-bridge", 10001, 8100
-KILLED_SECONDS, AWAY_SECONDS = (25.0, 45.0), 3.0
-"""When the device and the node are killed, and for how long each is away."""
+AWAY_SECONDS = 3.0
+"""For how long the device and the node are away."""
+BEGUN_SECONDS = 0.2
+"""After how long a training has begun for sure."""
 RAY = (sys.executable, "-c", "import sys; from ray.scripts.scripts import main; sys.exit(main())")
 WHET = (sys.executable, "-m", "whet")
+NO_ANSWER = "none"
+"""A line that the device closes: what came in before is no request that has an answer."""
+STATUSES = {
+    "unauthorised": {"401", "400", "414", "431", "501", "505"},
+    "oversized": {"413"},
+    "malformed": {"400", "401", "404", "405", "409", "413", "414", "431", "501", "505", NO_ANSWER},
+}
+"""How each kind may be answered. What is no HTTP is told so before its token is looked at."""
 
 
 def ip(*words: str, check: bool = True) -> None:
@@ -56,19 +76,17 @@ def made() -> None:
 def unmade() -> None:
     """End what runs on the hosts, and take them away."""
     for host in HOSTS:
-        found = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True).stdout.split()
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        killed(host)
         ip("netns", "del", host, check=False)
         ip("link", "del", host, check=False)
     ip("link", "del", BRIDGE, check=False)
 
 
-def on(host: str, *words: str) -> subprocess.Popen[bytes]:
-    """Begin a command on a host."""
+def on(host: str, *words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """Begin a command on a host; what it tells goes into a log, where there is one."""
     named = f'hostname {host}; exec "$@"'
-    return subprocess.Popen(["ip", "netns", "exec", host, "unshare", "--uts", "sh", "-c", named, "sh", *words])
+    command = ["ip", "netns", "exec", host, "unshare", "--uts", "sh", "-c", named, "sh", *words]
+    return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def head(folder: Path) -> None:
@@ -86,31 +104,33 @@ def node() -> None:
 
 
 def board(folder: Path) -> None:
-    """Have the fourth host measure."""
-    served = ("device", "serve", "--host", "0.0.0.0", "--port", str(DEVICE_PORT))
-    on(BOARD, *WHET, *served, "--token-file", str(folder / "token"), "--folder", str(folder / "kept"))
+    """Have the third host measure."""
+    served = ("device", "serve", "--host", "0.0.0.0", "--port", str(DEVICE_PORT), "--folder", str(folder / "kept"))
+    with (folder / "device.log").open("ab") as log:
+        on(BOARD, *WHET, *served, "--token-file", str(folder / "token"), log=log)
+
+
+def running(host: str) -> list[int]:
+    """Return the processes of a host."""
+    found = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True).stdout
+    return [int(pid) for pid in found.split()]
 
 
 def killed(host: str) -> None:
     """Kill all that runs on a host."""
-    found = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True).stdout.split()
-    for pid in found:
+    for pid in running(host):
         with suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
-    print(f"two_hosts: {host} was killed", flush=True)
+            os.kill(pid, signal.SIGKILL)
 
 
-def disturb(search: subprocess.Popen[bytes], with_device: bool, folder: Path) -> None:
-    """Kill the device and the node once each, and start them again, while the search runs."""
-    steps = [(BOARD, lambda: board(folder))] * with_device + [(WORKER, node)]
-    began = time.monotonic()
-    for (host, again), due in zip(steps, KILLED_SECONDS, strict=False):
-        while search.poll() is None and time.monotonic() - began < due:
-            time.sleep(0.2)
-        if search.poll() is None:
-            killed(host)
-            time.sleep(AWAY_SECONDS)
-            again()
+def trains(host: str) -> bool:
+    """Say whether a training is in the middle there: Ray names the process after it."""
+    for pid in running(host):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::train"):
+                time.sleep(BEGUN_SECONDS)
+                return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::train")
+    return False
 
 
 def finished(out: Path) -> list[str]:
@@ -123,71 +143,162 @@ def finished(out: Path) -> list[str]:
     return []
 
 
-def trained(trials: list[str]) -> int:
-    """Return how many of the trials were trained."""
-    return sum(json.loads(trial)["samples"] > 0 for trial in trials)
+def trained(out: Path) -> int:
+    """Return how many of the finished trials were trained."""
+    return sum(json.loads(trial)["samples"] > 0 for trial in finished(out))
 
 
-def behead(search: subprocess.Popen[bytes], folder: Path, out: Path) -> list[str]:
-    """Kill the head once some trainings are in the record, and begin the cluster anew when the search has ended.
+@dataclass
+class Story:
+    """A search, what was killed while it ran, and what was in the record then."""
 
-    Return the trials that were finished by then.
-    """
-    while search.poll() is None and trained(finished(out)) < 2:
-        time.sleep(0.2)
-    killed(HEAD)
-    code, before = search.wait(), finished(out)
-    print(f"two_hosts: the search ended with {code}, {len(before)} trials are finished", flush=True)
-    killed(WORKER)
-    head(folder / "ray-again")
-    node()
-    return before
+    out: Path
+    command: tuple[str, ...]
+    search: subprocess.Popen[bytes]
+    kills: dict[str, list[str]] = field(default_factory=dict)
+
+    def until(self, what: str, is_so: Callable[[], bool]) -> None:
+        """Wait for something that comes while the search goes on; end the whole run where the search ends before."""
+        while not is_so():
+            if self.search.poll() is not None:
+                sys.exit(f"two_hosts: the search ended with {self.search.returncode} before {what}")
+            time.sleep(0.05)
+
+    def more(self) -> None:
+        """Wait until another trial is finished."""
+        before = len(finished(self.out))
+        self.until("it went on", lambda: len(finished(self.out)) > before)
+
+    def kill(self, what: str, host: str) -> None:
+        """Kill a host, and keep what is in the record by then."""
+        self.kills[what] = finished(self.out)
+        print(f"two_hosts: {what} is killed, {len(self.kills[what])} trials are finished", flush=True)
+        killed(host)
+
+    def lose_device(self, folder: Path) -> None:
+        """Kill the device, and start it again."""
+        self.kill("the device server", BOARD)
+        time.sleep(AWAY_SECONDS)
+        board(folder)
+        self.more()
+
+    def lose_worker(self) -> None:
+        """Kill the node in the middle of a training, and have it join again."""
+        self.until("the second host trained", lambda: trains(WORKER))
+        self.kill("a worker, while it trained", WORKER)
+        time.sleep(AWAY_SECONDS)
+        node()
+        self.more()
+
+    def lose_head(self, folder: Path) -> None:
+        """Kill the head after a training in the record; begin the cluster anew, and give the same command again."""
+        self.until("a training", lambda: trained(self.out) > 0)
+        self.kill("the head", HEAD)
+        code = self.search.wait()
+        print(f"two_hosts: without a head the search ended with {code}", flush=True)
+        killed(WORKER)
+        head(folder / "ray-again")
+        node()
+        self.search = on(DRIVER, *self.command)
+
+    def kept(self) -> bool:
+        """Print what the finished study has of each record, and say whether it has everything."""
+        after, whole = set(finished(self.out)), len(self.kills) == 3
+        print("\n| killed | finished by then | of these kept |\n|---|---|---|")
+        for what, before in self.kills.items():
+            held = sum(trial in after for trial in before)
+            whole = whole and held == len(before) > 0
+            print(f"| {what} | {len(before)} | {held} |")
+        return whole
+
+
+def answered(data: bytes, ends: bool) -> str:
+    """Send a request on a line of its own and return the status of its answer."""
+    with socket.create_connection((HOSTS[BOARD], DEVICE_PORT), timeout=60) as line, suppress(ConnectionError):
+        with suppress(ConnectionError):  # a line that was closed in the middle may have an answer all the same
+            line.sendall(data)
+            if ends:
+                line.shutdown(socket.SHUT_WR)
+        told = line.recv(12)
+        if told:
+            return told[9:12].decode("ascii", "replace") if told.startswith(b"HTTP/1.1 ") else "400"
+    return NO_ANSWER
+
+
+def send(count: int) -> None:
+    """Send so many requests, each kind in its turn, and print how each kind was answered, as JSON."""
+    rng, found = random.Random(0), {kind: Counter[str]() for kind in REFUSED}
+    kinds = [(kind, made) for kind, those in REFUSED.items() for made in those]
+    for index in range(count):
+        kind, made = kinds[index % len(kinds)]
+        found[kind][answered(made(rng), made in ENDS_EARLY)] += 1
+    print(json.dumps(found))
+
+
+def refused(count: int, folder: Path) -> Callable[[], bool]:
+    """Send requests while the search goes on; return what prints the answers and says whether all were refused."""
+    before = running(BOARD)
+    words = ("ip", "netns", "exec", DRIVER, sys.executable, __file__, "--send", str(count))
+    found = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    same = running(BOARD) == before
+    crashes = (folder / "device.log").read_text().count("Traceback")
+
+    def told() -> bool:
+        print("\n| requests | sent | answers | got in |\n|---|---|---|---|")
+        wrong = {kind: sum(n for s, n in each.items() if s not in STATUSES[kind]) for kind, each in found.items()}
+        for kind, each in found.items():
+            answers = ", ".join(f"{status}: {number}" for status, number in sorted(each.items()))
+            print(f"| {kind} | {sum(each.values())} | {answers} | {wrong[kind]} |")
+        print(f"\nThe device served on in the same process: {same}; errors in its log: {crashes}.")
+        return same and not crashes and not any(wrong.values())
+
+    return told
 
 
 def stages(out: Path) -> dict[str, int]:
     """Return how many trials of each stage a study has."""
-    from whet.flow.folder import recorded
+    return dict(Counter(json.loads(trial)["stage"] for trial in finished(out)))
 
-    return dict(Counter(trial["stage"] for trial in recorded(out, "report")["trials"]))
+
+def began(folder: Path, out: Path) -> Story:
+    """Begin the cluster, the device and the search."""
+    made()
+    head(folder / "ray")
+    node()
+    (folder / "token").touch(0o600)
+    (folder / "token").write_text(TOKEN)
+    board(folder)
+    words = ["--task", "digits", "--epochs", "3", "--trials", "4", "--max-drop", "2%", "--device-wait", "120"]
+    words += ["--target", f"device://{HOSTS[BOARD]}:{DEVICE_PORT}", "--token-file", str(folder / "token")]
+    command = (*WHET, "optimize", *words, "--out", str(out), "--workers", f"ray://{HOSTS[HEAD]}:{PORT}")
+    return Story(out, command, on(DRIVER, *command, "--restart"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(tempfile.mkdtemp()) / "two-hosts")
-    parser.add_argument("--device", action="store_true", help="measure on a fourth host")
-    parser.add_argument("--kill", action="store_true", help="kill the node and the device once each")
-    parser.add_argument("--kill-head", action="store_true", help="kill the cluster's head, and go on with another")
+    parser.add_argument("--requests", type=int, default=10_000, help="how many requests are sent that must be refused")
+    parser.add_argument("--send", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.send:
+        return send(given.send)
     if os.geteuid():
         sys.exit("namespaces are made by root alone")
     folder = Path(tempfile.mkdtemp())
     os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")  # the driver's machine may be busy
     try:
-        made()
-        head(folder / "ray")
-        node()
-        words = ["--task", "digits", "--epochs", "3", "--trials", "4", "--max-drop", "2%"]
-        if given.device:
-            board(folder)
-            while not (folder / "token").exists():  # the device makes it
-                time.sleep(0.1)
-            address = f"device://{HOSTS[BOARD]}:{DEVICE_PORT}"
-            words += ["--target", address, "--token-file", str(folder / "token"), "--device-wait", "120"]
-        cluster = f"ray://{HOSTS[HEAD]}:{PORT}"
-        command = (*WHET, "optimize", *words, "--out", str(given.out), "--workers", cluster)
-        search = on(DRIVER, *command, "--restart")
-        if given.kill:
-            disturb(search, given.device, folder)
-        if given.kill_head:
-            before = behead(search, folder, given.out)
-            search = on(DRIVER, *command)
-        code = search.wait()
-        if given.kill_head:
-            after = finished(given.out)
-            print(f"two_hosts: {sum(t in after for t in before)} of {len(before)} finished trials are kept", flush=True)
-        print(f"two_hosts: ended with {code}; trials: {stages(given.out)}", flush=True)
-        sys.exit(code)
+        story = began(folder, given.out)
+        story.until("a trial", lambda: bool(finished(given.out)))
+        told = refused(given.requests, folder)
+        story.lose_device(folder)
+        story.lose_worker()
+        story.lose_head(folder)
+        code = story.search.wait()
+        held = all([story.kept(), told(), code == 0])
+        print(f"The search ended with {code}; trials: {stages(given.out)}. All holds: {held}.", flush=True)
+        sys.exit(0 if held else 1)
     finally:
         unmade()
 

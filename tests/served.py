@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from spoiled import SETTINGS as SETTINGS
+from spoiled import TOKEN as TOKEN
 
 from whet.device.address import TOKEN_FILE, Address
 from whet.device.client import Client
@@ -19,9 +21,6 @@ from whet.device.remote import Remote
 from whet.device.server import DeviceServer
 from whet.device.serving import made_server
 from whet.hardware.guard import Guarded
-
-TOKEN = "a-token-of-the-tests"
-SETTINGS = {"runtime": "onnxruntime", "precision": "f32", "threads": 1}
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def test_names_are_there_before_they_are_loaded() -> None:
     missing, objects = done.stdout.splitlines()
     assert not missing and "whet.core.net.Net" in objects and "function lift" in objects
     assert all(getattr(whet, name) for name in whet.__all__)
+    assert {name for name in dir(whet) if not name.startswith("__")} == set(whet.__all__)  # nothing else completes
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from own_files import write_digits, write_lines, write_table, write_tokenizer
 from typer.testing import CliRunner
@@ -28,10 +30,43 @@ def test_counts_shapes_classes_and_splits_of_images(tmp_path: Path) -> None:
     assert sum(counts.values()) == 200 and 95 <= counts["train"] <= 105 and "50/25/25 %" in found["made"]
     val = found["splits"]["val"]
     assert val["inputs"]["pixel_values"] == {"shape": [counts["val"], 1, 8, 8], "dtype": "float32"}
-    assert sum(val["classes"].values()) == counts["val"] and found["samples"] == ["digit0/0.png"]
+    assert sum(val["classes"].values()) == counts["val"] and found["samples"][0] == "digit0/0.png"
+    assert [sample.partition("/")[0] for sample in found["samples"]] == ["digit0", "digit1", "digit2"]
     text = told(tmp_path / "digits")
-    for word in ("images by class", "digit9", "pixel_values (", "accuracy", "seed 0", "sample: digit0/0.png"):
+    for word in (
+        "images by class",
+        "digit9",
+        "pixel_values (",
+        "accuracy",
+        "seed 0",
+        "sample: digit0/0.png",
+        "values are x / 255\n",
+    ):
         assert word in text, word
+    assert text.count("as the network gets it: pixel_values 1x8x8, 0 to ") == 3 and "; class 'digit" in text
+
+
+@pytest.mark.parametrize(
+    ("arrays", "row"),
+    [
+        ({"x": np.full((40, 3), 2.0)}, "x 3, 2 to 2, mean 2"),
+        ({"x": np.full((40, 3), 2.0), "y": np.full(40, 0.5) + np.arange(40)}, "x 3, 2 to 2, mean 2; target "),
+        ({"a": np.zeros((40, 2)), "b": np.ones(40)}, "a 2, 0 to 0, mean 0; b a number, 1 to 1, mean 1"),
+        ({"x": np.full((40, 2, 2), True)}, "x 2x2, 1 to 1, mean 1"),
+    ],
+)
+def test_a_few_samples_of_arrays(tmp_path: Path, arrays: dict[str, np.ndarray[Any, Any]], row: str) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert told(tmp_path / "a.npz").count(f"as the network gets it: {row}") == 3
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "words"),
+    [("0.5", "0.25", "(x / 255 - [0.5]) / [0.25]"), ("0", "0.5", "x / 255 / [0.5]"), ("0.5", "1", "(x / 255 - [0.5])")],
+)
+def test_what_is_done_to_values_is_said_and_no_more(tmp_path: Path, mean: str, std: str, words: str) -> None:
+    write_digits(tmp_path / "digits", 40)
+    assert f"values are {words}\n" in told(tmp_path / "digits", "--mean", mean, "--std", std)
 
 
 def test_both_readings_of_text_and_the_goal_of_numbers(tmp_path: Path) -> None:

@@ -15,6 +15,19 @@ def test_every_error_is_a_whet_error_with_a_sentence_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
+        ("quantize", "did you mean 'quantize.0'? Allowed: quantize.0, quantize.1, quantize.2 and 97 more."),
+        ("zzz", "unknown method 'zzz'. Allowed: any of 100."),
+        ("", "unknown method ''. Allowed: any of 100."),
+    ],
+)
+def test_very_many_names_are_not_all_listed(given: str, told: str) -> None:
+    names = [f"quantize.{n}" for n in range(3)] + [f"other.{n}" for n in range(97)]
+    assert str(unknown("method", given, names)).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
         ("wdith", "unknown pass 'wdith'; did you mean 'width'? Allowed: depth, width."),
         ("zzz", "unknown pass 'zzz'. Allowed: depth, width."),
     ],

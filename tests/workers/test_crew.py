@@ -101,8 +101,9 @@ def test_a_training_that_fails_is_the_same_error_here(cluster: Any, tmp_path: Pa
         Crew(ray, Where(1), request(tmp_path), print).give(bad)()
 
 
-def test_a_worker_that_joins_late_is_used(cluster: Any, tmp_path: Path) -> None:
-    team = Crew(ray, Where(None, "ray://here:1"), request(tmp_path), print)
+def test_a_machine_that_joins_late_is_used_and_one_that_leaves_is_named(cluster: Any, tmp_path: Path) -> None:
+    told: list[str] = []
+    team = Crew(ray, Where(None, "ray://here:1"), request(tmp_path), told.append)
     assert team.size() == 1 and team.beside
     node = cluster.add_node(num_cpus=1)
     while team.size() < 2:
@@ -112,7 +113,12 @@ def test_a_worker_that_joins_late_is_used(cluster: Any, tmp_path: Path) -> None:
         each()
     begun = [ray.get(team.board.who.remote(number)) for number in (1, 2)]
     assert len({who for names in begun for who in names}) == 2
+    assert not told
     cluster.remove_node(node)
+    while team.size() > 1:
+        time.sleep(0.1)
+    assert told == [f"machine {socket.gethostname()} left: what it trained is given to another"]
+    assert team.size() == 1 and len(told) == 1
 
 
 def test_what_cannot_be_sent_is_said_at_once(cluster: Any, tmp_path: Path) -> None:

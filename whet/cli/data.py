@@ -16,8 +16,8 @@ from whet.cli.own import takes_data
 from whet.cli.own_network import beside
 from whet.cli.shared import Json
 
-SHOWN = 20
-"""How many classes are listed."""
+SHOWN, ROWS = 20, 3
+"""How many classes are listed, and how many samples."""
 
 
 @takes_data
@@ -43,6 +43,8 @@ def data(
         show(console, found["next_token"])
     for sample in found["samples"]:
         say(console, f"sample: {sample}")
+    for row in found["rows"]:
+        say(console, f"as the network gets it: {row}")
 
 
 def say(console: Console, line: str) -> None:
@@ -90,15 +92,34 @@ def described(found: Any) -> dict[str, Any]:
         "kind": found.kind, "splits": splits, "made": found.splits, "classes": list(found.classes),
         "goal": _goal(found),
         "notes": list(found.notes), "samples": list(found.samples),
+        "rows": [] if found.kind.startswith("table") or found.vocabulary else _rows(found),
         "next_token": None if found.next_token is None else described(found.next_token),
     }  # fmt: skip
 
 
-def _prepared(found: Any, part: Any) -> dict[str, Any]:
-    """Return the first sample of each input as a network gets it."""
+def _rows(found: Any) -> list[str]:
+    """Describe the first samples of the first split: size, range and mean of each input, and the target."""
+    part = next(iter(found.parts.values()))
+    return [_row(found, part, row) for row in range(min(ROWS, len(part)))]
+
+
+def _row(found: Any, part: Any, row: int) -> str:
+    words = []
+    for name, values in _prepared(found, part, row).items():
+        numbers = values[0].double()
+        size = "x".join(map(str, numbers.shape)) or "a number"
+        words.append(f"{name} {size}, {numbers.min():.4g} to {numbers.max():.4g}, mean {numbers.mean():.4g}")
+    if part.targets is not None and part.targets.dim() == 1:
+        target = part.targets[row].item()
+        words.append(f"class '{found.classes[target]}'" if found.classes else f"target {target:.6g}")
+    return "; ".join(words)
+
+
+def _prepared(found: Any, part: Any, row: int = 0) -> dict[str, Any]:
+    """Return a sample of each input as a network gets it."""
     import torch
 
-    first = {name: rows[torch.zeros(1, dtype=torch.long)] for name, rows in part.inputs.items()}
+    first = {name: rows[torch.tensor([row])] for name, rows in part.inputs.items()}
     return {k: found.prepare(v) for k, v in first.items()} if found.prepare is not None and len(first) == 1 else first
 
 
@@ -139,5 +160,5 @@ def _of_task(found: Any) -> dict[str, Any]:
     goal = f"{task.metric_name}, {task.direction}, {task.drop} drop"
     return {
         "kind": found.kind, "splits": {}, "made": found.splits, "classes": [], "goal": goal, "notes": notes,
-        "samples": [], "next_token": None,
+        "samples": [], "rows": [], "next_token": None,
     }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from whet.support.names import nearest
+from whet.support.names import listed, nearest
 
 
 class WhetError(Exception):
@@ -72,4 +72,4 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> UnknownNameError:
     names = sorted(allowed)
     near = nearest(given, names)
     hint = f"; did you mean '{near}'?" if near else "."
-    return UnknownNameError(f"unknown {kind} '{given}'{hint} Allowed: {', '.join(names)}.")
+    return UnknownNameError(f"unknown {kind} '{given}'{hint} Allowed: {listed(given, names)}.")

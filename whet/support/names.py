@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 NEAR = 0.7
@@ -27,3 +27,23 @@ def _begins(name: str, given: str) -> bool:
     """Say whether one begins the other, by two letters at least or all but one."""
     short, long = sorted((name, given), key=len)
     return long.startswith(short) and len(short) > 0 and (len(short) > 1 or len(long) == 2)
+
+
+MOST_NAMES = 40
+"""How many names are listed; of more, those that hold what was given."""
+
+
+def listed(given: str, names: Sequence[str]) -> str:
+    """Return names in one line; of very many those that hold what was given, and how many there are.
+
+    >>> listed("b", ["a", "b"])
+    'a, b'
+    >>> listed("red", [*map(str, range(50)), "dark-red"])
+    'dark-red and 50 more'
+    >>> listed("blue", [*map(str, range(50))])
+    'any of 50'
+    """
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    alike = [name for name in names if given and given.lower() in name.lower()][:MOST_NAMES]
+    return f"{', '.join(alike)} and {len(names) - len(alike)} more" if alike else f"any of {len(names)}"

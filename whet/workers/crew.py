@@ -59,6 +59,7 @@ class Crew:
         self.number = 0
         self.jobs: list[_Job] = []
         self.trained: Counter[str] = Counter()
+        self.there: dict[str, str] = {}
         try:
             self.shared = [ray.put(worker.shared(request))]
         except (TypeError, AttributeError, ImportError, ValueError) as error:
@@ -79,8 +80,14 @@ class Crew:
         )
 
     def _nodes(self) -> list[dict[str, Any]]:
+        """Return the machines that train by now; say of one that was among them and is gone."""
         with self._lost_is_said():
-            return [n for n in self.ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
+            nodes = [n for n in self.ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
+        now = {node["NodeID"]: node["NodeManagerHostname"] for node in nodes}
+        for gone in self.there.keys() - now.keys():
+            self.tell(f"machine {self.there[gone]} left: what it trained is given to another")
+        self.there = now
+        return nodes
 
     def give(self, work: Work) -> Callable[[], Done]:
         """Have a training done; what is returned waits for it."""

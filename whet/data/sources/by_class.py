@@ -14,6 +14,9 @@ from whet.data.sources.pictures import settings_of
 from whet.data.sources.source import Bad, Options
 from whet.data.sources.splits import PILE, split_of
 
+SHOWN = 3
+"""How many files are shown of a folder."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -23,6 +26,14 @@ class Files:
     labels: dict[str, Tensor]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def first(self) -> list[Path]:
+        """Return the first file of each of the first three classes."""
+        found: dict[int, Path] = {}
+        for split, several in self.paths.items():
+            for path, number in zip(several, self.labels[split].tolist(), strict=True):
+                found.setdefault(number, path)
+        return [found[number] for number in sorted(found)[:SHOWN]]
 
 
 def files_by_class(folder: Path, suffixes: Sequence[str], options: Options, what: str) -> Files:

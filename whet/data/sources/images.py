@@ -22,7 +22,7 @@ class Images:
         for several in files.paths.values():
             bad.found |= {str(one): why for one in several if (why := why_unreadable(one))}
         files = without(files, bad, options)
-        first = tuple(str(several[0].relative_to(path)) for several in files.paths.values() if several)
+        first = tuple(str(one.relative_to(path)) for one in files.first())
         return image_data("images by class", files.paths, files.labels, files.classes, files.notes, first, options)
 
 

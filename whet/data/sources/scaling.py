@@ -25,7 +25,9 @@ class Scaled:
         return (batch.float() * self.scale - mean) / std
 
     def __str__(self) -> str:
-        return f"(x * {self.scale:.4g} - {_numbers(self.mean)}) / {_numbers(self.std)}"
+        scaled = "x" if self.scale == 1 else f"x / {1 / self.scale:.6g}"
+        less = f"({scaled} - {_numbers(self.mean)})" if any(self.mean) else scaled
+        return f"{less} / {_numbers(self.std)}" if any(value != 1 for value in self.std) else less
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -49,8 +49,7 @@ class Sounds:
         }
         parts, splits = divided(given, options, by_class=True, names=files.classes)
         notes = (*files.notes, f"{rate} samples a second, {shape[-1] / rate:g} s each, values in [-1, 1]")
-        first = [several[0] for several in files.paths.values() if several]
-        samples = tuple(f"{one.relative_to(path)}: {len(waves[str(one)][1]) / rate:g} s" for one in first)
+        samples = tuple(f"{one.relative_to(path)}: {len(waves[str(one)][1]) / rate:g} s" for one in files.first())
         return Data("sounds by class", parts, "classes", splits, files.classes, notes, samples)
 
 
