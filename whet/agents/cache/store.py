@@ -1,0 +1,99 @@
+"""A cache with a limit of bytes: what it holds, in the order of use, and what is known of its coldest objects."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from whet.agents.cache.traces import Request
+from whet.agents.environments import Array
+from whet.core.checks import whole
+
+FEATURES = ("age", "size", "hits", "between", "lifetime left", "latency")
+"""Of a candidate for eviction: seconds since it was fetched, bytes, hits since, seconds between its last two requests
+(0 without a hit), seconds until it expires (-1 for what did), and milliseconds that its origin took; as logarithms."""
+SCALES = np.array([8.0, 14.0, 5.0, 8.0, 8.0, 8.0], np.float32)
+"""What the logarithms are divided by, so that they lie near [0, 1]: ages up to an hour, sizes up to a megabyte."""
+
+
+@dataclass
+class Entry:
+    """An object in the cache; `request` is the index of the last request for it."""
+
+    size_bytes: int
+    fetched_s: float
+    expires_s: float
+    latency_ms: float
+    last_s: float
+    request: int
+    hits: int = 0
+    between_s: float = 0.0
+
+
+class Cache:
+    """Objects of at most `capacity_bytes` together; the first of `entries` is the one that was used longest ago."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self.capacity_bytes = whole("capacity_bytes", capacity_bytes)
+        self.entries: OrderedDict[int, Entry] = OrderedDict()
+        self.used_bytes = 0
+        self.now_s = 0.0
+
+    def expired(self, request: Request) -> bool:
+        """Say whether what is asked for is held and too old to be given."""
+        entry = self.entries.get(request.key)
+        return entry is not None and request.time_s >= entry.expires_s
+
+    def hit(self, request: Request) -> bool:
+        """Take a request: say whether it is held and fresh, in which case it becomes the last used."""
+        self.now_s = request.time_s
+        entry = self.entries.get(request.key)
+        if entry is None or self.now_s >= entry.expires_s:
+            return False
+        entry.between_s, entry.last_s, entry.request = self.now_s - entry.last_s, self.now_s, request.index
+        entry.hits += 1
+        self.entries.move_to_end(request.key)
+        return True
+
+    def lacks_bytes(self, request: Request) -> int:
+        """Return how many bytes must be evicted before what is asked for fits; 0 where it never does."""
+        if request.size_bytes > self.capacity_bytes:
+            return 0
+        return max(0, self.used_bytes + request.size_bytes - self.capacity_bytes)
+
+    def store(self, request: Request) -> bool:
+        """Fetch what is asked for into the cache, as the last used; what is larger than all of it is not kept."""
+        if request.size_bytes > self.capacity_bytes:
+            return False
+        now = request.time_s
+        self.entries[request.key] = Entry(
+            request.size_bytes, now, now + request.ttl_s, request.latency_ms, now, request.index
+        )
+        self.used_bytes += request.size_bytes
+        return True
+
+    def evict(self, key: int) -> Entry:
+        """Take an object out."""
+        entry = self.entries.pop(key)
+        self.used_bytes -= entry.size_bytes
+        return entry
+
+    def candidates(self, count: int) -> list[int]:
+        """Return the keys of the objects that were used longest ago, the oldest first, at most `count`."""
+        return list(islice(self.entries, count))
+
+    def features(self, count: int, out: Array) -> None:
+        """Write what is known of the candidates (`FEATURES`) into the rows of `out` (count, 6); zeros where are none."""
+        now, rows = self.now_s, list(islice(self.entries.values(), count))
+        raw = [
+            (now - e.fetched_s, e.size_bytes, e.hits, e.between_s, min(e.expires_s - now, 1e6), e.latency_ms)
+            for e in rows
+        ]  # fmt: skip
+        out[:] = 0
+        if raw:
+            known = np.array(raw)
+            out[: len(rows)] = np.log1p(np.maximum(known, 0)) / SCALES
+            out[: len(rows), 4] = np.where(known[:, 4] > 0, out[: len(rows), 4], -1.0)

@@ -1,0 +1,28 @@
+"""Cold-RL: a dueling deep Q-network that learns cache eviction from logs of another policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from whet.agents.dqn import DQN
+
+
+@dataclass(frozen=True)
+class ColdRL(DQN):
+    """A dueling deep Q-network that learns offline: what it learns from was done by LRU with exploration.
+
+    It takes no action while it learns. In `whet/CacheEviction-v0` action 0 evicts what was used longest ago, so the
+    logged policy is LRU, which evicts any of the candidates with probability `explore`. Logs come in as learning goes
+    on, and updates begin after `begin_after` of them. A short horizon is enough, since an eviction is credited at once.
+    The defaults were set on the mixed trace.
+
+    Gupta and Bhayani (2025), Cold-RL: Learning Cache Eviction with Offline Reinforcement Learning for NGINX, whose
+    action is a mask of victims; here it is one victim, and a mask is made of the values of all.
+    """
+
+    discount: float = 0.8
+    double: bool = True
+    dueling: bool = True
+    behaviour: Literal["own", "first"] = "first"
+    begin_after: int = 5000
