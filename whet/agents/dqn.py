@@ -93,11 +93,15 @@ class DQN:
         return Quantiles(self.quantiles) if self.distribution == "quantile" else Expected()
 
     def network(self, spaces: Spaces) -> nn.Sequential:
-        """Return a new network: observations (N, *shape) to (N, actions, outputs)."""
+        """Return a new network: observations (N, *shape) to (N, actions, outputs).
+
+        Where observations have a row for each action, (N, actions, columns), one network tells the value of each row.
+        """
         linear = NoisyLinear if self.noisy else nn.Linear
-        layers, features = body(spaces.shape, self.hidden, linear)
+        by_row = len(spaces.shape) == 2 and spaces.shape[0] == spaces.actions
+        layers, features = body(spaces.shape, self.hidden, linear, by_row=by_row)
         head = Dueling if self.dueling else Single
-        return nn.Sequential(layers, head(features, spaces.actions, self.values().outputs, linear))
+        return nn.Sequential(layers, head(features, spaces.actions, self.values().outputs, linear, by_row))
 
     def policy(self, spaces: Spaces) -> nn.Module:
         """Return the policy as it is deployed, untrained: observations (N, *shape) to values (N, actions)."""

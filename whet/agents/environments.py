@@ -105,10 +105,10 @@ class Spaces:
         actions, first = int(acts.n), int(acts.start)
         if isinstance(seen, Discrete):
             return cls((int(seen.n),), "float32", actions, int(seen.n), int(seen.start), first)
-        if not isinstance(seen, Box) or len(seen.shape) not in (1, 3):
+        if not isinstance(seen, Box) or len(seen.shape) not in (1, 2, 3):
             raise AgentError(
-                f"environment '{name}' has observations {seen}: agents see vectors, pictures of shape "
-                "(height, width, channels), or one of n states, Discrete(n)."
+                f"environment '{name}' has observations {seen}: agents see vectors, rows of them, "
+                "pictures of shape (height, width, channels), or one of n states, Discrete(n)."
             )
         dtype = str(seen.dtype) if str(seen.dtype) in PICTURES else "float32"
         return cls(tuple(map(int, seen.shape)), dtype, actions, 0, 0, first)

@@ -68,7 +68,7 @@ def test_an_action_without_a_candidate_evicts_the_coldest() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_gymnasium_finds_nothing_wrong_and_names_know_their_traces() -> None:
     check_env(CacheEviction(requests=300), skip_render_check=True)
-    assert Environments("whet/CacheEvictionScan-v0").spaces.shape == (96,)
+    assert Environments("whet/CacheEvictionScan-v0").spaces.shape == (16, 6)
     assert gymnasium.make("whet/CacheEvictionScan-v0").unwrapped.kind == "scan"
     assert gymnasium.make("whet/CacheEviction-v0").unwrapped.kind == "mixed"
     with pytest.raises(UnknownNameError, match="did you mean 'mixed'"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whet.agents.cache.eviction import LRU, replay
-from whet.agents.cache.store import SCALES, Cache
+from whet.agents.cache.store import CENTRES, SCALES, Cache
 from whet.agents.cache.traces import Request, Trace, plain
 
 
@@ -24,15 +24,15 @@ def test_the_features_by_hand() -> None:
     assert cache.candidates(3) == [2, 1]
     cache.features(3, out)
     raw = np.array([[7, 4, 0, 0, 1e6, 5], [8, 3, 2, 4, 2, 5]])
-    assert out[:2] == pytest.approx(np.log1p(raw) / SCALES) and not out[2].any()
+    assert out[:2] == pytest.approx((np.log1p(raw) - CENTRES) / SCALES) and not out[2].any()
 
 
-def test_what_is_too_old_is_no_hit_and_its_feature_says_so() -> None:
+def test_what_is_too_old_is_no_hit_and_has_nothing_left() -> None:
     cache, out = Cache(10), np.zeros((1, 6), np.float32)
     cache.store(request(0, 1))
     assert not cache.expired(request(9.5, 1)) and cache.expired(request(10, 1)) and not cache.hit(request(10, 1))
     cache.features(1, out)
-    assert out[0, 4] == -1
+    assert out[0, 4] == -CENTRES[4] / SCALES[4]
 
 
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:

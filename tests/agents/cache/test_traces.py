@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whet.agents.cache.traces import COLUMNS, KINDS, mixed, plain, read, scan, write, zipf
-from whet.agents.environments import AgentError
+from whet.agents.cache.traces import COLUMNS, KINDS, LogError, mixed, plain, read, scan, write, zipf
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,9 +63,9 @@ def test_a_file_comes_back_with_words_for_keys(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_no_log(lines: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "log.tsv").write_text(lines, encoding="utf-8")
-    with pytest.raises(AgentError, match=re.escape(message)):
+    with pytest.raises(LogError, match=re.escape(message)):
         read(tmp_path / "log.tsv")
-    with pytest.raises(AgentError, match="does not exist"):
+    with pytest.raises(LogError, match="does not exist"):
         read(tmp_path / "none.tsv")
 
 

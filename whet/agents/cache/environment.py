@@ -10,8 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from whet.agents.cache.store import FEATURES, Cache, Entry
-from whet.agents.cache.traces import KINDS, Request, Trace
-from whet.agents.environments import Array
+from whet.agents.cache.traces import KINDS, Array, Request, Trace
 from whet.core.checks import whole
 from whet.core.errors import unknown
 
@@ -23,8 +22,8 @@ CAPACITY_BYTES = 2_000_000
 class CacheEviction(gymnasium.Env[Any, Any]):
     r"""One episode is one log of requests, sent through a cache; one step evicts one of the K coldest objects.
 
-    The observation is the K candidates' six features (`FEATURES`), the coldest first, as one vector (6 K,); rows
-    without a candidate are zeros. Action i evicts candidate i, and the coldest where there is no candidate i.
+    The observation is the K candidates' six features (`FEATURES`), a row each, (K, 6), the coldest first; rows without
+    a candidate are zeros. Action i evicts candidate i, and the coldest where there is no candidate i.
 
     A retained object earns one point if it is hit again before it expires. Of the candidates all but one are retained,
     so this is the same for all actions, but for the point that the evicted one would have earned: the reward is
@@ -44,11 +43,11 @@ class CacheEviction(gymnasium.Env[Any, Any]):
             raise unknown("kind of trace", kind, KINDS)
         self.kind, self.requests, self.capacity_bytes = kind, whole("requests", requests), capacity_bytes
         self.logs, self.candidates = tuple(logs), whole("candidates", candidates)
-        self.observation_space = Box(-1.0, 4.0, (self.candidates * len(FEATURES),), np.float32)
+        self.observation_space = Box(-20.0, 40.0, (self.candidates, len(FEATURES)), np.float32)
         self.action_space = Discrete(self.candidates)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
-        """Begin a log with an empty cache and go to the first eviction, (6 K,).
+        """Begin a log with an empty cache and go to the first eviction: what is seen, (K, 6).
 
         A log without any has one step, whose action changes nothing.
         """
@@ -63,7 +62,7 @@ class CacheEviction(gymnasium.Env[Any, Any]):
         return self._seen(), {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """Evict a candidate and go on to the next eviction: what is seen (6 K,), the reward, whether the log ended."""
+        """Evict a candidate and go on to the next eviction: what is seen (K, 6), the reward, whether the log ended."""
         lost = 0
         if self._request is not None:
             keys = self.cache.candidates(self.candidates)
@@ -98,4 +97,4 @@ class CacheEviction(gymnasium.Env[Any, Any]):
     def _seen(self) -> Array:
         seen = np.zeros((self.candidates, len(FEATURES)), np.float32)
         self.cache.features(self.candidates, seen)
-        return seen.reshape(-1)
+        return seen

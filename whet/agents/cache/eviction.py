@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from whet.agents.cache.store import FEATURES, Cache
-from whet.agents.cache.traces import Request, Trace
-from whet.agents.environments import Array
+from whet.agents.cache.traces import Array, Request, Trace
 
 
 class Policy(Protocol):

@@ -8,15 +8,17 @@ from itertools import islice
 
 import numpy as np
 
-from whet.agents.cache.traces import Request
-from whet.agents.environments import Array
+from whet.agents.cache.traces import Array, Request
 from whet.core.checks import whole
 
 FEATURES = ("age", "size", "hits", "between", "lifetime left", "latency")
 """Of a candidate for eviction: seconds since it was fetched, bytes, hits since, seconds between its last two requests
-(0 without a hit), seconds until it expires (-1 for what did), and milliseconds that its origin took; as logarithms."""
-SCALES = np.array([8.0, 14.0, 5.0, 8.0, 8.0, 8.0], np.float32)
-"""What the logarithms are divided by, so that they lie near [0, 1]: ages up to an hour, sizes up to a megabyte."""
+(0 without a hit), seconds until it expires, and milliseconds that its origin took; as logarithms of one more."""
+CENTRES = np.array([4.0, 10.0, 0.0, 0.0, 4.0, 3.5])
+SCALES = np.array([0.5, 1.0, 0.5, 1.0, 2.0, 0.7])
+"""Taken off the logarithms, and what they are then divided by: near their means and spreads on the mixed trace."""
+LONGEST_S = 1e6
+"""What does not expire has so many seconds left."""
 
 
 @dataclass
@@ -87,13 +89,11 @@ class Cache:
 
     def features(self, count: int, out: Array) -> None:
         """Write what is known of the candidates (`FEATURES`) into the rows of `out` (count, 6); zeros where are none."""
-        now, rows = self.now_s, list(islice(self.entries.values(), count))
-        raw = [
-            (now - e.fetched_s, e.size_bytes, e.hits, e.between_s, min(e.expires_s - now, 1e6), e.latency_ms)
-            for e in rows
-        ]  # fmt: skip
+        now = self.now_s
+        known = [
+            (now - e.fetched_s, e.size_bytes, e.hits, e.between_s, min(e.expires_s - now, LONGEST_S), e.latency_ms)
+            for e in islice(self.entries.values(), count)
+        ]
         out[:] = 0
-        if raw:
-            known = np.array(raw)
-            out[: len(rows)] = np.log1p(np.maximum(known, 0)) / SCALES
-            out[: len(rows), 4] = np.where(known[:, 4] > 0, out[: len(rows), 4], -1.0)
+        if known:
+            out[: len(known)] = (np.log1p(np.maximum(np.array(known), 0)) - CENTRES) / SCALES

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from whet.agents.environments import AgentError, Array
 from whet.core.checks import whole
+from whet.core.errors import WhetError
 from whet.support.files import write_text
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 COLUMNS = "time_s\tkey\tsize_bytes\tttl_s\tlatency_ms"
 """The first line of a log's file; one request a line follows."""
 LIFETIMES = (60.0, 600.0, 3600.0)
 """What made-up objects live for, in seconds; a request a second comes, so a trace of 2,000 outlives two of them."""
+
+
+class LogError(WhetError):
+    """A file is no log of requests."""
 
 
 class Request(NamedTuple):
@@ -116,25 +122,25 @@ def write(trace: Trace, path: Path) -> None:
 def read(path: Path) -> Trace:
     """Read a log; keys may be any words, such as addresses.
 
-    Raises: AgentError that names the line that cannot be read, or whose time lies before the line above it.
+    Raises: LogError that names the line that cannot be read, or whose time lies before the line above it.
     """
     if not path.is_file():
-        raise AgentError(f"log '{path}' does not exist.")
+        raise LogError(f"log '{path}' does not exist.")
     first, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
     if first != COLUMNS:
-        raise AgentError(f"'{path}' is no log of requests: its first line must be {COLUMNS!r}; got {first!r:.80}.")
+        raise LogError(f"'{path}' is no log of requests: its first line must be {COLUMNS!r}; got {first!r:.80}.")
     rows, names, before = [], dict[str, int](), -np.inf
     for number, line in enumerate(lines, 2):
         try:
             time_s, key, size, ttl, latency = line.split("\t")
             row = (float(time_s), names.setdefault(key, len(names)), int(size), float(ttl), float(latency))
         except ValueError as error:
-            raise AgentError(f"'{path}', line {number}: {line!r:.80} is not {COLUMNS!r}.") from error
+            raise LogError(f"'{path}', line {number}: {line!r:.80} is not {COLUMNS!r}.") from error
         if not (row[0] >= before and row[2] > 0 and row[3] >= 0 and 0 <= row[4] < np.inf):
-            raise AgentError(f"'{path}', line {number}: times must not fall, sizes be above 0; got {line!r:.80}.")
+            raise LogError(f"'{path}', line {number}: times must not fall, sizes be above 0; got {line!r:.80}.")
         before = row[0]
         rows.append(row)
     if not rows:
-        raise AgentError(f"'{path}' holds no request.")
+        raise LogError(f"'{path}' holds no request.")
     times_s, keys, sizes, ttls, latencies = (np.array(column) for column in zip(*rows, strict=True))
     return Trace(times_s, keys, sizes, ttls, latencies)
