@@ -16,8 +16,9 @@ from onnx import helper, numpy_helper
 from whet.agents.cache.client import Client
 from whet.agents.cache.eviction import Question
 from whet.agents.cache.messages import ANSWER, Numbered, packed
-from whet.agents.cache.sidecar import answered, scores_of_file, serve
+from whet.agents.cache.sidecar import answered, scores_of_file, serve, started
 from whet.agents.environments import Array
+from whet.core.errors import TargetError
 
 QUESTION = Question(np.arange(18, dtype=np.float32).reshape(3, 6), np.array([2, 3, 4]), 4)
 
@@ -67,11 +68,11 @@ def test_it_lives_through_connections_that_send_rubbish_or_in_pieces(tmp_path: P
 
 def test_the_process_says_when_it_is_ready_and_loads_no_torch(tmp_path: Path) -> None:
     model = write_scorer(tmp_path / "model.onnx", -np.ones(6, np.float32))
-    words = [sys.executable, "-m", "whet.agents.cache.sidecar", str(model), "--socket", str(tmp_path / "s.sock")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    with started(model, tmp_path / "s.sock"):
         assert Client(tmp_path / "s.sock", limit_ms=5000)(QUESTION) == 0b011
-        process.terminate()
+    assert Client(tmp_path / "s.sock")(QUESTION) is None
+    with pytest.raises(TargetError, match="ended before it was ready"), started(tmp_path / "none.onnx", tmp_path):
+        pass
     code = "import sys, whet.agents.cache.sidecar; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -10,7 +10,10 @@ from __future__ import annotations
 import argparse
 import selectors
 import socket
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ import numpy as np
 from whet.agents.cache.eviction import best_first
 from whet.agents.cache.messages import ANSWER, HEAD, MOST_CANDIDATES, size_bytes, unpacked
 from whet.agents.cache.traces import Array
+from whet.core.errors import TargetError
 
 Scores = Callable[[Array], Array]
 """What gives one score a candidate, (K,), for features (K, 6)."""
@@ -90,6 +94,22 @@ def serve(scores: Scores, path: Path, ready: Callable[[], None] = lambda: None) 
                 elif not key.data.read():
                     waiting.unregister(key.data.end)
                     key.data.end.close()
+
+
+@contextmanager
+def started(model: Path, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that serves an ONNX file at a socket, and end it; within, it is ready.
+
+    Raises: TargetError where it ends before it is.
+    """
+    words = [sys.executable, "-m", "whet.agents.cache.sidecar", str(model), "--socket", str(path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                raise TargetError(f"the process that was to serve '{model}' ended before it was ready.")
+            yield process
+        finally:
+            process.kill()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

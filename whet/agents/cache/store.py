@@ -88,7 +88,7 @@ class Cache:
         return list(islice(self.entries, count))
 
     def features(self, count: int, out: Array) -> None:
-        """Write what is known of the candidates (`FEATURES`) into the rows of `out` (count, 6); zeros where are none."""
+        """Write what is known of the candidates (`FEATURES`) into the rows of `out` (count, 6); other rows are zeros."""
         now = self.now_s
         known = [
             (now - e.fetched_s, e.size_bytes, e.hits, e.between_s, min(e.expires_s - now, LONGEST_S), e.latency_ms)
