@@ -130,7 +130,7 @@ def markdown(table: dict[str, Any]) -> str:
         f"A decision through the process beside the cache: p50 {t['p50_us']:.0f}, p95 {t['p95_us']:.0f}, p99 "
         f"{t['p99_us']:.0f}, at most {t['most_us']:.0f} microseconds, over {t['decisions']:,} of them; the limit is "
         f"{t['limit_us']:.0f}, as in the paper. {t['answered']:,} were answered in time, {t['late']:,} late, "
-        f"{t['busy']:,} not asked behind a late one, {t['bad']:,} wrongly, {t['gone']:,} not at all: LRU decided these. "
+        f"{t['busy']:,} not asked behind one, {t['bad']:,} wrongly, {t['gone']:,} not at all: LRU decided these. "
         f"So served, hits were {t['hit_ratio']:.1f} % of 3 of the mixed traces, at a load of {t['load']:.1f}.",
         "",
         f"Made by `python benchmarks/cache_eviction.py` in {table['processor_seconds']:.0f} s of processor time. "

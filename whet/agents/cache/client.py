@@ -15,9 +15,11 @@ from whet.core.checks import positive
 LIMIT_MS = 0.5
 RETRY_S = 1.0
 """After a connection failed, it is tried again so much later."""
+MOST_DESCRIPTORS = 1024
+"""`select` takes no higher ones, and is used since `poll` rounds a wait up to whole milliseconds."""
 OUTCOMES = ("answered", "late", "busy", "bad", "gone")
 """An answer was used; it did not come in time; an earlier one has still not come, so that nothing was asked; it was no
-sound one; or there is no process. In all cases but the first LRU decides."""
+sound one; or there is no process, or a cache with too many open files. In all cases but the first LRU decides."""
 
 
 class WrongAnswerError(Exception):
@@ -75,6 +77,8 @@ class Client:
             end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             end.setblocking(False)
             try:
+                if end.fileno() >= MOST_DESCRIPTORS:
+                    raise OSError(f"descriptor {end.fileno()} is too high for select")
                 end.connect(str(self.path))
             except OSError:
                 end.close()

@@ -19,7 +19,7 @@ CAPACITY_BYTES = 2_000_000
 """Some 60 to 70 of the objects of made-up traces."""
 
 
-class CacheEviction(gymnasium.Env[Any, Any]):
+class CacheEviction(gymnasium.Env[Any, Any]):  # type: ignore[misc]
     r"""One episode is one log of requests, sent through a cache; one step evicts one of the K coldest objects.
 
     The observation is the K candidates' six features (`FEATURES`), a row each, (K, 6), the coldest first; rows without

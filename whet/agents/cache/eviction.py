@@ -211,7 +211,7 @@ class Belady:
 
     def hit(self, request: Request) -> None:
         """Look up when it is asked for again."""
-        index = self.next_uses[request.index]
+        index = self.next_uses[request.number]
         self.next_use[request.key] = index if self.times_s[index] < self.expires_s[request.key] else np.inf
 
     def missed(self, request: Request) -> None:

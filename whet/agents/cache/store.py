@@ -23,7 +23,7 @@ LONGEST_S = 1e6
 
 @dataclass
 class Entry:
-    """An object in the cache; `request` is the index of the last request for it."""
+    """An object in the cache; `request` is the number of the last request for it."""
 
     size_bytes: int
     fetched_s: float
@@ -55,7 +55,7 @@ class Cache:
         entry = self.entries.get(request.key)
         if entry is None or self.now_s >= entry.expires_s:
             return False
-        entry.between_s, entry.last_s, entry.request = self.now_s - entry.last_s, self.now_s, request.index
+        entry.between_s, entry.last_s, entry.request = self.now_s - entry.last_s, self.now_s, request.number
         entry.hits += 1
         self.entries.move_to_end(request.key)
         return True
@@ -72,7 +72,7 @@ class Cache:
             return False
         now = request.time_s
         self.entries[request.key] = Entry(
-            request.size_bytes, now, now + request.ttl_s, request.latency_ms, now, request.index
+            request.size_bytes, now, now + request.ttl_s, request.latency_ms, now, request.number
         )
         self.used_bytes += request.size_bytes
         return True
@@ -88,7 +88,7 @@ class Cache:
         return list(islice(self.entries, count))
 
     def features(self, count: int, out: Array) -> None:
-        """Write what is known of the candidates (`FEATURES`) into the rows of `out` (count, 6); other rows are zeros."""
+        """Write what is known of the candidates (`FEATURES`) into `out` (count, 6); other rows are zeros."""
         now = self.now_s
         known = [
             (now - e.fetched_s, e.size_bytes, e.hits, e.between_s, min(e.expires_s - now, LONGEST_S), e.latency_ms)

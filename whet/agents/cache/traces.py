@@ -26,9 +26,9 @@ class LogError(WhetError):
 
 
 class Request(NamedTuple):
-    """One request: when it came, for what, how large that is, how long it lives and how slow its origin was."""
+    """One request: its place in the log, its time, for what, and how large, long-lived and slow to fetch that is."""
 
-    index: int
+    number: int
     time_s: float
     key: int
     size_bytes: int
