@@ -9,27 +9,16 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
+from scorers import write_scorer
 
 from whet.agents.cache.client import Client
 from whet.agents.cache.eviction import Question
 from whet.agents.cache.messages import ANSWER, Numbered, packed
 from whet.agents.cache.sidecar import answered, scores_of_file, serve, started
-from whet.agents.environments import Array
 from whet.core.errors import TargetError
 
 QUESTION = Question(np.arange(18, dtype=np.float32).reshape(3, 6), np.array([2, 3, 4]), 4)
-
-
-def write_scorer(path: Path, weight: Array) -> Path:
-    """Write a network of one product: features (N, 3, 6) to scores (N, 3)."""
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    infos = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in (("x", ["n", 3, 6]), ("y", None))]
-    graph = helper.make_graph(nodes, "scores", infos[:1], infos[1:], [numpy_helper.from_array(weight, "w")])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(path))
-    return path
 
 
 def test_the_mask_is_of_the_highest_scores_that_make_room() -> None:
@@ -45,7 +34,7 @@ def test_scores_that_are_none_get_no_mask(scores: list[float]) -> None:
 
 def test_a_file_gives_its_scores(tmp_path: Path) -> None:
     weight = np.arange(6, dtype=np.float32)
-    found = scores_of_file(write_scorer(tmp_path / "model.onnx", weight))(QUESTION.features)
+    found = scores_of_file(write_scorer(tmp_path / "model.onnx", weight, 3))(QUESTION.features)
     assert np.array_equal(found, QUESTION.features @ weight)
 
 
@@ -67,7 +56,7 @@ def test_it_lives_through_connections_that_send_rubbish_or_in_pieces(tmp_path: P
 
 
 def test_the_process_says_when_it_is_ready_and_loads_no_torch(tmp_path: Path) -> None:
-    model = write_scorer(tmp_path / "model.onnx", -np.ones(6, np.float32))
+    model = write_scorer(tmp_path / "model.onnx", -np.ones(6, np.float32), 3)
     with started(model, tmp_path / "s.sock"):
         assert Client(tmp_path / "s.sock", limit_ms=5000)(QUESTION) == 0b011
     assert Client(tmp_path / "s.sock")(QUESTION) is None
