@@ -24,7 +24,7 @@ import torch
 import whet
 from whet.agents.cache.client import LIMIT_MS, Client
 from whet.agents.cache.environment import CANDIDATES, CAPACITY_BYTES
-from whet.agents.cache.eviction import ARC, LFU, LRU, Belady, Coldest, Decide, Policy, best_first, replay
+from whet.agents.cache.eviction import ARC, LFU, LRU, Belady, Coldest, Decide, Policy, best, replay
 from whet.agents.cache.sidecar import Scores, scores_of_file, started
 from whet.agents.cache.store import Cache
 from whet.agents.cache.traces import KINDS, Trace
@@ -55,7 +55,7 @@ def trained(seed: int, steps: int, folder: Path) -> Path:
 
 def deciding(scores: Scores) -> Decide:
     """Return what chooses victims by scores in this process."""
-    return lambda q: best_first(scores(q.features), q.sizes_bytes, q.needed_bytes)
+    return lambda q: best(scores(q.features), q.sizes_bytes)
 
 
 def hits(trace: Trace, policy: Policy, cache: Cache | None = None) -> float:

@@ -20,7 +20,7 @@ class ColdRL(DQN):
     features as a vector gained half as much over LRU in 24,000 steps. The defaults were set on the mixed trace.
 
     Gupta and Bhayani (2025), Cold-RL: Learning Cache Eviction with Offline Reinforcement Learning for NGINX, whose
-    action is a mask of victims; here it is one victim, and a mask is made of the values of all.
+    action is a mask of victims; here it is one of them at a time.
     """
 
     hidden: tuple[int, ...] = (64, 64)

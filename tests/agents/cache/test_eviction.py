@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whet.agents.cache.eviction import ARC, LFU, LRU, Belady, Coldest, Policy, Question, best_first, replay
+from whet.agents.cache.eviction import ARC, LFU, LRU, Belady, Coldest, Policy, Question, best, replay
 from whet.agents.cache.store import Cache
 from whet.agents.cache.traces import Trace, mixed, plain
 
@@ -166,6 +166,19 @@ def test_the_chosen_go_and_what_is_asked_is_what_is_held() -> None:
     assert asked[0].sizes_bytes.tolist() == [2, 3, 3, 0] and asked[0].needed_bytes == 4
 
 
-def test_no_more_go_than_must_and_never_what_is_not_there() -> None:
+def test_the_best_is_one_and_never_what_is_not_there() -> None:
     scores, sizes = np.array([0.2, 0.9, 0.9, 5.0]), np.array([7, 2, 3, 0])
-    assert [best_first(scores, sizes, needed) for needed in (1, 3, 6, 99)] == [0b010, 0b110, 0b111, 0b111]
+    assert best(scores, sizes) == 0b0010 and best(-scores, sizes) == 0b0001
+
+
+def test_a_choice_that_makes_too_little_room_is_asked_for_again() -> None:
+    asked: list[int] = []
+
+    def decide(question: Question) -> int:
+        asked.append(question.needed_bytes)
+        return 0b10
+
+    trace = Trace(np.arange(4.0), np.arange(4), np.array([2, 3, 3, 5]), np.full(4, 9.0), np.ones(4))
+    cache = Cache(9)
+    replay(trace, cache, Coldest(cache, decide, 4))
+    assert list(cache.entries) == [0, 3] and asked == [4, 1]

@@ -34,13 +34,7 @@ def test_bytes_that_are_no_question(candidates: int, extra: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "mask, is_sound",
-    [(0b000, False), (0b001, False), (0b010, True), (0b011, True), (0b100, False), (0b1010, False), (1 << 63, False)],
+    "mask, is_sound", [(0, False), (0b001, True), (0b011, True), (0b100, False), (0b1010, False), (1 << 63, False)]
 )
-def test_a_mask_names_what_is_there_and_makes_enough_room(mask: int, is_sound: bool) -> None:
+def test_a_mask_names_what_is_there(mask: int, is_sound: bool) -> None:
     assert sound(mask, Question(np.zeros((3, 6), np.float32), np.array([2, 5, 0]), 4)) is is_sound
-
-
-def test_where_all_are_too_little_all_are_sound() -> None:
-    question = Question(np.zeros((2, 6), np.float32), np.array([2, 5]), 9)
-    assert sound(0b11, question) and not sound(0b10, question)

@@ -279,17 +279,12 @@ class Coldest:
         """Do nothing."""
 
 
-def best_first(scores: Array, sizes_bytes: Array, needed_bytes: int) -> int:
-    """Return the mask of the candidates of the highest scores (K,) whose sizes (K,) together make enough room.
+def best(scores: Array, sizes_bytes: Array) -> int:
+    """Return the mask of the candidate with the highest score (K,); sizes (K,) are 0 where is no candidate.
 
-    >>> bin(best_first(np.array([0.1, 0.9, 0.5]), np.array([10, 4, 8]), 12))
-    '0b110'
+    One at a time, as it was learned: masks that made enough room at once had two points fewer hits in a hundred.
+
+    >>> bin(best(np.array([0.1, 0.9, 0.5, 7.0]), np.array([10, 4, 8, 0])))
+    '0b10'
     """
-    mask = freed = 0
-    for index in np.argsort(-scores, kind="stable").tolist():
-        if freed >= needed_bytes:
-            break
-        if sizes_bytes[index] > 0:
-            mask |= 1 << index
-            freed += int(sizes_bytes[index])
-    return mask
+    return 1 << int(np.where(sizes_bytes > 0, scores, -np.inf).argmax())

@@ -54,7 +54,6 @@ def unpacked(data: bytes) -> Numbered:
 
 
 def sound(mask: int, question: Question) -> bool:
-    """Say whether a mask names candidates only, and makes enough room or names all of them."""
+    """Say whether a mask names something, and candidates only."""
     there = sum(1 << i for i, size in enumerate(question.sizes_bytes.tolist()) if size > 0)
-    freed = sum(size for i, size in enumerate(question.sizes_bytes.tolist()) if mask >> i & 1)
-    return mask != 0 and mask & ~there == 0 and (freed >= question.needed_bytes or mask == there)
+    return mask != 0 and mask & ~there == 0

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whet.agents.cache.eviction import best_first
+from whet.agents.cache.eviction import best
 from whet.agents.cache.messages import ANSWER, HEAD, MOST_CANDIDATES, size_bytes, unpacked
 from whet.agents.cache.traces import Array
 from whet.core.errors import TargetError
@@ -50,7 +50,7 @@ def answered(data: bytes, scores: Scores) -> bytes:
     q = asked.question
     found = scores(q.features)
     finite = found.shape == q.sizes_bytes.shape and bool(np.isfinite(found).all())
-    return ANSWER.pack(asked.number, best_first(found, q.sizes_bytes, q.needed_bytes) if finite else 0)
+    return ANSWER.pack(asked.number, best(found, q.sizes_bytes) if finite else 0)
 
 
 class Connection:
