@@ -43,3 +43,12 @@ def test_orthogonal_weights_keep_lengths_but_for_the_gain() -> None:
 def test_layer_norms_stand_before_activations() -> None:
     layers, _ = body((4,), (8, 8), norm=True)
     assert [type(m) for m in layers] == [nn.Linear, nn.LayerNorm, nn.ReLU] * 2
+
+
+def test_rows_are_one_vector_or_read_by_the_same_layers() -> None:
+    layers, features = body((3, 2), (8,))
+    assert features == 8 and layers(torch.randn(5, 3, 2)).shape == (5, 8)
+    layers, features = body((3, 2), (8,), by_row=True)
+    x, head = torch.randn(5, 3, 2), Single(features, 3, 4, by_row=True)
+    found = head(layers(x))
+    assert found.shape == (5, 3, 4) and torch.allclose(head(layers(x[:, [1, 2, 0]])), found[:, [1, 2, 0]], atol=1e-6)

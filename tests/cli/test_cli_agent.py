@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnxruntime
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from whet.agents.environments import AgentError
+from whet.agents.training import policy_of
 from whet.cli.main import app
 from whet.core.errors import UnknownNameError
 
@@ -35,6 +38,11 @@ def test_train_judge_and_play(tmp_path: Path) -> None:
     assert "episode 1: return" in run("agent", "play", folder, "--episodes", "2")
     episode = json.loads(run("agent", "play", folder, "--json"))
     assert episode["return"] == len(episode["actions"])
+    exported = run("agent", "export", folder, "--out", str(tmp_path / "out")).strip()
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    states, policy = torch.randn(5, 4), policy_of(tmp_path / "run")
+    (scores,) = session.run(None, {session.get_inputs()[0].name: states.numpy()})
+    assert torch.allclose(torch.from_numpy(scores), policy(states), atol=1e-5)
 
 
 def test_agents_and_parts_are_listed() -> None:

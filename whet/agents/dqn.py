@@ -29,6 +29,7 @@ from whet.core.checks import positive, share, whole
 from whet.core.errors import unknown
 
 DISTRIBUTIONS = ("none", "categorical", "quantile")
+BEHAVIOURS = ("own", "first")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class DQN:
 
     Switches: `double` (the action of the target is chosen by theta, valued by theta-), `dueling` (streams of value and
     advantage), `prioritized` (replay by error), `n_steps` (targets over n steps), `noisy` (noise in weights in place of
-    epsilon), `distribution` ("categorical" on `atoms` from `low` to `high`, or "quantile").
+    epsilon), `distribution` ("categorical" on `atoms` from `low` to `high`, or "quantile"). With `behaviour="first"` it
+    learns from what another policy does, which takes action 0 but for any one with probability `explore`.
 
     Mnih et al. (2013), Playing Atari with Deep Reinforcement Learning. Its network for Atari is for pictures of at
     least 36 pixels a side; the defaults are for small problems of control and were set on CartPole-v1.
@@ -69,15 +71,19 @@ class DQN:
     high: float = 10.0
     quantiles: int = 50
     environments: int = 1
+    behaviour: Literal["own", "first"] = "own"
+    explore: float = 0.5
 
     def __post_init__(self) -> None:
         if self.distribution not in DISTRIBUTIONS:
             raise unknown("distribution", str(self.distribution), DISTRIBUTIONS)
+        if self.behaviour not in BEHAVIOURS:
+            raise unknown("behaviour", str(self.behaviour), BEHAVIOURS)
         for name in ("batch", "buffer", "update_every", "target_every", "n_steps", "environments"):
             whole(name, getattr(self, name))
         whole("begin_after", self.begin_after, 0)
         positive("learning_rate", self.learning_rate)
-        for name in ("discount", "explore_for", "last_epsilon"):
+        for name in ("discount", "explore_for", "last_epsilon", "explore"):
             share(name, getattr(self, name))
 
     def values(self) -> Values:
@@ -87,11 +93,15 @@ class DQN:
         return Quantiles(self.quantiles) if self.distribution == "quantile" else Expected()
 
     def network(self, spaces: Spaces) -> nn.Sequential:
-        """Return a new network: observations (N, *shape) to (N, actions, outputs)."""
+        """Return a new network: observations (N, *shape) to (N, actions, outputs).
+
+        Where observations have a row for each action, (N, actions, columns), one network tells the value of each row.
+        """
         linear = NoisyLinear if self.noisy else nn.Linear
-        layers, features = body(spaces.shape, self.hidden, linear)
+        by_row = len(spaces.shape) == 2 and spaces.shape[0] == spaces.actions
+        layers, features = body(spaces.shape, self.hidden, linear, by_row=by_row)
         head = Dueling if self.dueling else Single
-        return nn.Sequential(layers, head(features, spaces.actions, self.values().outputs, linear))
+        return nn.Sequential(layers, head(features, spaces.actions, self.values().outputs, linear, by_row))
 
     def policy(self, spaces: Spaces) -> nn.Module:
         """Return the policy as it is deployed, untrained: observations (N, *shape) to values (N, actions)."""
@@ -131,6 +141,9 @@ class DQNLearner:
 
     @torch.no_grad()
     def _actions(self, seen: Array) -> Array:
+        if self.agent.behaviour == "first":
+            first = nn.functional.one_hot(torch.zeros(len(seen), dtype=torch.int64), self.environments.spaces.actions)
+            return epsilon_greedy(first, self.agent.explore, self.generator)
         if self.agent.noisy:
             draw_noise(self.network, self.generator)
         epsilon = 0.0 if self.agent.noisy else self.epsilon.at(self.environments.steps / self.steps)

@@ -21,6 +21,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Maker = Callable[[], Any]
 EXTRAS = {"MinAtar": "minatar", "ALE": "ale-py"}
 """Packages that bring environments of their own, by what their names begin with."""
+OWN = {
+    f"whet/CacheEviction{name}-v0": ("whet.agents.cache.environment:CacheEviction", {"kind": kind})
+    for name, kind in (("", "mixed"), ("Zipf", "zipf"), ("Scan", "scan"))
+}
+"""Environments of whet, by name: where each is, and its options."""
 PICTURES = ("uint8", "bool")
 """Types of observations that are kept as they are; all others become float32."""
 
@@ -50,10 +55,15 @@ def maker(name: str, **options: Any) -> Maker:
 
 
 def _register(name: str) -> None:
-    """Make Gymnasium know the environments of the package that a name is of."""
+    """Make Gymnasium know the environments of whet, or of the package that a name is of."""
     import gymnasium
 
-    package = EXTRAS.get(name.partition("/")[0], "")
+    family = name.partition("/")[0]
+    if family == "whet":
+        for own, (where, options) in OWN.items():
+            if own not in gymnasium.registry:
+                gymnasium.register(own, entry_point=where, kwargs=options)
+    package = EXTRAS.get(family, "")
     if not package or name in gymnasium.registry:
         return
     if find_spec(package.replace("-", "_")) is None:
@@ -95,10 +105,10 @@ class Spaces:
         actions, first = int(acts.n), int(acts.start)
         if isinstance(seen, Discrete):
             return cls((int(seen.n),), "float32", actions, int(seen.n), int(seen.start), first)
-        if not isinstance(seen, Box) or len(seen.shape) not in (1, 3):
+        if not isinstance(seen, Box) or len(seen.shape) not in (1, 2, 3):
             raise AgentError(
-                f"environment '{name}' has observations {seen}: agents see vectors, pictures of shape "
-                "(height, width, channels), or one of n states, Discrete(n)."
+                f"environment '{name}' has observations {seen}: agents see vectors, rows of them, "
+                "pictures of shape (height, width, channels), or one of n states, Discrete(n)."
             )
         dtype = str(seen.dtype) if str(seen.dtype) in PICTURES else "float32"
         return cls(tuple(map(int, seen.shape)), dtype, actions, 0, 0, first)

@@ -32,20 +32,25 @@ class ChannelsFirst(nn.Module):
 
 def body(
     shape: Sequence[int], hidden: Sequence[int], linear: Layer = nn.Linear,
-    activation: Callable[[], nn.Module] = nn.ReLU, norm: bool = False,
+    activation: Callable[[], nn.Module] = nn.ReLU, norm: bool = False, by_row: bool = False,
 ) -> tuple[nn.Sequential, int]:  # fmt: skip
     """Return layers for observations (N, *shape) and the number of features that they give, (N, features).
 
     `hidden` are the widths of the linear layers; without any, a vector goes on as it is, so that a head of one linear
     layer is a table where observations are states with a single 1. `norm` puts a layer norm before each activation.
+    Observations of rows (N, rows, columns) are read as one vector, or, `by_row`, by the same layers for each row: then
+    features are (N, rows, features).
     """
     layers: list[nn.Module] = []
     if len(shape) == 3:
         layers += [ChannelsFirst(), *_convolutions(shape[2], min(shape[:2]) < SMALL, norm), nn.Flatten()]
         with torch.no_grad():
             features = int(nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1])
+    elif by_row:
+        features = shape[-1]
     else:
-        features = shape[0]
+        layers += [nn.Flatten()] if len(shape) == 2 else []
+        features = math.prod(shape)
     for width in hidden:
         layers += [linear(features, width), *([nn.LayerNorm(width)] if norm else []), activation()]
         features = width
@@ -63,15 +68,17 @@ def _convolutions(channels: int, small: bool, norm: bool) -> list[nn.Module]:
 
 
 class Single(nn.Module):
-    """A head of one linear layer: `outputs` numbers for each action."""
+    """A head of one linear layer: `outputs` numbers for each action, `by_row` from the features of its own row."""
 
-    def __init__(self, features: int, actions: int, outputs: int, linear: Layer = nn.Linear) -> None:
+    def __init__(
+        self, features: int, actions: int, outputs: int, linear: Layer = nn.Linear, by_row: bool = False
+    ) -> None:
         super().__init__()
         self.actions, self.outputs = actions, outputs
-        self.layer = linear(features, actions * outputs)
+        self.layer = linear(features, (1 if by_row else actions) * outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return features (N, features) as (N, actions, outputs)."""
+        """Return features (N, features) or (N, actions, features) as (N, actions, outputs)."""
         found: Tensor = self.layer(x).view(-1, self.actions, self.outputs)
         return found
 

@@ -108,6 +108,27 @@ def play(
         print(f"episode {number}: return {episode.gained:g} in {len(episode.actions)} steps. Actions: {shown}")
 
 
+@agent.command()
+def export(
+    folder: Folder, out: Annotated[Path | None, typer.Option(help="Default: the training's folder.")] = None
+) -> None:
+    """Write the policy of a training as model.onnx, as it is; `whet optimize` makes it fast and small."""
+    print(exported(folder, out or folder))
+
+
+def exported(folder: Path, out: Path) -> Path:
+    """Write the policy of a training as ONNX, observations (N, *shape) to scores (N, actions); return the file."""
+    import torch
+
+    import whet
+    from whet.agents.training import policy_of, request_of
+    from whet.hardware import targets
+
+    example = torch.zeros(2, *request_of(folder)[1].shape)
+    out.mkdir(parents=True, exist_ok=True)
+    return targets.get("onnxruntime-cpu").save(whet.lift(policy_of(folder), (example,)), out)
+
+
 def file_name(words: str) -> str:
     """Return words as a part of a folder's name.
 
