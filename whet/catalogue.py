@@ -179,6 +179,7 @@ METHODS = tuple(
         ("quantize.dependencies", "whet.compress.quantize.dependencies:by_dependencies", "allocation", "schaefer2023augmenting"),
         ("quantize.orthogonality", "whet.compress.quantize.orthogonality:by_orthogonality", "allocation", "ma2023ompq"),
         ("factorize.svd", "whet.compress.factorize.svd:Svd", "pass", "wang2025svdllm"),
+        ("factorize.cp", "whet.compress.factorize.cp:CanonicalPolyadic", "pass", "phan2020stable"),
         ("prune.magnitude", "whet.compress.prune.magnitude:Magnitude", "pass", "zhu2017prune"),
         ("prune.least-squares", "whet.compress.prune.least_squares:least_squares", "importance", "benbaki2023fast"),
         ("prune.entropic", "whet.compress.prune.entropic:entropic", "importance", "you2024swap"),

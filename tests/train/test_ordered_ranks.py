@@ -27,7 +27,7 @@ from whet.train.ordered_ranks import Components, OrderedRanks, draw, found
 from whet.train.recipe import Recipe
 from whet.train.technique import Hooks, Session, Technique
 
-PLAIN = Recipe("sgd", 0.2, weight_decay=0.0, momentum=0.9, clip_norm=0.0, warmup=0.0, schedule="cosine", precision="f32")
+PLAIN = Recipe("sgd", 0.2, weight_decay=0.0, momentum=0.9, clip_norm=0.0, warmup=0.0, precision="f32")
 SINGULAR = torch.tensor([3.0, 2.0, 1.2, 0.6])
 
 

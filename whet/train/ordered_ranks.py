@@ -37,8 +37,8 @@ class OrderedRanks:
     module, or a net without such layers, is reported as skipped. The first component is left alone.
 
     Deviations from the paper, which begins with full ranks and has hundreds of epochs: the penalty's step follows the
-    optimizer's, of length `penalty` d |X| / sqrt(components) where a step is a share d of the training, and no component
-    crosses zero. `least` is a share of the layer's norms, not a number.
+    optimizer's, of length `penalty` d |X| / sqrt(components) where a step is a share d of the training, and no
+    component crosses zero. `least` is a share of the layer's norms, not a number.
 
     Paper: Horvath et al. 2024, Maestro: Uncovering Low-Rank Structures via Trainable Decomposition.
     Raises: ValueRangeError for a negative penalty, or a share outside of [0, 1].
