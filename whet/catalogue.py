@@ -157,6 +157,7 @@ METHODS = tuple(
         ("compress.stand-in", "whet.compress.stand_in:StandIn", "pass", "shopkhoev2025replaceme"),
         ("compress.width", "whet.compress.width:Width", "pass", "li2017filters"),
         ("compress.kernel", "whet.compress.kernel:Kernel", "pass", "cai2020ofa"),
+        ("compress.merging", "whet.compress.merging:Merging", "pass", "chen2024going"),
         ("compress.error-rise", "whet.compress.importance:error_rise", "importance", "frantar2022obc"),
         ("compress.noise-rise", "whet.compress.noise:noise_rise", "importance", "wang2024structurally"),
         ("compress.repair", "whet.compress.repair:Repair", "pass", "he2017channel"),

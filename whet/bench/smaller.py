@@ -68,6 +68,8 @@ def pruning() -> list[Way]:
         left = 1 - level
         words = f"width(fractions=({left}, 1.0), tie='network', streams=False, importance='{{}}')"
         found += [Way(CHANNELS, name, level, words.format(name), left) for name in IMPORTANCES]
+        merged = f"merging(fractions=({left}, 1.0), tie='network', streams=False)"
+        found.append(Way(CHANNELS, "merging", level, merged, left))
         found.append(Way(CHANNELS, "half-space", level, technique=f"half-space(share={level})"))
     for level in WEIGHT_LEVELS:
         words = f"magnitude(levels=(0.0, {level}), by='{{}}')"
