@@ -116,7 +116,8 @@ class Features:
         """
         apart = (self.own - self.own[at]).norm(dim=1)
         sizes = self.read.norm(dim=1)
-        return (apart * (sizes + sizes[at]) / 2).index_fill(0, torch.tensor(at), torch.inf)
+        bound: Tensor = apart * (sizes + sizes[at]) / 2
+        return bound.index_fill(0, torch.tensor(at), torch.inf)
 
     def merge(self, count: int) -> list[int]:
         """Merge the two nearest until `count` are left, in the tensors, too; return which atoms these are."""

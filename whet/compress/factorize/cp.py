@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -241,9 +242,9 @@ def _chain(layer: nn.Conv2d, factors: Factors) -> dict[str, nn.Module]:
     """Return the three layers, of which the last has the bias."""
     out, inside, terms = layer.out_channels, layer.in_channels, factors[0].shape[1]
     first = nn.Conv2d(inside, terms, 1, bias=False)
-    middle = nn.Conv2d(
-        terms, terms, layer.kernel_size, layer.stride, layer.padding, layer.dilation, terms, False, layer.padding_mode
-    )  # type: ignore[arg-type]
+    like: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    kernel: Any = layer.kernel_size
+    middle = nn.Conv2d(terms, terms, kernel, groups=terms, bias=False, padding_mode=layer.padding_mode, **like)
     last = nn.Conv2d(terms, out, 1, bias=layer.bias is not None)
     for made, factor in ((last, factors[0]), (first, factors[1].T), (middle, factors[2].T)):
         made.weight = nn.Parameter(factor.float().reshape(made.weight.shape).contiguous())
