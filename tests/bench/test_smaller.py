@@ -34,7 +34,7 @@ def given() -> tuple[Net, Bundle]:
 def test_every_method_of_the_families_has_a_row_at_each_level() -> None:
     rows = {(w.kind, w.how, w.level) for w in smaller.pruning()}
     for kind, names, levels in (
-        (smaller.CHANNELS, [*IMPORTANCES, "merging", "half-space"], smaller.CHANNEL_LEVELS),
+        (smaller.CHANNELS, [*IMPORTANCES, "merging", "half-space", "trained-gates"], smaller.CHANNEL_LEVELS),
         (smaller.WEIGHTS, ["magnitude", *PRUNERS, "gradual-pruning", "global-sparse-momentum"], smaller.WEIGHT_LEVELS),
     ):
         assert len(levels) >= 2 and {(kind, n, z) for n in names for z in levels} <= rows

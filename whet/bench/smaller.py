@@ -70,7 +70,8 @@ def pruning() -> list[Way]:
         found += [Way(CHANNELS, name, level, words.format(name), left) for name in IMPORTANCES]
         merged = f"merging(fractions=({left}, 1.0), tie='network', streams=False)"
         found.append(Way(CHANNELS, "merging", level, merged, left))
-        found.append(Way(CHANNELS, "half-space", level, technique=f"half-space(share={level})"))
+        for name in ("half-space", "trained-gates"):
+            found.append(Way(CHANNELS, name, level, technique=f"{name}(share={level})"))
     for level in WEIGHT_LEVELS:
         words = f"magnitude(levels=(0.0, {level}), by='{{}}')"
         found += [Way(WEIGHTS, name, level, words.format(name), level) for name in (MAGNITUDE, *PRUNERS)]
