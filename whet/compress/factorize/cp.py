@@ -128,7 +128,10 @@ def stable(kernel: Tensor, terms: int, rounds: int, sweeps: int, seed: int = 0) 
 
 
 def started(kernel: Tensor, terms: int, seed: int = 0) -> Factors:
-    """Return the leading singular vectors of each side of a kernel, and noise where there are not enough of them."""
+    """Return the leading singular vectors of each side of a kernel, and noise where there are too few.
+
+    Shapes: kernel `(out, in, positions)`; `(out, terms)`, `(in, terms)`, `(positions, terms)`.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def side(dim: int) -> Tensor:
@@ -145,7 +148,7 @@ def summed(factors: Factors) -> Tensor:
 
 
 def error(kernel: Tensor, factors: Factors) -> float:
-    """Return |K - sum_r a_r o b_r o c_r|^2."""
+    """Return |K - sum_r a_r o b_r o c_r|^2 of a kernel `(out, in, positions)`."""
     return float((kernel - summed(factors)).square().sum())
 
 
@@ -176,7 +179,7 @@ def _sides(kernel: Tensor, factors: Factors, dim: int) -> tuple[Tensor, Tensor]:
 
 
 def least_squares(kernel: Tensor, factors: Factors, sweeps: int) -> Factors:
-    """Return factors after `sweeps` of alternating least squares: each the best for the two others."""
+    """Return factors of a kernel `(out, in, positions)` after `sweeps` in which each becomes best for the others."""
     found = list(factors)
     for _ in range(sweeps):
         for dim in range(3):
@@ -187,7 +190,9 @@ def least_squares(kernel: Tensor, factors: Factors, sweeps: int) -> Factors:
 
 
 def stabilized(kernel: Tensor, factors: Factors, bound: float, sweeps: int) -> Factors:
-    """Return factors of lower sensitivity whose error is at most `bound`, which is not below that of the given ones.
+    """Return factors of lower sensitivity whose error is at most `bound`, no less than that of the given ones.
+
+    Shapes: kernel `(out, in, positions)`.
 
     Scaled to X W^(1/2), W being the weights of the sensitivity that X is in, a factor is to be of least norm, which is
     what a ridge regression gives; with the eigenvalues l of the others' products its error is
