@@ -68,7 +68,10 @@ def pruning() -> list[Way]:
         left = 1 - level
         words = f"width(fractions=({left}, 1.0), tie='network', streams=False, importance='{{}}')"
         found += [Way(CHANNELS, name, level, words.format(name), left) for name in IMPORTANCES]
-        found.append(Way(CHANNELS, "half-space", level, technique=f"half-space(share={level})"))
+        merged = f"merging(fractions=({left}, 1.0), tie='network', streams=False)"
+        found.append(Way(CHANNELS, "merging", level, merged, left))
+        for name in ("half-space", "trained-gates"):
+            found.append(Way(CHANNELS, name, level, technique=f"{name}(share={level})"))
     for level in WEIGHT_LEVELS:
         words = f"magnitude(levels=(0.0, {level}), by='{{}}')"
         found += [Way(WEIGHTS, name, level, words.format(name), level) for name in (MAGNITUDE, *PRUNERS)]
@@ -78,7 +81,7 @@ def pruning() -> list[Way]:
 
 
 def factorizing() -> list[Way]:
-    """Return the rows of `whet bench factorize`: every pass of low rank."""
+    """Return the rows of `whet bench factorize`: every pass of low rank, and the technique that orders ranks."""
     found = [Way(ORIGINAL, ORIGINAL), Way(ORIGINAL, TRAINED_ON)]
     rows = [
         m.name.partition(".")[2] for m in catalogue.METHODS if m.name.startswith("factorize.") and m.family == "pass"
@@ -86,6 +89,7 @@ def factorizing() -> list[Way]:
     for level in RANK_LEVELS:
         left = 1 - level
         found += [Way(RANKS, name, level, f"{name}(fractions=({left}, 1.0))", left) for name in rows]
+        found.append(replace(found[-len(rows)], how="ordered-ranks", technique="ordered-ranks()"))
     return found
 
 
@@ -136,7 +140,7 @@ def row(work: Scored, way: Way, recipe: Recipe, samples: int, progress: Progress
         items = tuple(catalogue.make(words, "training") for words in (way.technique,) if words)
         recipe = replace(recipe, techniques=(*recipe.techniques, *items))
         report = work.run.fit(net, recipe=recipe, samples=samples, teacher=work.net, progress=progress)
-        net = without_empty(net) if way.technique and way.kind == CHANNELS else net
+        net = without_empty(net) if way.technique and way.kind != WEIGHTS else net
     trained, size = work.score(work.save(net, way.key)) if report else (None, size)
     return {
         "kind": way.kind, "how": way.how, "level": way.level, "quality_at_once": at_once, "quality": trained,

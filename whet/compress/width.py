@@ -137,23 +137,30 @@ class Width:
         if not any(name.endswith(":width") and fraction != 1.0 for name, fraction in decision.items()):
             return Result(net.copy())
         axes = analyze(net)
-        groups, skipped = self._groups(net, axes), dict(axes.skipped)
-        wanted: dict[str, int] = {}
-        for name, fraction in decision.items():
-            folded, _, kind = name.rpartition(":")
-            if kind != "width" or fraction == 1.0:
-                continue
-            for site in unfold(folded, groups):
-                if site in groups:
-                    wanted[site] = self.kept(net, groups[site], float(fraction), run.target.alignment)
-                else:
-                    skipped[site] = "no such group of atoms is left in the network."
-        wanted = {site: count for site, count in wanted.items() if count < groups[site].size}
-        keep = self._most_important(net, {site: (groups[site], n) for site, n in wanted.items()}, run)
+        wanted, skipped = self.wanted(net, axes, decision, run.target)
+        keep = self._most_important(net, wanted, run)
         for site in wanted.keys() - keep.keys():
             skipped[site] = f"importance {self.importance!r} has no tensor to go by among this group's."
-        changed = {s: f"{groups[s].size} to {len(k)} {groups[s].kind}" for s, k in keep.items()}
+        changed = {s: f"{wanted[s][0].size} to {len(k)} {wanted[s][0].kind}" for s, k in keep.items()}
         return Result(cut(net, keep, axes), changes("narrower", changed), skipped)
+
+    def wanted(
+        self, net: Net, axes: Axes, decision: Decision, target: Target, kind: str = "width"
+    ) -> tuple[dict[str, tuple[AtomGroup, int]], dict[str, str]]:
+        """Return by site each group that a decision makes smaller with the number of its atoms, and what is skipped.
+
+        The choices are those that are named `SITE:kind`.
+        """
+        groups, skipped = self._groups(net, axes), dict(axes.skipped)
+        found: dict[str, tuple[AtomGroup, int]] = {}
+        for name, fraction in decision.items():
+            folded, _, own = name.rpartition(":")
+            for site in unfold(folded, groups) if own == kind and fraction != 1.0 else ():
+                if site in groups:
+                    found[site] = groups[site], self.kept(net, groups[site], float(fraction), target.alignment)
+                else:
+                    skipped[site] = "no such group of atoms is left in the network."
+        return {site: (group, count) for site, (group, count) in found.items() if count < group.size}, skipped
 
     def _groups(self, net: Net, axes: Axes) -> dict[str, AtomGroup]:
         return {s: g for s, g in axes.groups.items() if self.streams or not is_stream(net, g)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ SAME = 1e-4
 """Largest difference of outputs, as a share of the largest, that counts as rounding where a cut is held to be exact."""
 EMPTIED = "emptied"
 """In a module's `meta`: by site the atoms that are left, of those that there were before the first was cut as empty."""
+Spared = Callable[[Net, Sequence[AtomGroup]], tuple[Net, Net]]
 Along = tuple[Tensor, int, Tensor]
 """A parameter, its dimension that runs over the atoms, and which atom each element of that is, -1 for none."""
 
@@ -46,25 +47,32 @@ def along(values: Tensor, parameter: Tensor, dim: int, atom: Tensor, other: floa
     return found.view([-1 if i == dim else 1 for i in range(parameter.ndim)])
 
 
+def zeroed(net: Net, groups: Sequence[AtomGroup]) -> tuple[Net, Net]:
+    """Return, twice, a copy in which all parameters of the first atom of each group are zero."""
+    copy = net.copy()
+    for group in groups:
+        for parameter, dim, atom in tensors_of(copy, group)[0]:
+            parameter.mul_(along(torch.tensor([0.0]), parameter, dim, torch.where(atom == 0, 0, -1), 1.0))
+    return copy, copy
+
+
 @torch.no_grad()
-def exact(net: Net, axes: Axes, among: Collection[str] | None = None) -> list[str]:
+def exact(net: Net, axes: Axes, among: Collection[str] | None = None, spared: Spared = zeroed) -> list[str]:
     """Return the sites whose atoms, once all their parameters are zero, can be cut without any change of the outputs.
 
     Tried on the example inputs, with the first atom of all sites at once and, where that changes something, site by
-    site.
+    site. `spared` returns, for other ways of making it needless, a network and one that is to compute the same once the
+    first atom of each group is cut from it.
     """
 
     def same(sites: Sequence[str]) -> bool:
-        zeroed = net.copy()
-        for site in sites:
-            for parameter, dim, atom in tensors_of(zeroed, axes.groups[site])[0]:
-                parameter.mul_(along(torch.tensor([0.0]), parameter, dim, torch.where(atom == 0, 0, -1), 1.0))
+        whole, ready = spared(net, [axes.groups[site] for site in sites])
         try:
-            narrow = cut(zeroed, {site: range(1, axes.groups[site].size) for site in sites}, axes)
+            narrow = cut(ready, {site: range(1, axes.groups[site].size) for site in sites}, axes)
         except AxesError:  # several sites that together are all of a dimension
             return False
-        with zeroed.evaluating(), narrow.evaluating():
-            found, wanted = (n.results(n(*net.example)) for n in (narrow, zeroed))
+        with whole.evaluating(), narrow.evaluating():
+            found, wanted = (n.results(n(*net.example)) for n in (narrow, whole))
         return max(map(apart, found, wanted)) <= SAME
 
     sites = [site for site in axes.groups if among is None or site in among]

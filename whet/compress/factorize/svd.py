@@ -15,9 +15,9 @@ from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
+from whet.graph.factors import FIRST, SECOND, aligned, put_chain
 from whet.graph.readers import Reader, find_readers
 
-FIRST, SECOND = "reduce", "expand"
 GONE = "no layer of that name is left that can have a lower rank."
 RIDGE = 1e-7
 """The least variance that a direction is taken to have, in shares of the largest: what inputs never show."""
@@ -99,10 +99,8 @@ class Svd:
 
     def rank(self, matrix: Tensor, fraction: float) -> int:
         """Return the rank at which two layers take `fraction` of the operations of one; halves round up."""
-        even, step = matrix.numel() / sum(matrix.shape), self.round_to
-        while step > 1 and step > min(self.fractions) * even:
-            step //= 2
-        return min(*map(int, matrix.shape), step * max(1, int(fraction * even / step + 0.5)))
+        even = matrix.numel() / sum(matrix.shape)
+        return aligned(even, fraction, self.fractions, self.round_to, min(map(int, matrix.shape)))
 
     def _readers(self, net: Net) -> dict[str, Reader]:
         layers = net.layers()
@@ -138,16 +136,9 @@ def low_rank(matrix: Tensor, known: Moments, rank: int) -> tuple[Tensor, Tensor,
 
 def _replace(net: Net, site: str, second: Tensor, first: Tensor, shift: Tensor) -> None:
     """Put two layers in the place of one, `SITE.reduce` and `SITE.expand`."""
-    layer, pair = net.layer(site), nn.Module()
-    pair.add_module(FIRST, _made(layer, first, None))
-    bias = layer.bias
-    pair.add_module(SECOND, _made(layer, second, None if bias is None else bias.detach() + shift, outer=True))  # type: ignore[operator]
-    net.module.set_submodule(site, pair)
-    for node in [n for n in net.graph.nodes if n.op == "call_module" and n.target == site]:
-        with net.graph.inserting_before(node):
-            inner = net.graph.call_module(f"{site}.{FIRST}", node.args, node.kwargs)
-            inner.meta = dict(node.meta)
-        node.target, node.args, node.kwargs = f"{site}.{SECOND}", (inner,), {}
+    layer = net.layer(site)
+    bias = None if layer.bias is None else layer.get_parameter("bias").detach() + shift
+    put_chain(net, site, {FIRST: _made(layer, first, None), SECOND: _made(layer, second, bias, outer=True)})
 
 
 def _made(layer: nn.Module, matrix: Tensor, bias: Tensor | None, outer: bool = False) -> nn.Module:
@@ -165,4 +156,4 @@ def _made(layer: nn.Module, matrix: Tensor, bias: Tensor | None, outer: bool = F
     made.weight = nn.Parameter(matrix.reshape(made.get_parameter("weight").shape).contiguous())
     if bias is not None:
         made.bias = nn.Parameter(bias)
-    return made.train(layer.training)
+    return made
