@@ -146,7 +146,10 @@ ARCHITECTURES: dict[str, Callable[[], Sample]] = {
     "hf_gpt2": lambda: _causal("GPT2", "LMHeadModel", vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=32),
     "hf_t5_encoder": _t5_encoder,
     "hf_llama": lambda: _causal("Llama", **TEXT, num_key_value_heads=2),
-    "hf_mamba": lambda: _causal("Mamba", vocab_size=64, hidden_size=16, state_size=4, num_hidden_layers=2),
+    "hf_mamba": lambda: (  # its graph holds each step of the scan
+        _causal("Mamba", vocab_size=64, hidden_size=16, state_size=4, num_hidden_layers=2)[0],
+        _tokens(6),
+    ),
 }
 
 
