@@ -256,6 +256,7 @@ from whet.flow import baseline, files
 from whet.hardware.guard import Guarded
 baseline.BASELINE_SECONDS, files.CANDIDATE_SECONDS, files.FINISHED_SECONDS = 1.5, 0.3, 0.4
 Guarded._crash = lambda self, order: None
+Guarded.begin = lambda self: None
 bundle = tasks.get("digits")
 net = whet.lift(*bundle.trained(), name="digits_cnn")
 try:

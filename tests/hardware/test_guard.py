@@ -37,6 +37,13 @@ def test_a_sound_file_opens_and_runs(guarded, saved):
     assert session(np.zeros((2, 4), np.float32)).shape == (2, 3)
 
 
+def test_a_child_that_was_begun_takes_the_first_file(guarded, saved, monkeypatch):
+    guarded.begin()
+    monkeypatch.setattr(guard, "_start", None)  # no other is started
+    guarded.begin()
+    assert guarded.open(Artifact(saved, SETTINGS), 2)(np.zeros((2, 4), np.float32)).shape == (2, 3)
+
+
 def test_a_runtime_that_dies_is_an_error_and_the_next_file_opens(guarded, saved, monkeypatch):
     start = guard._start
 

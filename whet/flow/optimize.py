@@ -186,6 +186,7 @@ def _target(name: str, threads: int | None) -> Iterator[Target]:
     from whet.hardware.guard import Guarded
 
     with closing(Guarded(targets.get(name, threads))) as guarded:
+        guarded.begin()
         yield guarded
 
 

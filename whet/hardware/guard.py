@@ -74,6 +74,11 @@ class Guarded:
         """Write the model file as the target inside does, and return its path."""
         return self.inner.save(net, folder)
 
+    def begin(self) -> None:
+        """Start the child process before the first file: it loads the runtimes for seconds, meanwhile others work."""
+        if self.elsewhere is None and self._child is None:
+            self._child = _start()
+
     def open(self, artifact: Artifact, batch: int, shapes: Mapping[str, Sequence[int]] | None = None) -> Session:
         """Return the session, or raise what `inner.open` does, and TargetError where the runtime crashes."""
         if self.elsewhere is None and artifact.path.exists():
@@ -143,6 +148,8 @@ def serve(orders: IO[str], answers: IO[str]) -> None:
     from whet.hardware import targets
 
     target = targets.get("cpu")
+    for name in target.runtimes:
+        targets.RUNTIMES[name].load()
     for line in orders:
         order = json.loads(line)
         try:
