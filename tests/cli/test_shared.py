@@ -8,6 +8,7 @@ from whet.cli import shared
 from whet.cli.shared import crash_log, network_of, out_folder, recipe_options, shapes_of, values_of
 from whet.core.errors import MethodError, TargetError, UnknownNameError
 from whet.flow.folder import OWN
+from whet.train.recipe import PRESETS
 from whet.train.zeros import GradualPruning
 
 
@@ -50,6 +51,23 @@ def test_a_recipe_is_read_with_its_techniques_by_name() -> None:
     assert recipe_options("optimizer='adamw', learning_rate=0.01") == {"optimizer": "adamw", "learning_rate": 0.01}
     given = recipe_options("techniques=('gradual-pruning(share=0.25)',)")["techniques"]
     assert [(type(t), t.share) for t in given] == [(GradualPruning, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("transformer", {}),
+        ("transformer, learning_rate=0.5", {"learning_rate": 0.5}),
+        ("transformer,learning_rate=0.5,warmup=0.2", {"learning_rate": 0.5, "warmup": 0.2}),
+    ],
+)
+def test_a_preset_may_come_first(words: str, changes: dict[str, object]) -> None:
+    assert recipe_options(words) == {**PRESETS["transformer"], **changes}
+
+
+def test_a_preset_that_is_misspelt_is_told_its_neighbour() -> None:
+    with pytest.raises(MethodError, match=r"unknown preset 'transfomer'; did you mean 'transformer'.*learning_rate=0"):
+        recipe_options("transfomer,learning_rate=0.1")
 
 
 def test_what_a_recipe_does_not_have_is_told() -> None:

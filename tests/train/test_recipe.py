@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from whet.core.checks import ValueRangeError
 from whet.core.errors import UnknownNameError
-from whet.train.recipe import DISTANCES, SCHEDULES, Recipe
+from whet.train.recipe import DISTANCES, PRESETS, SCHEDULES, Recipe
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_recipes_that_can_be_changed(name: str) -> None:
+    recipe = Recipe.preset(name)
+    assert (recipe.optimizer, recipe.learning_rate) == (PRESETS[name]["optimizer"], PRESETS[name]["learning_rate"])
+    assert Recipe.preset(name, learning_rate=0.5, warmup=0.1) == replace(recipe, learning_rate=0.5, warmup=0.1)
+
+
+@pytest.mark.parametrize(("given", "near"), [("tranformer", "; did you mean 'transformer'"), ("x", "")])
+def test_a_preset_that_is_not_there_is_told(given: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"unknown preset '{given}'{near}.* Allowed: convolutions, gentle"):
+        Recipe.preset(given)
 
 
 def test_schedules_warm_up_peak_and_end_at_zero() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import traceback
 from collections.abc import Mapping
@@ -127,12 +128,18 @@ def network_of(
 
 
 def recipe_options(words: str | None) -> dict[str, Any]:
-    """Return what `--recipe` says, techniques made of their words.
+    """Return what `--recipe` says, a preset first where one is named, techniques made of their words.
 
     Raises: MethodError for a field that a recipe does not have, and what the recipe says of values.
     """
+    from whet.train.recipe import PRESETS
     from whet.train.recipe import Recipe as Fields
 
+    first, _, rest = (part.strip() for part in (words or "").partition(","))
+    if re.fullmatch(r"[A-Za-z-]+", first):
+        if first not in PRESETS:
+            raise MethodError(f"--recipe: {unknown('preset', first, PRESETS)} Fields are given as learning_rate=0.01.")
+        words = rest
     given = options(f"({words or ''})", words or "")
     for name in given:
         if name not in Fields.__dataclass_fields__:
@@ -141,6 +148,7 @@ def recipe_options(words: str | None) -> dict[str, Any]:
         named = given["techniques"]
         each = (named,) if isinstance(named, str) else named
         given["techniques"] = tuple(catalogue.make(one, "training") for one in each)
+    given = {**PRESETS.get(first, {}), **given}
     Fields(**given)
     return given
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -38,6 +38,16 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "constant": lambda progress, warmup: min(1.0, progress / warmup) if warmup else 1.0,
 }
 """Schedules give the learning rate's factor for a progress and a warm-up share, both in [0, 1]."""
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "convolutions": {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 5e-4, "clip_norm": 5.0},
+    "transformer": {"optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05, "clip_norm": 1.0},
+    "perceptron": {"optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "clip_norm": 5.0},
+    "gentle": {"optimizer": "adamw", "learning_rate": 1e-4, "weight_decay": 0.01, "clip_norm": 1.0},
+}
+"""Where to begin, by the kind of network: convolutions with batch norms, attention, dense layers; `gentle` moves large
+networks that were trained elsewhere little."""
 
 
 HOW_FAR = ("auto", *DISTANCES)
@@ -102,6 +112,19 @@ class Recipe:
                 raise ValueRangeError(f"techniques must have a method begin(session); got {technique!r:.80}.")
         if isinstance(self.hints, str) and self.hints != "auto":
             raise unknown("hints", self.hints, ("auto",))
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Recipe:
+        """Return a recipe of `PRESETS`, with changes: `convolutions`, `transformer`, `perceptron` or `gentle`.
+
+        >>> Recipe.preset("transformer", learning_rate=3e-4).learning_rate
+        0.0003
+
+        Raises: UnknownNameError for another name.
+        """
+        if name not in PRESETS:
+            raise unknown("preset", name, PRESETS)
+        return cls(**{**PRESETS[name], **changes})
 
     def kinds(self, told: Sequence[Kind]) -> tuple[Kind, ...]:
         """Return the kinds of outputs by which to compare: those told, with this recipe's class axis."""
