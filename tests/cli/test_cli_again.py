@@ -54,9 +54,7 @@ def test_compress_is_a_search_without_training_and_takes_its_options(
     done = CliRunner().invoke(app, [*words, "--json"])
     assert done.exit_code == 0, done.output
     [given] = asked
-    assert (
-        given["training"] is False and given["passes"] == ("quantize",) and given["objectives"] == ("speed", "size")
-    )
+    assert given["training"] is False and given["passes"] == ("quantize",) and given["objectives"] == ("speed", "size")
     assert given["max_drop"] == "3%" and given["net"].name == "digits-cnn" and given["out"] == tmp_path / "q"
     refused = CliRunner().invoke(app, ["compress", "digits-cnn"])
     assert refused.exit_code == 2 and "--int8" in refused.output

@@ -13,9 +13,7 @@ OWN = ("resnet20", "resnet44")
 
 
 def test_the_nearest_is_named_and_what_the_task_has() -> None:
-    with pytest.raises(
-        LiftError, match=r"'resent20'; did you mean 'resnet20'\? Task 'cifar10' has resnet20, "
-    ):
+    with pytest.raises(LiftError, match=r"'resent20'; did you mean 'resnet20'\? Task 'cifar10' has resnet20, "):
         refuse_misspelt("resent20", OWN, "cifar10")
     with pytest.raises(LiftError, match="did you mean 'mobilenetv2'"):
         refuse_misspelt("mobilenet-v2(width=1)", OWN, "cifar10")

@@ -54,9 +54,7 @@ Setting = tuple[whet.Net, Chain, Space, whet.Run]
 def setting() -> Setting:
     """Return a trained Llama of two layers, the passes and the space of LLaMA-NAS on it, and its run."""
     net = lifted(ARCHITECTURES["hf_llama"])
-    task = whet.Task(
-        "counting", train=counting(512, 1), val=counting(128, 2), loss=language_loss, metric=whet.accuracy
-    )
+    task = whet.Task("counting", train=counting(512, 1), val=counting(128, 2), loss=language_loss, metric=whet.accuracy)
     fit(net, task, recipe=RECIPE, epochs=18)
     run = whet.Run(task, targets.get("cpu"), net, trainer=fit)
     importance = Frozen.of(net, "taylor", run)

@@ -15,8 +15,7 @@ from whet.hardware import device as module
 from whet.hardware.device import FLAGS, Device, fingerprint
 
 HYPERTHREADED = "\n\n".join(
-    f"processor\t: {n}\nmodel name\t: Some CPU\nphysical id\t: {n // 4}\n"
-    f"core id\t\t: {n // 2 % 2}\nflags\t\t: sse avx2"
+    f"processor\t: {n}\nmodel name\t: Some CPU\nphysical id\t: {n // 4}\ncore id\t\t: {n // 2 % 2}\nflags\t\t: sse avx2"
     for n in range(8)
 )
 

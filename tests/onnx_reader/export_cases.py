@@ -35,9 +35,7 @@ def quiet(run: Any, *args: Any, **options: Any) -> Any:
 BATCH = {0: "batch"}
 
 
-def by_graph(
-    module: nn.Module, example: tuple[Tensor, ...], path: Path, axes: dict[int, str] | None = None
-) -> Path:
+def by_graph(module: nn.Module, example: tuple[Tensor, ...], path: Path, axes: dict[int, str] | None = None) -> Path:
     """Write with torch's exporter of today; `axes` of each input are free, by default the batch."""
     free = {axis: Dim(name, min=1, max=4096) for axis, name in (BATCH if axes is None else axes).items()}
     shapes = tuple(free for _ in example)
@@ -45,9 +43,7 @@ def by_graph(
     return path
 
 
-def by_trace(
-    module: nn.Module, example: tuple[Tensor, ...], path: Path, axes: dict[int, str] | None = None
-) -> Path:
+def by_trace(module: nn.Module, example: tuple[Tensor, ...], path: Path, axes: dict[int, str] | None = None) -> Path:
     """Write with torch's exporter of old, by tracing; `axes` of each input are free, by default the batch."""
     names = [f"input_{i}" for i in range(len(example))]
     free = dict.fromkeys(names, BATCH if axes is None else axes)

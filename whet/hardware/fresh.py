@@ -32,9 +32,7 @@ class Fresh:
     cold_start_seconds: float
 
 
-def served_fresh(
-    artifact: Artifact, inputs: Inputs, calls: int = CALLS, machine: Elsewhere | None = None
-) -> Fresh:
+def served_fresh(artifact: Artifact, inputs: Inputs, calls: int = CALLS, machine: Elsewhere | None = None) -> Fresh:
     """Open `artifact` in a new process, call it on zeros, and return what that took.
 
     The process holds Python, NumPy and the runtime and nothing else, so small networks differ little: these take some

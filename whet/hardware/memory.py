@@ -7,9 +7,7 @@ from whet.hardware.elsewhere import Elsewhere
 from whet.hardware.fresh import CALLS, Inputs, served_fresh
 
 
-def peak_memory_bytes(
-    artifact: Artifact, inputs: Inputs, calls: int = CALLS, machine: Elsewhere | None = None
-) -> int:
+def peak_memory_bytes(artifact: Artifact, inputs: Inputs, calls: int = CALLS, machine: Elsewhere | None = None) -> int:
     """Return the peak of resident memory, in bytes, of a new process that opens `artifact` and calls it on zeros.
 
     The process is one of `machine`, where that is given.

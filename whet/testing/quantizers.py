@@ -118,9 +118,10 @@ def integers_survive_the_file(form: Form, net: Net, result: Result, folder: Path
             return 0
         raise AssertionError(f"{form.decision!r} is only simulated, and a file was written of it")
     held = constants(export_onnx(result.net, folder / "model.onnx"), net)
-    layers = {n: m for n, m in fold_batch_norms(result.net).eval().layers().items() if isinstance(m, IntegerWeight)}
+    folded = fold_batch_norms(result.net).eval().layers()
+    layers: dict[str, IntegerWeight] = {n: m for n, m in folded.items() if isinstance(m, IntegerWeight)}
     for name, layer in layers.items():
-        weight = layer.weight.detach()  # type: ignore[attr-defined]
+        weight = folded[name].get_parameter("weight").detach()
         # Where integers are multiplied the file need not decode them.
         wanted = layer.integer_weight(weight).numpy(), layer.grid.integers(weight, layer.weight_scale).float().numpy()
         assert any(holds(array, own) for array in held for own in wanted), (

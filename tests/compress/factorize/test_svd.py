@@ -63,9 +63,11 @@ def test_the_error_is_the_energy_of_the_singular_values_left_out(bias: bool) -> 
 
 def test_inputs_of_few_directions_need_no_more_rank() -> None:
     x = correlated(600, 48, rank=4) - 0.0
-    exact = x @ torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:4].T @ torch.linalg.svd(
-        x - x.mean(0), full_matrices=False
-    ).Vh[:4]
+    exact = (
+        x
+        @ torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:4].T
+        @ torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:4]
+    )
     net, run = linear(exact, 40)
     result = Svd(samples=600, round_to=1, least=16).apply(net, Decision({"0:rank": 0.25}), run)
     torch.testing.assert_close(result.net(exact), net(exact), rtol=1e-3, atol=1e-3)
