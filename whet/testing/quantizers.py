@@ -131,7 +131,7 @@ def integers_survive_the_file(form: Form, net: Net, result: Result, folder: Path
 
 
 def constants(path: Path, net: Net) -> list[NDArray[np.float32]]:
-    """Return a file's weights of eight bits, and all floats that it computes of nothing but weights.
+    """Return a file's weights of eight bits, and all floats that it computes of nothing but weights, each of its shape.
 
     The latter as ONNX Runtime computes them, without optimizing.
     """
