@@ -94,6 +94,26 @@ def test_all_gates_close_that_do_nothing_and_what_was_needed_opens_again() -> No
     assert (net.module.get_parameter("3.weight")[:, gone] == 0).all(), "what reads them, too"
 
 
+def test_gates_stand_still_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They learn for the first half of the training; the weights train on."""
+    made: list[Gates] = []
+    seen: list[tuple[bool, ...]] = []
+
+    class Seen(Gates):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(self)
+
+    def observed(outputs: Tensor, targets: Tensor) -> Tensor:
+        seen.append(tuple((made[0].weights > 0).tolist()))
+        return functional.cross_entropy(outputs, targets)
+
+    monkeypatch.setattr("whet.train.trained_gates.Gates", Seen)
+    fit(lifted(), task(observed), recipe=F32, samples=32 * 60, techniques=(TrainedGates(speed=4.0),))
+    half = len(seen) // 2 + 1
+    assert len(set(seen[:half])) > 2 and len(set(seen[half:])) == 1
+
+
 class Convolutions(nn.Sequential):
     def __init__(self) -> None:
         torch.manual_seed(0)

@@ -35,27 +35,31 @@ class TrainedGates:
 
         w <- w - speed d (m / mean |m| + cost sigmoid(w) [open > 1 - share])
 
-    where a step is a share d of the training, m is the mean of the loss's gradients so far, and the cost is due as long
-    as more gates are open than are to be in the end. Of each site the gate with the largest w stays open. At the end
-    all parameters of closed atoms become zero, and a search cuts them (`whet.graph.empty`); sites whose atoms cannot
-    be cut exactly, and those that something else reads than linear layers and convolutions, are skipped.
+    where a step is a share d of the time in which gates learn, m is the mean of the loss's gradients so far, and the
+    cost is due as long as more gates are open than are to be in the end. Of each site the gate with the largest w stays
+    open. Gates learn for a share `learning` of the training; then they stand still, and weights train for those that
+    are open. At the end all parameters of closed atoms become zero, and a search cuts them (`whet.graph.empty`); sites
+    whose atoms cannot be cut exactly, and those that something else reads than linear layers and convolutions, are
+    skipped.
 
     The gate's gradient is the paper's (`search.trainable-gate`). There the loss has a term of the cost, whose weight is
-    tuned; the step here is inferred from that: gradients count by their mean size, and the length of the training is
-    1, so that neither the loss's scale nor the optimizer matters.
+    tuned; the step here is inferred from that: gradients count by their mean size, and the time in which gates learn is
+    1, so that neither the loss's scale nor the optimizer matters. That gates stand still at last is an addition.
 
     Paper: Kim et al. 2020, Plug-in, Trainable Gate for Streamlining Arbitrary Neural Networks.
-    Raises: ValueRangeError for a share outside of [0, 1], or a speed or cost that is not above 0.
+    Raises: ValueRangeError for a share outside of [0, 1], or a speed, cost or time to learn that is not above 0.
     """
 
     share: float = 0.5
     speed: float = 2.0
     cost: float = 1.0
+    learning: float = 0.5
     paper: str = field(default="kim2020gate", init=False, repr=False)
 
     def __post_init__(self) -> None:
         share("share", self.share)
         positive("speed", self.speed), positive("cost", self.cost)
+        share("learning", self.learning), positive("learning", self.learning)
 
     def begin(self, session: Session) -> Hooks:
         if not isinstance(session.net, Net):
@@ -72,7 +76,9 @@ class TrainedGates:
         def after_step() -> None:
             nonlocal done
             before, done = done, session.progress()
-            stepped(list(sites.values()), self.speed * (done - before), self.cost, 1 - self.share)
+            if before < self.learning:
+                rate = self.speed * (done - before) / self.learning
+                stepped(list(sites.values()), rate, self.cost, 1 - self.share)
 
         def end() -> None:
             for handle in handles:
