@@ -36,7 +36,7 @@ from whet.hardware import targets
 from whet.hardware.device import fingerprint
 
 REQUESTS = 2000
-HELD_OUT = 20_000
+HELD_OUT = 30_000
 """The seed of the first held-out trace; those of trainings are drawn from 2^31."""
 
 
