@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from quick import made
+from torch import nn
 
+import whet
 from whet.compress.width import Width
 from whet.core.run import Run
 from whet.core.space import Decision
@@ -20,7 +22,7 @@ from whet.flow.stopwatch import Stopwatch
 from whet.flow.training import cut_empty
 from whet.graph.axes import analyze
 from whet.graph.empty import EMPTIED, exact, tensors_of
-from whet.testing.runs import AlignedTarget
+from whet.testing.runs import AlignedTarget, classification
 from whet.train.state import save_state
 
 
@@ -34,6 +36,20 @@ def builder(out: Path = Path("unused"), elastic: bool = False, **data: Any) -> B
 def halved(made_by: Builder) -> Decision:
     name = next(c.name for c in made_by.space if 0.5 in c.values)
     return Decision({name: 0.5})
+
+
+def test_all_nets_have_the_layout_that_training_and_scoring_give_them() -> None:
+    """Else what is solved of a net depends, in the last places, on whether it was scored or trained before."""
+    torch.manual_seed(0)
+    convolutions = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU())
+    net = whet.lift(convolutions.append(nn.Flatten()).append(nn.Linear(128, 5)).eval(), (torch.randn(2, 3, 8, 8),))
+    task, target = classification(net), AlignedTarget(1)
+    request = Request(net, task, target, (Width(),), (), 60.0, Path("unused"))  # type: ignore[arg-type]
+    found = Builder(request, Run(task, target, teacher=net), Stopwatch())  # type: ignore[arg-type]
+    half = halved(found)
+    for made_net in (net, found.cut(half).net, found.structure(half).net):
+        weights = [p for p in made_net.module.parameters() if p.dim() == 4]
+        assert weights and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
 
 
 def test_what_is_cut_is_repaired_and_nothing_else() -> None:

@@ -17,6 +17,7 @@ from whet.flow.stopwatch import Stopwatch
 from whet.graph.empty import EMPTIED, emptied
 from whet.graph.operations import total_operations
 from whet.graph.zeros import numbers_stored
+from whet.train.fit import channels_last
 from whet.train.recalibrate import recalibrate
 from whet.train.state import load_state, metadata_of
 
@@ -24,10 +25,16 @@ RECALIBRATED_SAMPLES = 512
 
 
 class Builder:
-    """Builds candidates of one request; what it does is timed by kind."""
+    """Builds candidates of one request; what it does is timed by kind.
+
+    All nets are laid out channels last from the beginning, and the original with them. If the first that trains or
+    scores one did it, what was computed of it before and after would differ in the last places, and a study that was
+    killed and resumed would not end as one that was not.
+    """
 
     def __init__(self, request: Request, run: Run, clock: Stopwatch) -> None:
         self.request, self.run, self.clock = request, run, clock
+        channels_last(request.net.module)
         self._built: tuple[Decision, Result] | None = None
 
     @cached_property
@@ -49,7 +56,9 @@ class Builder:
     def cut(self, decision: Decision) -> Result:
         """Apply the structural passes alone: for weights that come from elsewhere."""
         with self.clock("cut"):
-            return Chain(self.request.passes).apply(self.request.net, decision, self.run)
+            result = Chain(self.request.passes).apply(self.request.net, decision, self.run)
+        channels_last(result.net.module)
+        return result
 
     def repaired(self, result: Result, whole: Net) -> Result:
         """Solve the layers that read what was cut of `whole`; where there are no inputs to solve on, do nothing."""
@@ -57,6 +66,7 @@ class Builder:
             return result
         with self.clock("repair"):
             done = Repair().apply(result.net, Decision(), replace(self.run, teacher=whole))
+            channels_last(done.net.module)
         said = {"network": f"{len(done.changed)} layers solved on calibration data"} if done.changed else {}
         return result.then(replace(done, changed=changes("repaired", said)))
 
