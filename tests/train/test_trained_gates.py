@@ -126,7 +126,7 @@ class Convolutions(nn.Sequential):
 
 def test_the_share_closes_and_is_cut_without_a_difference() -> None:
     net = lifted(Convolutions())
-    report = fit(net, task(), recipe=F32, epochs=8, techniques=(TrainedGates(),))
+    report = fit(net, task(), recipe=F32, epochs=8, techniques=(TrainedGates(cost=1.0),))
     assert not report.skipped
     narrow, x = without_empty(net), torch.randn(50, 6)
     left = [narrow.layer(site).weight.shape[0] for site in ("1", "6")]  # type: ignore[union-attr, index]

@@ -52,7 +52,7 @@ class TrainedGates:
 
     share: float = 0.5
     speed: float = 2.0
-    cost: float = 1.0
+    cost: float = 3.0
     learning: float = 0.5
     paper: str = field(default="kim2020gate", init=False, repr=False)
 
