@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from toy_training import F32, network, task
+from toy_training import F32, interrupted, network, task
 
 import whet
 from whet.core.checks import ValueRangeError
@@ -154,25 +151,7 @@ def test_what_a_norm_averages_over_is_skipped_and_the_rest_is_not() -> None:
 
 
 def test_it_goes_on_exactly_after_an_interruption(tmp_path: Path) -> None:
-    threads, seen = torch.get_num_threads(), 0
-    torch.set_num_threads(1)
-    recipe = replace(F32, techniques=(HalfSpace(),))
-    whole = lifted()
-    fit(whole, task(), recipe=recipe, samples=800)
-
-    def interrupting(outputs: Tensor, targets: Tensor) -> Tensor:
-        nonlocal seen
-        seen += 1
-        if seen == 15:
-            os.kill(os.getpid(), signal.SIGINT)
-        return functional.cross_entropy(outputs, targets)
-
-    path = tmp_path / "c.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        fit(lifted(), task(interrupting), recipe=recipe, samples=800, checkpoint=path)
-    resumed = lifted()
-    assert fit(resumed, task(), recipe=recipe, samples=800, checkpoint=path).steps == 25
-    torch.set_num_threads(threads)
+    whole, resumed = interrupted(HalfSpace(), lifted, tmp_path)
     states = [n.module.state_dict().values() for n in (whole, resumed)]
     assert all(map(torch.equal, *states)) and (vectors(whole) == 0).all(1).any()
 

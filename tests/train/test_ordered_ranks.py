@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from toy_training import F32, network, task
+from toy_training import F32, interrupted, network, task
 
 import whet
 from whet.core.checks import ValueRangeError
@@ -25,7 +22,7 @@ from whet.tasks.bundle import TensorBatches
 from whet.train.fit import fit
 from whet.train.ordered_ranks import Components, OrderedRanks, draw, found
 from whet.train.recipe import Recipe
-from whet.train.technique import Hooks, Session, Technique
+from whet.train.technique import Hooks, Session
 
 PLAIN = Recipe("sgd", 0.2, weight_decay=0.0, momentum=0.9, clip_norm=0.0, warmup=0.0, precision="f32")
 SINGULAR = torch.tensor([3.0, 2.0, 1.2, 0.6])
@@ -156,26 +153,7 @@ def test_components_of_convolutions_are_channels() -> None:
 
 
 def test_it_goes_on_exactly_after_an_interruption(tmp_path: Path) -> None:
-    threads, seen = torch.get_num_threads(), 0
-    torch.set_num_threads(1)
-    techniques: tuple[Technique, ...] = (OrderedRanks(1.0),)
-    recipe = replace(F32, techniques=techniques)
-    whole = two()
-    fit(whole, task(), recipe=recipe, samples=800)
-
-    def interrupting(outputs: Tensor, targets: Tensor) -> Tensor:
-        nonlocal seen
-        seen += 1
-        if seen == 15:
-            os.kill(os.getpid(), signal.SIGINT)
-        return functional.cross_entropy(outputs, targets)
-
-    path = tmp_path / "c.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        fit(two(), task(interrupting), recipe=recipe, samples=800, checkpoint=path)
-    resumed = two()
-    assert fit(resumed, task(), recipe=recipe, samples=800, checkpoint=path).steps == 25
-    torch.set_num_threads(threads)
+    whole, resumed = interrupted(OrderedRanks(1.0), two, tmp_path)
     assert all(map(torch.equal, *(n.module.state_dict().values() for n in (whole, resumed))))
 
 

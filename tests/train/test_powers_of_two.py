@@ -92,7 +92,7 @@ def test_powers_move_with_a_training_and_not_signs_alone() -> None:
 
 
 def test_a_training_that_was_interrupted_goes_on_exactly(tmp_path: Path) -> None:
-    whole, other = interrupted(PowersOfTwo(), Grid(4), tmp_path)
+    whole, other = interrupted(PowersOfTwo(), lambda: rounded(Grid(4)), tmp_path)
     assert all(map(torch.equal, whole.state_dict().values(), other.state_dict().values()))
 
 

@@ -80,7 +80,7 @@ def test_training_binary_weights_gains_much() -> None:
 
 
 def test_a_training_that_was_interrupted_goes_on_exactly(tmp_path: Path) -> None:
-    whole, other = interrupted(SquareWave(8.0), Grid(2), tmp_path)
+    whole, other = interrupted(SquareWave(8.0), lambda: rounded(Grid(2)), tmp_path)
     assert all(map(torch.equal, whole.state_dict().values(), other.state_dict().values()))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from toy_training import F32, network, task
+from toy_training import F32, interrupted, network, task
 
 import whet
 from whet.core.checks import ValueRangeError
@@ -144,25 +142,7 @@ def test_what_something_averages_over_or_multiplies_is_skipped() -> None:
 
 
 def test_it_goes_on_exactly_after_an_interruption(tmp_path: Path) -> None:
-    threads, seen = torch.get_num_threads(), 0
-    torch.set_num_threads(1)
-    recipe = replace(F32, techniques=(TrainedGates(),))
-    whole = lifted()
-    fit(whole, task(), recipe=recipe, samples=800)
-
-    def interrupting(outputs: Tensor, targets: Tensor) -> Tensor:
-        nonlocal seen
-        seen += 1
-        if seen == 15:
-            os.kill(os.getpid(), signal.SIGINT)
-        return functional.cross_entropy(outputs, targets)
-
-    path = tmp_path / "c.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        fit(lifted(), task(interrupting), recipe=recipe, samples=800, checkpoint=path)
-    resumed = lifted()
-    assert fit(resumed, task(), recipe=recipe, samples=800, checkpoint=path).steps == 25
-    torch.set_num_threads(threads)
+    whole, resumed = interrupted(TrainedGates(), lifted, tmp_path)
     assert all(map(torch.equal, *(n.module.state_dict().values() for n in (whole, resumed))))
     assert (whole.module.get_parameter("0.weight") == 0).all(1).any()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,11 @@ def layers_of(module: nn.Module) -> list[Any]:
     return [m for m in module.modules() if isinstance(m, IntegerWeight)]
 
 
-def interrupted(technique: Technique, grid: Grid, folder: Path, samples: int = 640) -> tuple[nn.Module, nn.Module]:
+def interrupted(technique: Technique, build: Callable[[], Any], folder: Path, samples: int = 640) -> tuple[Any, Any]:
     """Return a network that a technique trained without a break, and one that Ctrl-C stopped in the middle."""
     torch.set_num_threads(1)
     recipe = replace(F32, techniques=(technique,), momentum=0.9)
-    whole, broken, other = rounded(grid), rounded(grid), rounded(grid)
+    whole, broken, other = build(), build(), build()
     fit(whole, task(), recipe=recipe, samples=samples)
     seen = [0]
 
