@@ -314,6 +314,7 @@ DEFAULT_PASSES = {
     "memory": ("depth", "width", "quantize", "weight-only"),
 }
 """What is searched for each objective where no passes are given."""
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 WORDS = re.compile(r"\s*([\w.-]+)\s*(\(.*\))?\s*", re.DOTALL)
 
 
@@ -327,7 +328,7 @@ class Call:
     def __call__(self, *given: Any, **more: Any) -> Any:
         """Make it; the words' options come before those of the caller.
 
-        Raises: MethodError for an option that the method does not have.
+        Raises: MethodError for an option that the method does not have, or one that it needs and did not get.
         """
         item = self.method.load()
         takes = inspect.signature(item).parameters
@@ -335,6 +336,10 @@ class Call:
             for name in self.options:
                 if name not in takes:
                     raise MethodError(f"'{self.method.name}': {unknown('option', name, takes)}")
+        left = [n for n, p in list(takes.items())[len(given) :] if p.default is p.empty and p.kind in NAMED]
+        if needed := [n for n in left if n not in {**more, **self.options}]:
+            short = self.method.name.partition(".")[2]
+            raise MethodError(f"'{short}' needs {', '.join(needed)}: write \"{short}({needed[0]}=...)\".")
         return item(*given, **{**more, **self.options})
 
 

@@ -75,6 +75,8 @@ def test_networks_of_the_catalogue_are_built_for_the_task_if_they_take_its_input
     assert bundle.knows("digits_cnn") and bundle.knows("digits-cnn(blocks=1)") and not bundle.knows("net.py:build")
     small = bundle.built("digits-cnn(channels=4, blocks=1)")
     assert len(small.stage1) == 1 and small(*bundle.example).shape == (2, 10)  # type: ignore[arg-type]
+    with pytest.raises(TaskError, match=r"'mlp' needs features: write .*Task 'digits' has networks .*: digits_cnn\."):
+        bundle.built("mlp")
     with pytest.raises(TaskError, match=r"network 'mlp\(features=9\)' does not take the inputs of task 'digits'"):
         bundle.built("mlp(features=9)")
     with pytest.raises(UnknownNameError, match="did you mean 'digits_cnn'"):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from whet import catalogue
-from whet.core.errors import TaskError, unknown
+from whet.core.errors import MethodError, TaskError, unknown
 from whet.core.task import Batch, Task
 from whet.train.fit import fit
 from whet.train.recipe import Recipe
@@ -104,13 +104,19 @@ class Bundle:
     def built(self, name: str) -> nn.Module:
         """Return a network by its name, or by words of the catalogue, untrained.
 
-        Raises: UnknownNameError for the name; TaskError where it does not take the task's inputs.
+        Raises: UnknownNameError for the name; TaskError where it does not take the task's inputs, or needs an option.
         """
         if name in self.builders:
             return self.builders[name]()
         if not self.knows(name):
             raise unknown(f"network of task '{self.task.name}'", name, [*self.builders, *catalogue.names("network")])
-        module: nn.Module = catalogue.make(name, "network")
+        try:
+            module: nn.Module = catalogue.make(name, "network")
+        except MethodError as error:
+            own = ", ".join(self.builders)
+            raise TaskError(
+                f"network '{name}': {error} Task '{self.task.name}' has networks of its own: {own}."
+            ) from error
         try:
             with torch.no_grad():
                 copy.deepcopy(module).eval()(*self.example)
