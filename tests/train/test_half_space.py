@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from toy_training import F32, interrupted, network, task
+from toy_training import F32, Blind, interrupted, network, task
 
 import whet
 from whet.core.checks import ValueRangeError
@@ -62,17 +62,6 @@ def test_a_step_is_the_papers_closed_form(epsilon: float) -> None:
     assert torch.allclose(vectors(net), trial * ~gone[:, None], atol=1e-6)
     assert torch.equal((net.module.get_parameter("2.weight") == 0).all(0), gone)
     assert torch.equal(net.module.get_parameter("2.bias"), free.module.get_parameter("2.bias"))
-
-
-class Blind(nn.Module):
-    """Hides the first two inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("seen", torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.seen  # type: ignore[operator]
 
 
 def test_exactly_the_redundant_neurons_go_as_fast_as_the_penalty_says() -> None:

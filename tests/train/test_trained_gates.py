@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from toy_training import F32, interrupted, network, task
+from toy_training import F32, Blind, interrupted, network, task
 
 import whet
 from whet.core.checks import ValueRangeError
@@ -62,17 +62,6 @@ def test_a_step_is_its_closed_form_and_one_of_a_site_stays_open() -> None:
     gates.mean.zero_()
     stepped([gates], 1000.0, 10.0, 0.0)
     assert int((gates.weights > 0).sum()) == 1
-
-
-class Blind(nn.Module):
-    """Hides the first two inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("seen", torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.seen  # type: ignore[operator]
 
 
 def test_all_gates_close_that_do_nothing_and_what_was_needed_opens_again() -> None:

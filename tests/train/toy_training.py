@@ -26,6 +26,17 @@ from whet.train.technique import Technique
 F32 = Recipe(learning_rate=0.05, precision="f32")
 
 
+class Blind(nn.Module):
+    """Hides the first two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.seen  # type: ignore[operator]
+
+
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))

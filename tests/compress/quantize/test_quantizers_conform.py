@@ -89,7 +89,7 @@ def net_of(kind: str) -> Net:
 def test_conforms(name: str, tmp_path: Path) -> None:
     kind, forms = FORMS[name]
     net = net_of(kind)
-    check(forms, net, planning_run(net), tmp_path)
+    assert len(check(forms, net, planning_run(net), tmp_path)) == len(forms)
 
 
 def test_every_quantizer_of_the_catalogue_is_checked() -> None:
