@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from whet.cli.main import app
 from whet.cli.shared import network_of, recipe_for
-from whet.core.errors import LiftError, TargetError, TaskError
+from whet.core.errors import LiftError, MethodError, TargetError, TaskError
 from whet.data.bind import bind
 from whet.data.sources import Options
 from whet.tasks.bundle import TensorBatches
@@ -126,7 +126,7 @@ def test_one_of_whets_networks_is_trained_on_the_data(folder: Path, monkeypatch:
     assert isinstance(task.train.source, TensorBatches)
     own(network, "a.csv", target_column="target", standardize=True, split=(0.6, 0.2, 0.2))
     assert len(list((folder / "cache").iterdir())) == 2, "other training data, other weights"
-    with pytest.raises(TaskError, match="missing 1 required positional argument: 'features'"):
+    with pytest.raises(MethodError, match=r"'mlp' needs features: write \"mlp\(features=\.\.\.\)\""):
         own("mlp", "a.csv", target_column="target")
 
 
