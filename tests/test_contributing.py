@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILE = re.compile(r"^`([\w/]+\.py)`\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^```row\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-END = "    ]\n)  # fmt: skip\n"
+END = "]  # fmt: skip\n"
 """Where the rows of the catalogue end."""
 SEEN = """
 import json, shlex, subprocess, sys
@@ -69,10 +69,10 @@ def test_each_example_is_three_files(page: str) -> None:
 
 def test_the_examples_work_and_are_seen(page: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "whet", tmp_path / "whet", ignore=shutil.ignore_patterns("__pycache__"))
-    catalogue = tmp_path / "whet" / "catalogue.py"
-    rows, text = "".join(ROW.findall(page)), catalogue.read_text(encoding="utf-8")
+    table = tmp_path / "whet" / "method_rows.py"
+    rows, text = "".join(ROW.findall(page)), table.read_text(encoding="utf-8")
     assert rows.count("\n") == 4 and text.count(END) == 1
-    catalogue.write_text(text.replace(END, rows + END), encoding="utf-8")
+    table.write_text(text.replace(END, rows + END), encoding="utf-8")
     for name, body in FILE.findall(page):
         assert not (ROOT / name).exists()
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

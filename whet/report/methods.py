@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from whet.catalogue import DEFAULT, METHODS, Method
+from whet.catalogue import METHODS, Method
+from whet.method_rows import DEFAULT
 
 
 def _status(method: Method) -> str:
