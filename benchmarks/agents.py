@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from whet.agents.training import Training, train
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import commit, origin, write_result
 from whet.cli.agent import file_name
 from whet.hardware.device import fingerprint
 from whet.support.files import write_text
@@ -104,8 +104,7 @@ def markdown(table: dict[str, Any]) -> str:
             f"{median(r.processor_seconds for r in own):.0f} s of processor time in the median."
         )
     load = "Load is the machine's at the end of a training, over 15 minutes: beyond the number of cores, others worked."
-    made = made_by({"commit": commit()})
-    return "\n".join([*lines, "", load, "", f"Device: {table['device'].get('cpu')}. {table['command']} {made}", ""])
+    return "\n".join([*lines, "", load, "", f"{table['command']} {origin({**table, 'commit': commit()})}", ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -31,7 +31,7 @@ from whet.agents.cache.traces import KINDS, Trace
 from whet.agents.cold_rl import ColdRL
 from whet.agents.environments import Environments
 from whet.agents.evaluation import Returns
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import commit, origin, write_result
 from whet.hardware import targets
 from whet.hardware.device import fingerprint
 
@@ -134,7 +134,7 @@ def markdown(table: dict[str, Any]) -> str:
         f"So served, hits were {t['hit_ratio']:.1f} % of 3 of the mixed traces, at a load of {t['load']:.1f}.",
         "",
         f"Made by `python benchmarks/cache_eviction.py` in {table['processor_seconds']:.0f} s of processor time. "
-        f"{made_by({'commit': commit()})} Device: {table['device'].get('cpu')}.",
+        f"{origin({**table, 'commit': commit()})}",
         "",
     ]
     return "\n".join(lines)

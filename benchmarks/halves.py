@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import whet
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import commit, origin, write_result
 from whet.compress.width import Width
 from whet.core.net import Net
 from whet.core.run import Run
@@ -269,7 +269,7 @@ def markdown(table: dict[str, Any]) -> str:
     behind = sum(r.behind for r in rows)
     lines += ["", f"Median speed ratios of search to half: {said}."]
     lines += [f"Behind the half by more than the race's spread: {behind} of {len(rows)} runs."]
-    return "\n".join([*lines, "", f"Device: {table['device'].get('cpu')}. {made_by({'commit': commit()})}", ""])
+    return "\n".join([*lines, "", origin({**table, "commit": commit()}), ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

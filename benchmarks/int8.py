@@ -32,6 +32,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import whet
+from whet.bench.results import device_line
 from whet.compress.quantize import dynamic, static, weight_only
 from whet.compress.quantize.dynamic import DynamicQuantization
 from whet.compress.quantize.static import StaticQuantization
@@ -318,7 +319,7 @@ def markdown(table: dict[str, Any]) -> str:
         lines.append(f"| {r['work']} | {r['file']} | {speed} | {scores} | {cost} |")
     metrics = ", ".join(f"{w}: {m}" for w, m in dict.fromkeys((r["work"], r["metric"]) for r in table["rows"]))
     commits = ", ".join(f"{w}: {c}" for w, c in dict.fromkeys((r["work"], r["commit"]) for r in table["rows"]))
-    last = f"Scores: {metrics}. Device: {table['device'].get('cpu')}. Commits: {commits}."
+    last = f"Scores: {metrics}. Device: {device_line(table['device'])}. Commits: {commits}."
     return "\n".join([*lines, "", last, ""])
 
 

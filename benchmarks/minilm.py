@@ -24,7 +24,7 @@ from int8 import LENGTH, SentenceEncoder, Work, batches, by_whet, folder_of, ran
 from torch import Tensor
 
 import whet
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import commit, origin, write_result
 from whet.compress.quantize.static import StaticQuantization
 from whet.core.net import Net
 from whet.core.space import Decision
@@ -130,8 +130,7 @@ def markdown(table: dict[str, Any]) -> str:
         scores = f"{r.val:.4f} / {r.test:.4f} | {r.int8_val:.4f} / {r.int8_test:.4f}"
         lines.append(f"| {r.run} | {spread} | {scores} | {r.latency_ms:.2f} | {r.size_bytes:,} | {r.seconds:.0f} |")
     middle = median(r.speedup for r in rows)
-    device = table["device"].get("cpu")
-    return "\n".join([*lines, "", f"Median: x{middle:.2f}. Device: {device}. {made_by({'commit': commit()})}", ""])
+    return "\n".join([*lines, "", f"Median: x{middle:.2f}. {origin({**table, 'commit': commit()})}", ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

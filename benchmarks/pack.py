@@ -19,7 +19,7 @@ from typing import Any
 import whet
 from whet import tasks
 from whet.bench.code import coded
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import commit, origin, write_result
 from whet.compress.prune.magnitude import Magnitude
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
 from whet.core.run import Run
@@ -106,8 +106,7 @@ def markdown(table: dict[str, Any]) -> str:
     ]  # fmt: skip
     for r in table.get("prices", []):
         lines.append(f"| {r['weights']} | {r['price']} | {r['bytes']:,} | {r['packed']:,} | {r['accuracy']:.4f} |")
-    device = table["device"]
-    return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
+    return "\n".join([*lines, "", origin(table), ""])
 
 
 def main() -> None:

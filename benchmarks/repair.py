@@ -9,8 +9,6 @@ batch-norm statistics estimated again, and of the repaired one. Cut are all grou
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from typing import Any
 import torch
 
 import whet
+from whet.bench.results import commit, origin, write_result
 from whet.compress.importance import Frozen
 from whet.compress.repair import Repair, output_error, reference_of, repaired
 from whet.compress.width import Width, is_stream
@@ -102,7 +101,7 @@ def markdown(table: dict[str, Any]) -> str:
     for r in table["rows"]:
         scores = " | ".join(f"{r[key]:.4f}" for key in ("base", "cut", "normed", "repaired", "error"))
         lines.append(f"| {r['work']} | {r['kept']:g} | {r['importance']} | {scores} | {r['seconds']:.1f} |")
-    return "\n".join([*lines, "", f"Device: {table['device'].get('cpu')}. Commit: {table['commit']}.", ""])
+    return "\n".join([*lines, "", origin(table), ""])
 
 
 def main() -> None:
@@ -112,15 +111,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     found = []
     for work in asked.work or WORKS:
         for row in rows(work, asked.data):
             found.append(asdict(row))
             print(row, flush=True)
-            table = {"rows": found, "device": fingerprint().to_dict(), "commit": commit}
-            (asked.out / "repair.json").write_text(json.dumps(table, indent=1))
-            (asked.out / "repair.md").write_text(markdown(table))
+            table = {"rows": found, "device": fingerprint().to_dict(), "commit": commit()}
+            write_result(asked.out / "repair", table, markdown(table))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import commit, origin, write_result
 from whet.hardware.device import fingerprint
 
 WORKS = ("cifar10/resnet44", "cifar10/resnet20", "protein/mlp", "shakespeare/decoder")
@@ -84,7 +84,7 @@ def markdown(table: dict[str, Any]) -> str:
     each = (f"{work} x{_median(rows, work, 'speedup'):.2f}, {_median(rows, work, 'size_bytes'):,.0f} bytes"
             for work in _works(rows))  # fmt: skip
     lines += ["", f"Medians: {'; '.join(each)}."]
-    return "\n".join([*lines, "", f"Device: {table['device'].get('cpu')}. {made_by({'commit': commit()})}", ""])
+    return "\n".join([*lines, "", origin({**table, "commit": commit()}), ""])
 
 
 def _works(rows: Sequence[Row]) -> list[str]:

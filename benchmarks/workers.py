@@ -18,6 +18,7 @@ import numpy as np
 
 import whet
 from whet import tasks
+from whet.bench.results import device_line
 from whet.data.bind import bind
 from whet.flow.request import Request
 from whet.flow.work import Work
@@ -68,7 +69,7 @@ def written(found: dict[str, Any], trainings: int, samples: int, rounds: int) ->
     return (
         "# Two workers beside one\n\n"
         f"{trainings} trainings of the digits CNN, {samples} samples each, one after the other by one worker and two\n"
-        f"at a time by two, a core each; {rounds} rounds in turns. Device: {fingerprint().cpu}.\n\n"
+        f"at a time by two, a core each; {rounds} rounds in turns. Device: {device_line(fingerprint().to_dict())}.\n\n"
         "| one worker | two workers | ratio (quartiles) | sending a network of "
         f"{found['bytes'] / 1e6:.1f} MB, {LEAST} samples, and back |\n|---|---|---|---|\n"
         f"| {found['one']:.1f} s | {found['two']:.1f} s | x{found['ratio']:.2f} ({low:.2f}-{high:.2f}) "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whet.bench.results import made_by
+from whet.bench.results import origin
 from whet.bench.scored import Scored
 from whet.compress.prune.magnitude import NETWORK as ALL_WEIGHTS
 from whet.compress.prune.magnitude import Magnitude
@@ -130,5 +130,4 @@ def markdown(table: Mapping[str, Any]) -> str:
             f"| {r['grid']} | {r['zeros']:.0%} | {r['price'] or ''} | {r['quality']:.4f} | {r['bytes']:,} | {zstd} "
             f"| {r['lzma']:,} | {r['packed']:,} | {r['entropy']:,} | {first / r['packed']:.1f} | {r['mb_per_second']} |"
         )
-    device = table["device"]
-    return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
+    return "\n".join([*lines, "", origin(table), ""])

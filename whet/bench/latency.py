@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from whet.bench.results import device_line
 from whet.compress.depth import Depth
 from whet.compress.width import Width
 from whet.core.net import Net
@@ -76,5 +77,5 @@ def markdown(record: dict[str, Any]) -> str:
         f"Each forecast from the others (5 folds), in `{record['setting']}`, latencies from "
         f"{record['fastest_share']:.2f} to {record['slowest_share']:.2f} of the original's. Relative error: median "
         f"{record['median_error']:.1%}, 95th percentile {record['percentile_95_error']:.1%}.\n\n"
-        f"Device: {record['device'].get('cpu', record['device'])}.\n"
+        f"Device: {device_line(record['device'])}.\n"
     )

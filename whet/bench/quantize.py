@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whet.bench.results import made_by
+from whet.bench.results import origin
 from whet.bench.scored import Scored, best_of, speed_text
 from whet.compress.moments import inputs_of
 from whet.compress.quantize import dynamic, expansion, static, vector_wise
@@ -199,8 +199,7 @@ def markdown(table: dict[str, Any]) -> str:
             f"| {r['format']} | {r['how']} | {quality} | {r['size_bytes']:,} | {speed_text(r)} | {r['seconds']:.1f} "
             f"| {r['calibration_samples'] or 'none'} | {r['layers']}, {r['to_nearest']} |"
         )
-    device = table["device"]
-    return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
+    return "\n".join([*lines, "", origin(table), ""])
 
 
 def _formats(table: dict[str, Any]) -> set[str]:

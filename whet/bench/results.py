@@ -37,6 +37,27 @@ def made_by(figures: Mapping[str, Any]) -> str:
     return f"Made by commit {known}." if known else "Made by code that did not write down its commit."
 
 
+def device_line(device: Any) -> str:
+    """Return a device, as `Device.to_dict` gave it, with the flags that decide what is fast; others as they are.
+
+    >>> device_line({"cpu": "AMD EPYC", "cores": 2, "flags": ["avx2"]}), device_line("a board")
+    ('AMD EPYC, 2 cores, avx2', 'a board')
+    """
+    if not isinstance(device, Mapping) or "cpu" not in device:
+        return str(device)
+    cores = f"{device['cores']} cores" if "cores" in device else ""
+    return ", ".join(filter(None, (device["cpu"], cores, " ".join(device.get("flags", ())))))
+
+
+def origin(figures: Mapping[str, Any]) -> str:
+    """Return the sentences that end a table: the device and the commit that it was made with.
+
+    >>> origin({"commit": "0123456789ab", "device": {"cpu": "AMD EPYC", "cores": 2, "flags": ["avx2"]}})
+    'Device: AMD EPYC, 2 cores, avx2. Made by commit 0123456789ab.'
+    """
+    return f"Device: {device_line(figures['device'])}. {made_by(figures)}"
+
+
 def write_result(stem: Path, figures: Mapping[str, Any], text: str) -> None:
     """Write the result of a benchmark twice: STEM.json for programs, with its commit, STEM.md for people."""
     write_text(Path(f"{stem}.json"), json.dumps({"commit": commit(), **figures}, indent=1) + "\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whet import catalogue
-from whet.bench.results import made_by
+from whet.bench.results import origin
 from whet.bench.scored import Scored, best_of, speed_text
 from whet.compress.importances import IMPORTANCES
 from whet.compress.prune.magnitude import MAGNITUDE, PRUNERS
@@ -196,8 +196,7 @@ def markdown(table: Mapping[str, Any]) -> str:
             f"| {kind} | {what} | {r['how']} | {figures[0]} | {figures[1]} | {r['size_bytes']:,} "
             f"| {r['operations']:.0%} | {speed_text(r)} | {r['seconds']:.1f}, {r['training_seconds']:.0f} |"
         )
-    device = table["device"]
-    return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
+    return "\n".join([*lines, "", origin(table), ""])
 
 
 def _how_timed(rows: Sequence[Mapping[str, Any]]) -> str:

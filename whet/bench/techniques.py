@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whet.bench.results import commit, made_by, write_result
+from whet.bench.results import commit, origin, write_result
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.decisions.pareto import hypervolume
@@ -143,6 +143,5 @@ def markdown(table: dict[str, Any]) -> str:
             f"| {test} | {r['size_bytes']:,} | {r['setting']} | {'met' if r['met'] else 'missed'} |"
             + (f" {r['hypervolume']:.4f} |" if areas else "")
         )
-    device = table["device"]
-    lines += ["", f"Device: {device.get('cpu', device)}. Protocol: {table['protocol']}. {made_by(table)}", ""]
+    lines += ["", f"Protocol: {table['protocol']}. {origin(table)}", ""]
     return "\n".join(lines)

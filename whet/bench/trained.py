@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from whet import catalogue
-from whet.bench.results import made_by
+from whet.bench.results import origin
 from whet.bench.scored import Scored
 from whet.compress.quantize import few_bit_inputs, weight_only
 from whet.core.net import Net
@@ -148,5 +148,4 @@ def markdown(table: dict[str, Any]) -> str:
             f"| {r['format']} | {r['how']} | {r['before']:.4f} | {r['after']:.4f} | {r['size_bytes']:,} | {runs} "
             f"| {r['seconds']:.0f} |"
         )
-    device = table["device"]
-    return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. {made_by(table)}", ""])
+    return "\n".join([*lines, "", origin(table), ""])

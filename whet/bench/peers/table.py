@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whet.bench.results import write_result
+from whet.bench.results import origin, write_result
 from whet.decisions.pareto import hypervolume, non_dominated
 from whet.support.files import whole, write_text
 
@@ -95,12 +95,11 @@ def markdown(table: Mapping[str, Any]) -> str:
             f"| {quality} | {drop} | {r['size_bytes']:,} | {r['zstd_bytes']:,} | {r['setting']} |"
         )
     lines += [f"| {e['peer']} | {e.get('name', '')} | failed: {e['error']} | | | | | | |" for e in table["failures"]]
-    device = table["device"]
     lines += ["", "| peer | seconds | peak memory MB | versions |", "|---|---|---|---|"]
     for e in table["efforts"]:
         packages = ", ".join(f"{k} {v}" for k, v in e["versions"].items())
         lines.append(f"| {e['peer']} | {e['seconds']:.0f} | {e['peak_memory_mb']:.0f} | {packages} |")
-    return "\n".join([*lines, "", f"Device: {device.get('cpu', device)}. Protocol: {table['protocol']}.", ""])
+    return "\n".join([*lines, "", f"Protocol: {table['protocol']}. {origin(table)}", ""])
 
 
 def overview(tables: Sequence[Mapping[str, Any]]) -> str:
