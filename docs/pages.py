@@ -1,7 +1,7 @@
 """A hook of MkDocs: what the site has beside `docs`, and links that hold on the site as they do in the repository.
 
-The root's pages, the README's section of measurements and the tables of `benchmarks/results` become pages. A link is
-written for the repository; where it leads to something that has a place on the site, it is turned to lead there.
+The root's pages and the tables of `benchmarks/results` become pages. A link is written for the repository; where it
+leads to something that has a place on the site, it is turned to lead there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ WHERE = {
 }
 """Paths in the repository and on the site; those below `docs` and `benchmarks/results` follow from their names."""
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(?=[)#])")
-MEASURED = re.compile(r"^## Measured\n(.*?)^## ", re.MULTILINE | re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -37,16 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in tables:
         files.append(File.generated(config, f"results/{path.name}", abs_src_path=str(path)))
     files.append(File.generated(config, TABLES, content=contents([p for p in tables if p.suffix == ".md"])))
-    files.append(File.generated(config, "measured.md", content=measured()))
     return files
-
-
-def measured() -> str:
-    """Return the README's section of measurements as a page."""
-    found = MEASURED.search((ROOT / "README.md").read_text(encoding="utf-8"))
-    if found is None:
-        raise ValueError("README.md has no section 'Measured' with another behind it")
-    return f"# Measured\n{found[1]}"
 
 
 def contents(tables: list[Path]) -> str:
@@ -74,8 +64,6 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def source_of(uri: str) -> str:
     """Return the path in the repository of what a page was made of."""
-    if uri == "measured.md":
-        return "README.md"
     if uri.startswith("results/"):
         return f"{RESULTS}/{posixpath.basename(uri)}"
     return next((path for path, place in list(WHERE.items())[1:] if place == uri), f"docs/{uri}")

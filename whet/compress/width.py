@@ -19,6 +19,7 @@ from whet.core.space import Choice, Decision, Space, Value
 from whet.core.target import Target
 from whet.graph.axes import AtomGroup, Axes, analyze
 from whet.graph.cut import cut
+from whet.graph.fractions import aligned, all_alike, check_fractions
 from whet.graph.sides import reads, writes
 
 LASTING = 3.0
@@ -64,8 +65,7 @@ class Width:
     def __post_init__(self) -> None:
         if isinstance(self.importance, str) and self.importance not in IMPORTANCES:
             raise unknown("importance", self.importance, IMPORTANCES)
-        if 1.0 not in self.fractions or not all(0 < f <= 1 for f in self.fractions):
-            raise DecisionError(f"fractions must lie in (0, 1] and include 1.0; got {self.fractions!r}.")
+        check_fractions(self.fractions)
         if self.round_to is not None and self.round_to < 1:
             raise DecisionError(f"round_to must be at least 1; got {self.round_to!r}.")
 
@@ -93,9 +93,7 @@ class Width:
     def obvious(self, net: Net, target: Target) -> list[Decision]:
         """Return each fraction for all groups at once, the largest first: residual streams left whole, then cut too."""
         spaces = [replace(self, streams=streams).space(net, target) for streams in sorted({False, self.streams})]
-        fractions = sorted((f for f in self.fractions if f != 1.0), reverse=True)
-        found = [Decision({c.name: f for c in space}) for space in spaces for f in fractions if len(space)]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(d for space in spaces for d in all_alike(space.choices, self.fractions)))
 
     def damages(self, net: Net, run: Run) -> dict[str, list[float]]:
         """Return by choice the error that each of its values leaves in what reads its groups, in shares of its outputs.
@@ -171,9 +169,7 @@ class Width:
             return group.size
         per_atom = min(int((m.atom >= 0).sum()) for m in group.members) // group.size
         step = max(1, (self.round_to or alignment) // max(1, per_atom))
-        while step > 1 and step > min(self.fractions) * group.size:
-            step //= 2
-        return min(group.size, step * max(1, int(fraction * group.size / step + 0.5)))
+        return aligned(group.size, fraction, self.fractions, step, group.size)
 
     def _most_important(self, net: Net, wanted: Mapping[str, tuple[AtomGroup, int]], run: Run) -> dict[str, list[int]]:
         if not wanted:

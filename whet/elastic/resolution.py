@@ -17,6 +17,7 @@ from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.graph.axes import MODULES
+from whet.graph.fractions import check_fractions
 from whet.graph.operators import chosen, pointwise, row_of, same
 from whet.graph.rows import bind, operator_name
 
@@ -59,8 +60,7 @@ class Resolution:
     traits = Traits("structure", nests=True)
 
     def __post_init__(self) -> None:
-        if 1.0 not in self.fractions or not all(0 < f <= 1 for f in self.fractions):
-            raise DecisionError(f"fractions must lie in (0, 1] and include 1.0; got {self.fractions!r}.")
+        check_fractions(self.fractions)
         if self.round_to < 1:
             raise DecisionError(f"round_to must be at least 1; got {self.round_to!r}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -43,16 +43,3 @@ def chained(net: Net) -> list[str]:
     names = net.layers()
     sites = [name.removesuffix(f".{FIRST}") for name in names if name.endswith(f".{FIRST}")]
     return [site for site in sites if f"{site}.{SECOND}" in names]
-
-
-def aligned(even: float, fraction: float, fractions: Sequence[float], step: int, most: int) -> int:
-    """Return the rank of a fraction of the one at which a chain costs what the layer did: halves round up.
-
-    Ranks are multiples of `step`, halved until the smallest of the `fractions` has a step at least, and `most` at most.
-
-    >>> [aligned(100.0, q, (0.25, 0.5), 8, 64) for q in (0.25, 0.5, 0.75)], aligned(12.0, 0.25, (0.25,), 8, 64)
-    ([24, 48, 64], 4)
-    """
-    while step > 1 and step > min(fractions) * even:
-        step //= 2
-    return min(most, step * max(1, int(fraction * even / step + 0.5)))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from whet.core.checks import whole
-from whet.core.errors import DecisionError
 from whet.core.net import Net
 from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
-from whet.graph.factors import FIRST, SECOND, aligned, put_chain
+from whet.graph.factors import FIRST, SECOND, put_chain
+from whet.graph.fractions import aligned, all_alike, check_fractions
 from whet.graph.readers import find_readers
 
 MIDDLE = "kernel"
@@ -62,8 +62,7 @@ class CanonicalPolyadic:
     traits = Traits("structure")
 
     def __post_init__(self) -> None:
-        if 1.0 not in self.fractions or not all(0 < f <= 1 for f in self.fractions):
-            raise DecisionError(f"fractions must lie in (0, 1] and include 1.0; got {self.fractions!r}.")
+        check_fractions(self.fractions)
         whole("rounds", self.rounds), whole("sweeps", self.sweeps)
 
     def space(self, net: Net, target: Target) -> Space:
@@ -71,9 +70,7 @@ class CanonicalPolyadic:
 
     def obvious(self, net: Net, target: Target) -> list[Decision]:
         """Return each fraction for all layers at once, the largest first."""
-        sites = list(self._sites(net))
-        fractions = sorted((f for f in self.fractions if f != 1.0), reverse=True)
-        return [Decision({f"{site}:terms": f for site in sites}) for f in fractions] if sites else []
+        return all_alike([f"{site}:terms" for site in self._sites(net)], self.fractions)
 
     def shares(self, net: Net, run: Run) -> dict[str, list[dict[str, float]]]:
         """Return by choice, for each of its values, the share of its operations that it leaves the layer."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from whet.compress.moments import Moments, inputs_of, moments
-from whet.core.errors import DecisionError
 from whet.core.net import Net
 from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
-from whet.graph.factors import FIRST, SECOND, aligned, put_chain
+from whet.graph.factors import FIRST, SECOND, put_chain
+from whet.graph.fractions import aligned, all_alike, check_fractions
 from whet.graph.readers import Reader, find_readers
 
 GONE = "no layer of that name is left that can have a lower rank."
@@ -47,17 +47,14 @@ class Svd:
     traits = Traits("structure", needs=("calibration",))
 
     def __post_init__(self) -> None:
-        if 1.0 not in self.fractions or not all(0 < f <= 1 for f in self.fractions):
-            raise DecisionError(f"fractions must lie in (0, 1] and include 1.0; got {self.fractions!r}.")
+        check_fractions(self.fractions)
 
     def space(self, net: Net, target: Target) -> Space:
         return Space([Choice(f"{site}:rank", self.fractions, 1.0) for site in self._readers(net)])
 
     def obvious(self, net: Net, target: Target) -> list[Decision]:
         """Return each fraction for all layers at once, the largest first."""
-        sites = list(self._readers(net))
-        fractions = sorted((f for f in self.fractions if f != 1.0), reverse=True)
-        return [Decision({f"{site}:rank": f for site in sites}) for f in fractions] if sites else []
+        return all_alike([f"{site}:rank" for site in self._readers(net)], self.fractions)
 
     def damages(self, net: Net, run: Run) -> dict[str, list[float]]:
         """Return by choice the error of each rank, in shares of the variance of the layer's outputs."""
