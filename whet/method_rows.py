@@ -197,7 +197,7 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("elastic.routing", "whet.elastic.routing:Router", "elastic", "cai2024flextron"),
     ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "cai2020ofa"),
     ("agents.dqn", "whet.agents.dqn:DQN", "agent", "mnih2013playing"),
-    ("agents.double", "whet.agents.targets:double", "agent-part", "vanhasselt2016double"),
+    ("agents.double", "whet.policies.targets:double", "agent-part", "vanhasselt2016double"),
     ("agents.dueling", "whet.agents.dueling:Dueling", "agent-part", "wang2016dueling"),
     ("agents.prioritized", "whet.agents.prioritized:Prioritized", "agent-part", "schaul2016prioritized"),
     ("agents.n-step", "whet.agents.n_step:NStep", "agent-part", "sutton1988learning"),

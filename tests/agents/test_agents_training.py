@@ -13,9 +13,9 @@ import agent_toys
 import pytest
 import torch
 
-from whet.agents.environments import AgentError
 from whet.agents.training import CHECKPOINT, CURVE, POLICY, STATES, Training, judged, policy_of, request_of, train
 from whet.core.errors import UnknownNameError
+from whet.policies.spaces import AgentError
 from whet.train.state import read_tensors
 
 SMALL = "hidden=(8,), batch=8, begin_after=20, buffer=50, target_every=5"

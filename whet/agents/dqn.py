@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from whet.agents.categorical import Categorical
 from whet.agents.dueling import Dueling
-from whet.agents.environments import Array, Environments, Spaces
-from whet.agents.exploration import Falling, epsilon_greedy
+from whet.agents.environments import Environments
 from whet.agents.learner import seeded
 from whet.agents.n_step import NStep
-from whet.agents.networks import Scores, Single, body, prepared
 from whet.agents.noisy import NoisyLinear, draw_noise, without_noise
 from whet.agents.prioritized import Prioritized
 from whet.agents.quantile import Quantiles
-from whet.agents.replay import Replay
 from whet.agents.state import Part, gathered, spread
-from whet.agents.targets import double, highest
-from whet.agents.values import Expected, Values, of_actions
 from whet.core.checks import positive, share, whole
 from whet.core.errors import unknown
+from whet.policies.exploration import Falling, epsilon_greedy
+from whet.policies.networks import Scores, Single, body, prepared
+from whet.policies.replay import Replay
+from whet.policies.spaces import Array, Spaces
+from whet.policies.targets import double, highest
+from whet.policies.values import Expected, Values, of_actions
 
 DISTRIBUTIONS = ("none", "categorical", "quantile")
 BEHAVIOURS = ("own", "first")
