@@ -24,7 +24,7 @@ from whet.core.checks import positive, share, whole
 from whet.core.errors import unknown
 from whet.policies.exploration import Falling, epsilon_greedy
 from whet.policies.networks import Scores, Single, body, prepared
-from whet.policies.replay import Replay
+from whet.policies.replay import Replay, Transitions
 from whet.policies.spaces import Array, Spaces
 from whet.policies.targets import double, highest
 from whet.policies.values import Expected, Values, of_actions
@@ -152,32 +152,50 @@ class DQNLearner:
 
     def _update(self) -> None:
         rows = self.replay.drawn(self.agent.batch, self.generator)
-        drawn = self.replay.rows(rows)
+        self._learn(rows, self.replay.rows(rows))
+        self.updates += 1
+        if int(self.updates) % self.agent.target_every == 0:
+            self._renew()
+
+    def _learn(self, rows: Array, drawn: Transitions) -> None:
+        """Take one step with a batch of the buffer and its rows, (B,)."""
+        self._descend(self.network, self.optimizer, rows, drawn)
+
+    def _renew(self) -> None:
+        """Set the target network."""
+        self.target.load_state_dict(self.network.state_dict())
+
+    def _descend(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, rows: Array, drawn: Transitions
+    ) -> Tensor:
+        """Take a step down a network's loss over a batch, and return that loss, a scalar."""
         rewards, discounts = torch.from_numpy(drawn.rewards), torch.from_numpy(drawn.discounts)
         if self.agent.noisy:
-            draw_noise(self.network, self.generator)
+            draw_noise(network, self.generator)
             draw_noise(self.target, self.generator)
-        following = self._following(prepared(drawn.following))
-        chosen = of_actions(self.network(prepared(drawn.observations)), torch.from_numpy(drawn.actions))
+        following = self._following(prepared(drawn.following), network)
+        chosen = of_actions(network(prepared(drawn.observations)), torch.from_numpy(drawn.actions))
         losses, missed = self.values.losses(chosen, following, rewards, discounts)
         if isinstance(self.replay, Prioritized):
             beta = 0.4 + 0.6 * min(1.0, self.environments.steps / self.steps)
             losses = losses * torch.from_numpy(self.replay.weights(rows, beta))
             self.replay.update(rows, missed.numpy())
-        self.optimizer.zero_grad()
-        losses.mean().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
-        self.optimizer.step()
-        self.updates += 1
-        if int(self.updates) % self.agent.target_every == 0:
-            self.target.load_state_dict(self.network.state_dict())
+        loss = losses.mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimizer.step()
+        return loss.detach()
 
     @torch.no_grad()
-    def _following(self, following: Tensor) -> Tensor:
-        """Return what the target network tells of the best action in `following` (B, *shape): (B, outputs)."""
+    def _following(self, following: Tensor, network: nn.Module) -> Tensor:
+        """Return what the target tells of the best action in `following` (B, *shape), (B, outputs).
+
+        `network` chooses that action where double Q-learning is on.
+        """
         told = self.target(following)
         if self.agent.double:
-            return double(told, self.network(following), self.expected)
+            return double(told, network(following), self.expected)
         return highest(told, self.expected)
 
     def policy(self) -> nn.Module:

@@ -36,6 +36,10 @@ class Learned(Modelled):
         """Return a learner that knows nothing; it is copied before each lesson."""
         raise NotImplementedError
 
+    def constants(self) -> tuple[object, ...]:
+        """Return what learners hold that no lesson changes: copies share it."""
+        return (self.genes,)
+
     def lesson(self, learner: Any, index: int) -> None:
         """Teach a learner, which was taught all entries before it, the entry of an index."""
         raise NotImplementedError
@@ -69,7 +73,7 @@ class Learned(Modelled):
         if not self._learners:
             self._learners, agreed = [self.begin()], 0
         for index in range(agreed, len(entries)):
-            learner = copy.deepcopy(self._learners[-1])
+            learner = copy.deepcopy(self._learners[-1], {id(part): part for part in self.constants()})
             self.lesson(learner, index)
             self._learners = [*self._learners, learner][-KEPT:]
         self._known = entries

@@ -112,10 +112,10 @@ class LayerwiseQ(Learned):
             self._replay.add(self.transitions(decision, reward))
         self._held = wanted
 
-    def transitions(self, decision: Decision, reward: float) -> Transitions:
-        """Return the steps of a decision: nothing is earned before the last."""
+    def transitions(self, decision: Decision, reward: float, budget: float | None = None) -> Transitions:
+        """Return the steps of a decision, by default under the budget that it met: nothing is earned before the last."""
         row = self.genes.rows([decision])
-        seen, chosen, following = self.walk.steps(row[0], float(self.walk.spent(row)[0]))
+        seen, chosen, following = self.walk.steps(row[0], float(self.walk.spent(row)[0]) if budget is None else budget)
         last = np.arange(len(chosen)) == len(chosen) - 1
         return Transitions(seen, chosen, np.where(last, reward, 0.0), following, np.where(last, 0.0, 1.0))
 
