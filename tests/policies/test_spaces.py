@@ -9,7 +9,9 @@ from whet.policies.spaces import AgentError, Spaces
 
 
 def test_room_is_of_the_observations_own_type() -> None:
-    assert Spaces((2, 3), "uint8", 4).empty(5).shape == (5, 2, 3) and Spaces((2,), "uint8", 4).empty(1).dtype == np.uint8
+    assert (
+        Spaces((2, 3), "uint8", 4).empty(5).shape == (5, 2, 3) and Spaces((2,), "uint8", 4).empty(1).dtype == np.uint8
+    )
 
 
 def test_a_state_is_counted_from_the_first() -> None:

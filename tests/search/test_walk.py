@@ -31,21 +31,27 @@ def walk() -> Walk:
 
 
 def test_savings_are_logs_of_operations_and_a_mean_choice_where_they_say_nothing() -> None:
-    total = math.log(4) + math.log(2) + math.log(8) / 2
-    by_hand = [[math.log(4), math.log(2), 0.0], [0.0, math.log(2), 0.0], [0.75 * math.log(8) / 2, 0.25 * math.log(8), 0]]
+    total = math.log(4) + math.log(2) + 0.75 * math.log(8) / 2
+    by_hand = [
+        [math.log(4), math.log(2), 0.0],
+        [0.0, math.log(2), 0.0],
+        [0.75 * math.log(8) / 2, 0.25 * math.log(8), 0],
+    ]
     assert walk().savings == pytest.approx(np.array(by_hand) / total)
     assert Walk(Genes(SPACE)).savings[1] == pytest.approx(np.array([0.0, 1.0, 0.0]) / 2.5)
-    assert walk().spent(np.array([[0, 1, 0], [2, 0, 2]])).tolist() == pytest.approx([1.0 - 0.25 * math.log(8) / 2 / total, 0])
+    assert walk().spent(np.array([[0, 1, 0], [2, 0, 2]])).tolist() == pytest.approx([1, 0])
 
 
 def test_what_is_seen_by_hand() -> None:
-    found, total = walk(), math.log(4) + math.log(2) + math.log(8) / 2
-    seen = found.seen(np.array([[1, 0, 2]]), 1, np.array([0.5]))[0]
+    found, total = walk(), math.log(4) + math.log(2) + 0.75 * math.log(8) / 2
+    seen = found.seen(np.array([[1, 0, 2]]), 1, np.array([0.6]))[0]
     spent, rest = math.log(2) / total, 0.75 * math.log(8) / 2 / total
-    wanted = {PLACE: 1 / 3, SIZE: math.log(2) / total, SPENT: spent, LEFT: 0.5 - spent, REST: rest, BEFORE: spent}
+    wanted = {PLACE: 1 / 3, SIZE: math.log(2) / total, SPENT: spent, LEFT: 0.6 - spent, REST: rest, BEFORE: spent}
     for column, value in wanted.items():
         assert seen[:, column] == pytest.approx([value] * 3), column
-    assert seen[:2, SAVING] == pytest.approx([0, spent]) and seen[:2, AFTER] == pytest.approx([0.5 - spent, 0.5 - 2 * spent])
+    assert seen[:2, SAVING] == pytest.approx([0, spent]) and seen[:2, AFTER] == pytest.approx(
+        [0.6 - spent, 0.6 - 2 * spent]
+    )
     assert seen[:2, DISTANCE].tolist() == [0, 1] and seen[:, LEGAL].tolist() == [0, 1, 0]
     assert seen[:, LEGAL + 1 :].tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
 

@@ -165,9 +165,7 @@ class DQNLearner:
         """Set the target network."""
         self.target.load_state_dict(self.network.state_dict())
 
-    def _descend(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, rows: Array, drawn: Transitions
-    ) -> Tensor:
+    def _descend(self, network: nn.Module, optimizer: torch.optim.Optimizer, rows: Array, drawn: Transitions) -> Tensor:
         """Take a step down a network's loss over a batch, and return that loss, a scalar."""
         rewards, discounts = torch.from_numpy(drawn.rewards), torch.from_numpy(drawn.discounts)
         if self.agent.noisy:

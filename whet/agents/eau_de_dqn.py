@@ -24,8 +24,8 @@ class EauDeDQN(DQN):
     K networks take a step with each batch, every one down its own loss to the targets of one target network. When the
     target is renewed, it becomes the network of the least summed loss since the last time,
 
-    .. math:: \psi = \arg\min_k \sum \mathcal L_k,  \bar\theta \leftarrow \theta_\psi,  \theta_1 \leftarrow \theta_\psi,
-        \theta_k \leftarrow \text{prune}(\theta_\psi, 1 - (1 - s_\psi)(1 - u_k)),  u_k \sim U(0, \text{faster}),
+    .. math:: \psi = \arg\min_k \sum \mathcal L_k,  \bar\theta \leftarrow \theta_\psi,
+        \theta_1 \leftarrow \theta_\psi,  \theta_k \leftarrow \text{prune}(\theta_\psi, 1 - (1 - s_\psi)(1 - u_k)),  u_k \sim U(0, \text{faster}),
 
     so the first goes on at the sparsity :math:`s_\psi` of the target, and all others are its copies with the smallest
     weights of the whole network at zero, where they stay. Sparsity rises only when a sparser network learned at least as

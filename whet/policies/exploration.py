@@ -38,9 +38,7 @@ def greedy(scores: Tensor) -> Array:
     return scores.argmax(1).numpy()
 
 
-def epsilon_greedy(
-    scores: Tensor, epsilon: float, generator: torch.Generator, legal: Tensor | None = None
-) -> Array:
+def epsilon_greedy(scores: Tensor, epsilon: float, generator: torch.Generator, legal: Tensor | None = None) -> Array:
     """Return the best action of each row of scores (N, actions), or any one with probability `epsilon`; shape (N,).
 
     Where only some actions are `legal`, (N, actions), none but those are taken.

@@ -59,7 +59,8 @@ class PolicySearch(Learned):
     Before each proposal the policy draws `draws` decisions, and the first new one is proposed. When the proposal has
     been measured, the draws with known rewards, it and all that were measured before, are one batch of the step
 
-        theta <- theta + rate * mean_k grad log p(decision_k; theta) (R_k - b),    b <- decay b + (1 - decay) mean_k R_k,
+        theta <- theta + rate * mean_k grad log p(decision_k; theta) (R_k - b),
+        b <- decay b + (1 - decay) mean_k R_k,
 
     by Adam. A draw of what was measured already costs nothing and teaches once more; one whose reward is not known
     counts as the baseline. What others proposed is learned from as if it had been drawn.
@@ -69,9 +70,9 @@ class PolicySearch(Learned):
 
     def __init__(
         self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), *,
-        learning_rate: float = 0.01, draws: int = 16, decay: float = 0.9, warm_up: int = 1,
+        learning_rate: float = 0.01, draws: int = 16, decay: float = 0.9,
     ) -> None:  # fmt: skip
-        super().__init__(space, seed, directions, warm_up)
+        super().__init__(space, seed, directions, warm_up=0)
         self.learning_rate, self.decay = positive("learning_rate", learning_rate), share("decay", decay)
         self.draws = whole("draws", draws)
 

@@ -23,9 +23,9 @@ class Walk:
     As in AMC there are features of the layer (its `PLACE`, and its `SIZE`: the most that it can save), what the
     choices before it saved (`SPENT`), what is `LEFT` to save of the budget, what the choices behind it could save
     (`REST`), and what the one before it did (`BEFORE`). A value has its `SAVING`, what is left `AFTER` it, its
-    `DISTANCE` from what is untouched, and whether it is `LEGAL`: whether those behind it can still reach the budget. The
-    most that a choice can save is always legal. Of the columns behind, the choice's own has the distance: layers are not
-    alike, and their sensitivities cannot be read off their sizes.
+    `DISTANCE` from what is untouched, and whether it is `LEGAL`: whether those behind it can still reach the budget.
+    The most that a choice can save is always legal. Of the columns behind, the choice's own has the distance: layers
+    are not alike, and their sensitivities cannot be read off their sizes.
 
     What a value saves is `log(operations of the untouched network / operations with that value alone)`, as a share of
     what all choices save together at most. A choice that operations say nothing of (bits, a runtime's precision), and
@@ -90,7 +90,7 @@ class Walk:
         return seen
 
     def walked(self, choose: Callable[[Seen], Rows], budgets: Vector) -> Rows:
-        """Return the rows, (N, choices), that come of choosing a value (N,) for each of what is seen (N, values, columns).
+        """Return the rows, (N, choices), that come of choosing values (N,) by what is seen, (N, values, columns).
 
         A choice that is not active is not made: it stays as it is in the untouched network.
         """

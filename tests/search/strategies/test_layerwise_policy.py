@@ -53,7 +53,7 @@ def test_draws_are_as_likely_as_it_is_said() -> None:
 
 
 def test_it_learns_what_is_best_under_its_budget() -> None:
-    """The first layer is not to be cut: under a budget that the others can meet it is left alone, under all of it not."""
+    """The first layer is not to be cut: where the others can meet the budget it is left alone, else it is cut."""
     strategy = LayerwisePolicy(LAYERS, 0, learning_rate=0.02)
     learner = strategy.begin()
     known = {point(LAYERS, rank): 0.0 for rank in range(size(LAYERS))}

@@ -74,11 +74,15 @@ def test_the_buffer_holds_what_was_measured_as_it_is_known_now() -> None:
     assert [reward for _, reward in held] == [0.5, 1.0, 1.0]
     strategy.tell([Observation(told[1].decision, (1.0, 0.0)), told[3]])
     strategy.taught()
-    assert [reward for _, reward in strategy._held] == [0.5, 0.0, 1.0, 1 / 3] and len(strategy._replay) == 8
+    assert [reward for _, reward in strategy._held] == pytest.approx([0.5, 0.0, 1.0, 1 / 3]) and len(
+        strategy._replay
+    ) == 8
 
 
 def test_conforms() -> None:
-    assert len(check(lambda space, seed: LayerwiseQ(space, seed, updates=1), spaces=("four points", "conditional"))) == 2
+    assert (
+        len(check(lambda space, seed: LayerwiseQ(space, seed, updates=1), spaces=("four points", "conditional"))) == 2
+    )
 
 
 def test_beats_random_search() -> None:

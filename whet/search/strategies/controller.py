@@ -73,8 +73,8 @@ class Controller(PolicySearch):
 
     The controller is `RecurrentPolicy`, an LSTM of two layers of 35 units as in the paper, and is trained by REINFORCE
     with a moving average of the rewards as the baseline (`whet.search.policy_gradient`). The reward is a decision's
-    standing among those measured before it, to the power of `power`: the paper takes the cube of the validation accuracy,
-    which tells the best apart.
+    standing among those measured before it, to the power of `power`: the paper takes the cube of the validation
+    accuracy, which tells the best apart.
 
     The paper's controller writes layers, with skip connections by attention, and trained 12,800 networks at a rate of
     0.0006; here the choices of the space are written, and the rate is one for tens of measurements.
@@ -85,12 +85,14 @@ class Controller(PolicySearch):
     def __init__(
         self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), *,
         hidden: int = 35, layers: int = 2, power: float = 3.0, learning_rate: float = 0.01, draws: int = 16,
-        decay: float = 0.9, warm_up: int = 1,
+        decay: float = 0.9,
     ) -> None:  # fmt: skip
-        super().__init__(
-            space, seed, directions, learning_rate=learning_rate, draws=draws, decay=decay, warm_up=warm_up
+        super().__init__(space, seed, directions, learning_rate=learning_rate, draws=draws, decay=decay)
+        self.hidden, self.layers, self.power = (
+            whole("hidden", hidden),
+            whole("layers", layers),
+            positive("power", power),
         )
-        self.hidden, self.layers, self.power = whole("hidden", hidden), whole("layers", layers), positive("power", power)
 
     def policy(self) -> RecurrentPolicy:
         """Return an untrained controller."""

@@ -20,8 +20,8 @@ from whet.search.walk import LEGAL, Seen, Walk
 class WalkingPolicy(nn.Module):
     r"""Probabilities of a choice's values by what is seen of each: a score a row, and their softmax over the legal.
 
-    :math:`\pi(v | s_t, b) = \exp f(s_t, v) / \sum_{v'} \exp f(s_t, v')`, and a walk's probability is the product over its
-    choices. The budget b is part of what is seen, and is drawn uniformly.
+    :math:`\pi(v | s_t, b) = \exp f(s_t, v) / \sum_{v'} \exp f(s_t, v')`, and a walk's probability is the product over
+    its choices. The budget b is part of what is seen, and is drawn uniformly.
     """
 
     def __init__(self, walk: Walk, hidden: Sequence[int]) -> None:
@@ -59,11 +59,11 @@ class WalkingPolicy(nn.Module):
 class LayerwisePolicy(PolicySearch):
     """The policy gradient over the choices of a space, one step a choice, under a budget.
 
-    An agent walks through the choices in their order; what it sees of each is in `whet.search.walk.Walk`: features of the
-    layer, what was saved so far, what is left of the budget and what the choices behind can still save. A walk takes only
-    what can still reach its budget, so proposals are of all sizes. The reward of a walk is its decision's standing among
-    those measured before it, and how the policy climbs it is in `whet.search.policy_gradient`. What others proposed
-    counts as a walk whose budget was what it saved.
+    An agent walks through the choices in their order; what it sees of each is in `whet.search.walk.Walk`: features of
+    the layer, what was saved so far, what is left of the budget and what the choices behind can still save. A walk takes
+    only what can still reach its budget, so proposals are of all sizes. The reward of a walk is its decision's standing
+    among those measured before it, and how the policy climbs it is in `whet.search.policy_gradient`. What others
+    proposed counts as a walk whose budget was what it saved.
 
     He et al. 2018, AMC: AutoML for Model Compression and Acceleration on Mobile Devices, has the state and the legal
     actions; its actions are continuous and its learner is DDPG, here values are those of the space and the learner is
@@ -73,11 +73,8 @@ class LayerwisePolicy(PolicySearch):
     def __init__(
         self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), *,
         hidden: tuple[int, ...] = (32,), learning_rate: float = 0.01, draws: int = 16, decay: float = 0.9,
-        warm_up: int = 1,
     ) -> None:  # fmt: skip
-        super().__init__(
-            space, seed, directions, learning_rate=learning_rate, draws=draws, decay=decay, warm_up=warm_up
-        )
+        super().__init__(space, seed, directions, learning_rate=learning_rate, draws=draws, decay=decay)
         self.hidden = hidden
 
     @cached_property

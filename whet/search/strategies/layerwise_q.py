@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.core.checks import positive, whole
+from whet.core.checks import positive, share, whole
 from whet.core.space import Decision, Space
-from whet.decisions.genes import Rows
+from whet.decisions.genes import Rows, Vector
 from whet.policies.exploration import Falling, epsilon_greedy
 from whet.policies.networks import Single, body
 from whet.policies.replay import Replay, Transitions
@@ -49,22 +49,24 @@ class LayerwiseQ(Learned):
 
     learned from batches of a replay buffer. The reward is that of the whole decision, when it is known: its standing
     among those measured before it, from 0 to 1. A walk has a budget, drawn uniformly from all that can be saved, and
-    takes only what can still reach it, so proposals are of all sizes; what was measured is learned from as a walk whose
-    budget was what it saved. Values are chosen epsilon-greedily, epsilon falling from 1 to 0.1 over `explore_for`
-    decisions. The next value is chosen by the network and valued by its target.
+    takes only what can still reach it; what was measured is learned from as a walk whose budget was what it saved. Of
+    some walks, under a budget each, the one that is told to come to the most is proposed, but for any one with
+    probability epsilon. Values are chosen epsilon-greedily, too, epsilon falling from 1 to `last_epsilon` over
+    `explore_for` decisions. The next value is chosen by the network and valued by its target.
 
-    Baker et al. 2017, Designing Neural Network Architectures using Reinforcement Learning (Q-learning of one layer after
-    another, with a replay of all that was trained; its values are a table, here they are a deep Q-network); the state
-    and the legal actions are those of He et al. 2018, AMC.
+    Baker et al. 2017, Designing Neural Network Architectures using Reinforcement Learning (Q-learning of one layer
+    after another, with a replay of all that was trained; its values are a table, here they are a deep Q-network); the
+    state and the legal actions are those of He et al. 2018, AMC.
     """
 
     def __init__(
         self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), *,
-        warm_up: int = 8, explore_for: int = 60, updates: int = 8, batch: int = 64, target_every: int = 16,
-        learning_rate: float = 3e-3, hidden: tuple[int, ...] = (32,), memory: int = 400,
+        warm_up: int = 8, explore_for: int = 40, last_epsilon: float = 0.1, updates: int = 8, batch: int = 64,
+        target_every: int = 16, learning_rate: float = 3e-3, hidden: tuple[int, ...] = (32,), memory: int = 400,
     ) -> None:  # fmt: skip
         super().__init__(space, seed, directions, warm_up)
         self.explore_for, self.updates = whole("explore_for", explore_for), whole("updates", updates)
+        self.last_epsilon = share("last_epsilon", last_epsilon)
         self.batch, self.target_every = whole("batch", batch), whole("target_every", target_every)
         self.learning_rate, self.hidden = positive("learning_rate", learning_rate), hidden
         self.memory = whole("memory", memory)
@@ -113,7 +115,7 @@ class LayerwiseQ(Learned):
         self._held = wanted
 
     def transitions(self, decision: Decision, reward: float, budget: float | None = None) -> Transitions:
-        """Return the steps of a decision, by default under the budget that it met: nothing is earned before the last."""
+        """Return the steps of a decision, by default under the budget that it met; the last alone earns."""
         row = self.genes.rows([decision])
         seen, chosen, following = self.walk.steps(row[0], float(self.walk.spent(row)[0]) if budget is None else budget)
         last = np.arange(len(chosen)) == len(chosen) - 1
@@ -142,7 +144,7 @@ class LayerwiseQ(Learned):
     def drawn(self, learner: QLearner, index: int) -> Rows:
         """Return the rows of some walks, (walks, choices), each with a budget of its own."""
         generator = self._chance(index)
-        epsilon = Falling(1.0, 0.1, 1.0).at(index / self.explore_for)
+        epsilon = Falling(1.0, self.last_epsilon, 1.0).at(index / self.explore_for)
         budgets = torch.rand(DRAWN, generator=generator).numpy()
 
         def choose(seen: Seen) -> Rows:
@@ -151,7 +153,19 @@ class LayerwiseQ(Learned):
                 scores = _scores(learner.network(given))
             return epsilon_greedy(scores, epsilon, generator, given[..., LEGAL] > 0)
 
-        return self.walk.walked(choose, budgets)
+        rows = self.walk.walked(choose, budgets)
+        if float(torch.rand(1, generator=generator)) < epsilon:
+            return rows
+        return rows[np.argsort(-self.worth(learner, rows), kind="stable")]
+
+    def worth(self, learner: QLearner, rows: Rows) -> Vector:
+        """Return what the network tells that rows of value indices come to, (N,): the value of their last choices."""
+        budgets, found = self.walk.spent(rows), np.zeros(len(rows))
+        for choice, active in enumerate(self.genes.active(rows).T):
+            given = torch.from_numpy(self.walk.seen(rows[active], choice, budgets[active]))
+            with torch.no_grad():
+                found[active] = of_actions(learner.network(given), torch.from_numpy(rows[active, choice]))[:, 0].numpy()
+        return found
 
     def _chance(self, index: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.ledger.seed * 1_000_003 + index)

@@ -133,13 +133,11 @@ class N2N(PolicySearch):
     def __init__(
         self, space: Space, seed: int = 0, directions: Sequence[str] = ("maximize", "minimize"), *,
         removals: int = 20, teacher: str = "", hidden: int = 30, learning_rate: float = 0.02, draws: int = 16,
-        decay: float = 0.9, warm_up: int = 1,
+        decay: float = 0.9,
     ) -> None:  # fmt: skip
         if tuple(directions) != ("maximize", "minimize"):
             raise DecisionError(f"strategy 'n2n' works on (maximize speed-up, minimize drop); got {directions!r}.")
-        super().__init__(
-            space, seed, directions, learning_rate=learning_rate, draws=draws, decay=decay, warm_up=warm_up
-        )
+        super().__init__(space, seed, directions, learning_rate=learning_rate, draws=draws, decay=decay)
         self.hidden, self.former = whole("hidden", hidden), former(Path(teacher)) if teacher else None
         self.removing = [i for i, choice in enumerate(self.genes.choices) if removes(choice)]
         self.shrinking = [i for i in range(len(self.genes.choices)) if i not in set(self.removing)]
