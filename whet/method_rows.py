@@ -209,6 +209,7 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("agents.categorical", "whet.agents.categorical:Categorical", "agent-part", "bellemare2017distributional"),
     ("agents.quantile", "whet.agents.quantile:Quantiles", "agent-part", "dabney2018distributional"),
     ("agents.rainbow", "whet.agents.rainbow:Rainbow", "agent", "hessel2018rainbow"),
+    ("agents.iterated-dqn", "whet.agents.iterated_dqn:IteratedDQN", "agent", "vincent2025iterated"),
     ("agents.eau-de-dqn", "whet.agents.eau_de_dqn:EauDeDQN", "agent", "vincent2025eau"),
     ("agents.cold-rl", "whet.agents.cold_rl:ColdRL", "agent", "gupta2025cold"),
     ("agents.reinforce", "whet.agents.reinforce:Reinforce", "agent", "williams1992simple"),

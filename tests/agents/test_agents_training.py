@@ -23,6 +23,7 @@ AGENTS = {
     f"dqn({SMALL}, environments=2)": 60,
     f"rainbow({SMALL}, low=0.0, high=100.0, atoms=5)": 60,
     f"eau-de-dqn({SMALL})": 60,
+    f"iterated-dqn({SMALL}, follow_every=3)": 60,
     "reinforce(hidden=(8,), episodes=2)": 150,
     "a2c(hidden=(8,))": 160,
     "ppo(hidden=(8,), length=8, epochs=2, minibatches=2)": 256,

@@ -148,7 +148,11 @@ class DQNLearner:
         if self.agent.noisy:
             draw_noise(self.network, self.generator)
         epsilon = 0.0 if self.agent.noisy else self.epsilon.at(self.environments.steps / self.steps)
-        return epsilon_greedy(self.expected(self.network(prepared(seen))), epsilon, self.generator)
+        return epsilon_greedy(self.expected(self._acting()(prepared(seen))), epsilon, self.generator)
+
+    def _acting(self) -> nn.Module:
+        """Return the network whose actions are taken next."""
+        return self.network
 
     def _update(self) -> None:
         rows = self.replay.drawn(self.agent.batch, self.generator)
@@ -159,19 +163,21 @@ class DQNLearner:
 
     def _learn(self, rows: Array, drawn: Transitions) -> None:
         """Take one step with a batch of the buffer and its rows, (B,)."""
-        self._descend(self.network, self.optimizer, rows, drawn)
+        self._descend(self.network, self.optimizer, self.target, rows, drawn)
 
     def _renew(self) -> None:
         """Set the target network."""
         self.target.load_state_dict(self.network.state_dict())
 
-    def _descend(self, network: nn.Module, optimizer: torch.optim.Optimizer, rows: Array, drawn: Transitions) -> Tensor:
-        """Take a step down a network's loss over a batch, and return that loss, a scalar."""
+    def _descend(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, target: nn.Module, rows: Array, drawn: Transitions
+    ) -> Tensor:
+        """Take a step down a network's loss over a batch, and return that loss, a scalar; targets are of `target`."""
         rewards, discounts = torch.from_numpy(drawn.rewards), torch.from_numpy(drawn.discounts)
         if self.agent.noisy:
             draw_noise(network, self.generator)
-            draw_noise(self.target, self.generator)
-        following = self._following(prepared(drawn.following), network)
+            draw_noise(target, self.generator)
+        following = self._following(prepared(drawn.following), network, target)
         chosen = of_actions(network(prepared(drawn.observations)), torch.from_numpy(drawn.actions))
         losses, missed = self.values.losses(chosen, following, rewards, discounts)
         if isinstance(self.replay, Prioritized):
@@ -186,12 +192,12 @@ class DQNLearner:
         return loss.detach()
 
     @torch.no_grad()
-    def _following(self, following: Tensor, network: nn.Module) -> Tensor:
-        """Return what the target tells of the best action in `following` (B, *shape), (B, outputs).
+    def _following(self, following: Tensor, network: nn.Module, target: nn.Module) -> Tensor:
+        """Return what a target network tells of the best action in `following` (B, *shape), (B, outputs).
 
         `network` chooses that action where double Q-learning is on.
         """
-        told = self.target(following)
+        told = target(following)
         if self.agent.double:
             return double(told, network(following), self.expected)
         return highest(told, self.expected)

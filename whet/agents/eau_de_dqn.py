@@ -25,12 +25,12 @@ class EauDeDQN(DQN):
     target is renewed, it becomes the network of the least summed loss since the last time,
 
     .. math:: \psi = \arg\min_k \sum \mathcal L_k,  \bar\theta \leftarrow \theta_\psi,
-        \theta_1 \leftarrow \theta_\psi,  \theta_k \leftarrow \text{prune}(\theta_\psi, 1 - (1 - s_\psi)(1 - u_k)),  u_k \sim U(0, \text{faster}),
+        \theta_1 \leftarrow \theta_\psi,  \theta_k \leftarrow \text{prune}(\theta_\psi, 1 - (1 - s_\psi)(1 - u_k)),
 
-    so the first goes on at the sparsity :math:`s_\psi` of the target, and all others are its copies with the smallest
-    weights of the whole network at zero, where they stay. Sparsity rises only when a sparser network learned at least as
-    well: it needs no schedule and no share to reach. The first network acts and is deployed. `network_count` is K; no
-    network is sparser than `most`.
+    :math:`u_k \sim U(0, \text{faster})`, so the first goes on at the sparsity :math:`s_\psi` of the target, and all
+    others are its copies with the smallest weights of the whole network at zero, where they stay. Sparsity rises only
+    when a sparser network learned at least as well: it needs no schedule and no share to reach. The first network acts
+    and is deployed. `network_count` is K; no network is sparser than `most`.
 
     Vincent, Faust, Tripathi, Peters and D'Eramo (2025), Eau De Q-Network: Adaptive Distillation of Neural Networks in
     Deep Reinforcement Learning. How much sparser the copies become (`faster`), and which network acts, are ours.
@@ -77,7 +77,7 @@ class EauDeDQNLearner(DQNLearner):
     def _learn(self, rows: Array, drawn: Transitions) -> None:
         for place, (network, optimizer) in enumerate(zip(self.networks, self.optimizers, strict=True)):
             kept = [weight != 0 for weight in weights(network)]
-            self.summed[place] += self._descend(network, optimizer, rows, drawn)
+            self.summed[place] += self._descend(network, optimizer, self.target, rows, drawn)
             with torch.no_grad():
                 for weight, there in zip(weights(network), kept, strict=True):
                     weight *= there

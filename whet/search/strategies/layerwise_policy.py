@@ -60,10 +60,10 @@ class LayerwisePolicy(PolicySearch):
     """The policy gradient over the choices of a space, one step a choice, under a budget.
 
     An agent walks through the choices in their order; what it sees of each is in `whet.search.walk.Walk`: features of
-    the layer, what was saved so far, what is left of the budget and what the choices behind can still save. A walk takes
-    only what can still reach its budget, so proposals are of all sizes. The reward of a walk is its decision's standing
-    among those measured before it, and how the policy climbs it is in `whet.search.policy_gradient`. What others
-    proposed counts as a walk whose budget was what it saved.
+    the layer, what was saved so far, what is left of the budget and what the choices behind can still save. A walk
+    takes only what can still reach its budget, so proposals are of all sizes. The reward of a walk is its decision's
+    standing among those measured before it, and how the policy climbs it is in `whet.search.policy_gradient`. What
+    others proposed counts as a walk whose budget was what it saved.
 
     He et al. 2018, AMC: AutoML for Model Compression and Acceleration on Mobile Devices, has the state and the legal
     actions; its actions are continuous and its learner is DDPG, here values are those of the space and the learner is
