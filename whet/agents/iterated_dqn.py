@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -24,8 +25,8 @@ class IteratedDQN(DQN):
 
     .. math:: r + \gamma \max_{a'} Q(s', a'; \bar\theta_{k-1}) - Q(s, a; \theta_k),  k = 1, \dots, K,
 
-    so the chain holds K consecutive updates of the target where a deep Q-network holds one. Every `follow_every` updates
-    the targets in the chain, :math:`\bar\theta_k` for k > 0, are set to their networks; every `target_every` updates the
+    so the chain holds K consecutive updates of the target where a deep Q-network holds one. Every `follow_every` steps
+    the targets in the chain, :math:`\bar\theta_k` for k > 0, are set to their networks; every `target_every` steps the
     chain moves on by one: :math:`\bar\theta_0 \leftarrow \theta_1`, :math:`\theta_k \leftarrow \theta_{k+1}`, and the
     last goes on as it is. Each step is taken by one of the networks, all equally likely; the last is deployed. With
     `length=1` it is a deep Q-network.
@@ -95,7 +96,7 @@ class IteratedDQNLearner(DQNLearner):
         """Move the chain on by one update."""
         chain = self.chain
         self.target.load_state_dict(chain[0].state_dict())
-        for network, following in zip(chain[:-1], chain[1:], strict=True):
+        for network, following in pairwise(chain):
             network.load_state_dict(following.state_dict())
         self._follow()
 
