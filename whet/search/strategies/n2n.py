@@ -24,6 +24,8 @@ from whet.search.walk import Walk
 
 LAYER, VALUE = 6, 3
 """How many numbers describe a layer, and a value of a choice: the same for all networks."""
+BY_CHANCE = 64
+"""How many draws by chance stand behind those of the policy."""
 BROKEN = -1.0
 """The reward of what breaks a limit."""
 
@@ -170,8 +172,15 @@ class N2N(PolicySearch):
         return Climber(policy, torch.optim.Adam(policy.parameters(), self.learning_rate))
 
     def drawn(self, learner: Pair, index: int) -> Rows:
-        """Return the rows that the policy of the stage draws for a proposal."""
-        return self.draws_of(self._stage(learner, index), index).rows
+        """Return the rows that the policy of the stage draws for a proposal, and behind them some drawn by chance.
+
+        Those differ in the stage's choices, too: where all that the policy draws is known, the stage goes on.
+        """
+        climber = self._stage(learner, index)
+        others = np.tile(climber.policy.base, (BY_CHANCE, 1))
+        own = self.removing if index < self.removals else self.shrinking
+        others[:, own] = self.genes.random(BY_CHANCE, self.generator())[:, own]
+        return np.concatenate([self.draws_of(climber, index).rows, self.genes.canonical(others)])
 
     def lesson(self, learner: Pair, index: int) -> None:
         """Take one step of the stage's policy: up what is known of draws of its own choices."""
