@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whet.core.space import Choice, Space
+from whet.core.space import Choice, Decision, Space
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import point
 from whet.search.learned import KEPT, Learned
@@ -66,7 +66,9 @@ def test_a_ledger_that_became_shorter_is_learned_anew() -> None:
 
 def test_the_first_new_draw_is_proposed_and_else_one_near_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     strategy = Pupil(SPACE)
-    told(strategy, range(9))
+    told(strategy, range(1, 9))
+    monkeypatch.setattr(Pupil, "drawn", lambda self, learner, index: self.genes.rows([point(SPACE, 2), Decision()]))
+    assert strategy.propose() == Decision(), "the untouched network is a decision like others"
     rows = strategy.genes.rows([point(SPACE, rank) for rank in (3, 20, 30)])
     monkeypatch.setattr(Pupil, "drawn", lambda self, learner, index: rows)
     assert strategy.propose() == point(SPACE, 20)

@@ -55,9 +55,8 @@ class Learned(Modelled):
             return super().propose()
         rows = self.drawn(self.taught(), len(entries))
         found = [self.genes.decision(row) for row in rows]
-        return next((d for d in found if d not in entries), None) or neighbour(
-            self.space, found[0], self.ledger.rng(), entries
-        )
+        new = next((decision for decision in found if decision not in entries), None)
+        return neighbour(self.space, found[0], self.ledger.rng(), entries) if new is None else new
 
     def candidates(self) -> list[Decision]:
         """Return nothing: before the warm-up is over decisions are drawn by chance."""

@@ -177,7 +177,7 @@ class N2N(PolicySearch):
         Those differ in the stage's choices, too: where all that the policy draws is known, the stage goes on.
         """
         climber = self._stage(learner, index)
-        others = np.tile(climber.policy.base, (BY_CHANCE, 1))
+        others = np.tile(layers_of(climber).base, (BY_CHANCE, 1))
         own = self.removing if index < self.removals else self.shrinking
         others[:, own] = self.genes.random(BY_CHANCE, self.generator())[:, own]
         return np.concatenate([self.draws_of(climber, index).rows, self.genes.canonical(others)])
@@ -185,7 +185,7 @@ class N2N(PolicySearch):
     def lesson(self, learner: Pair, index: int) -> None:
         """Take one step of the stage's policy: up what is known of draws of its own choices."""
         climber = self._stage(learner, index)
-        base = climber.policy.base
+        base = layers_of(climber).base
         entries, earned = list(self.ledger.entries)[: index + 1], self.earned()
         others = self.shrinking if index < self.removals else self.removing
         rows = self.genes.rows(entries)
@@ -197,9 +197,7 @@ class N2N(PolicySearch):
         """Return the policy of an entry's stage; the second's works on what earned the most in the first."""
         if index < self.removals:
             return learner.removal
-        policy = learner.shrinkage.policy
-        assert isinstance(policy, LayerPolicy)
-        policy.base = self.best()
+        layers_of(learner.shrinkage).base = self.best()
         return learner.shrinkage
 
     def best(self) -> Rows:
@@ -214,6 +212,12 @@ class N2N(PolicySearch):
     def earned(self) -> dict[Decision, float]:
         """Return the reward of each measured decision."""
         return {o.decision: reward(*o.values) if o.feasible else BROKEN for o in self.ledger.measured()}
+
+
+def layers_of(climber: Climber) -> LayerPolicy:
+    """Return the policy of a climber as what it is here."""
+    assert isinstance(climber.policy, LayerPolicy)
+    return climber.policy
 
 
 def reward(speedup: float, drop: float) -> float:
