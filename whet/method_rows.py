@@ -138,6 +138,10 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("search.divided", "whet.search.strategies.divided:Divided", "strategy", "shang2023joint"),
     ("search.regular", "whet.search.strategies.regular:Regular", "strategy", "radosavovic2020design"),
     ("search.one-shot", "whet.search.strategies.one_shot:OneShot", "strategy", "cai2019proxyless"),
+    ("search.layerwise-q", "whet.search.strategies.layerwise_q:LayerwiseQ", "strategy", "baker2017designing"),
+    ("search.layerwise-policy", "whet.search.strategies.layerwise_policy:LayerwisePolicy", "strategy", "he2018amc"),
+    ("search.controller", "whet.search.strategies.controller:Controller", "strategy", "zoph2017neural"),
+    ("search.n2n", "whet.search.strategies.n2n:N2N", "strategy", "ashok2018n2n"),
     ("search.llama-nas", "whet.search.strategies.llama_nas:LlamaNas", "strategy", "sarah2024llamanas"),
     # A method of the literature waits for bits a layer, which no target offers yet: the joint search of bits and
     # sub-networks on light predictors (Sridhar et al. 2023, SimQ-NAS; `search.alternating` is its engine).
@@ -197,7 +201,7 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("elastic.routing", "whet.elastic.routing:Router", "elastic", "cai2024flextron"),
     ("elastic.supernet", "whet.elastic.supernet:Supernet", "elastic", "cai2020ofa"),
     ("agents.dqn", "whet.agents.dqn:DQN", "agent", "mnih2013playing"),
-    ("agents.double", "whet.agents.targets:double", "agent-part", "vanhasselt2016double"),
+    ("agents.double", "whet.policies.targets:double", "agent-part", "vanhasselt2016double"),
     ("agents.dueling", "whet.agents.dueling:Dueling", "agent-part", "wang2016dueling"),
     ("agents.prioritized", "whet.agents.prioritized:Prioritized", "agent-part", "schaul2016prioritized"),
     ("agents.n-step", "whet.agents.n_step:NStep", "agent-part", "sutton1988learning"),
@@ -205,6 +209,8 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("agents.categorical", "whet.agents.categorical:Categorical", "agent-part", "bellemare2017distributional"),
     ("agents.quantile", "whet.agents.quantile:Quantiles", "agent-part", "dabney2018distributional"),
     ("agents.rainbow", "whet.agents.rainbow:Rainbow", "agent", "hessel2018rainbow"),
+    ("agents.iterated-dqn", "whet.agents.iterated_dqn:IteratedDQN", "agent", "vincent2025iterated"),
+    ("agents.eau-de-dqn", "whet.agents.eau_de_dqn:EauDeDQN", "agent", "vincent2025eau"),
     ("agents.cold-rl", "whet.agents.cold_rl:ColdRL", "agent", "gupta2025cold"),
     ("agents.reinforce", "whet.agents.reinforce:Reinforce", "agent", "williams1992simple"),
     ("agents.a2c", "whet.agents.a2c:A2C", "agent", "mnih2016asynchronous"),

@@ -12,7 +12,8 @@ from enumerated_gradients import REWARDS, exact_gradient, mean_gradient
 
 from whet.agents.a2c import A2C, A2CLearner
 from whet.agents.environments import Environments
-from whet.agents.rollout import Rollout, entropy
+from whet.agents.rollout import Rollout
+from whet.policies.likelihood import entropy
 
 
 def learner(actions: int = 2, steps: int = 100, **options: object) -> A2CLearner:

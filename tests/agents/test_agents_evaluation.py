@@ -10,8 +10,8 @@ import torch
 from agent_toys import Broken, Chain
 from scipy import stats
 
-from whet.agents.environments import Array
 from whet.agents.evaluation import Episodes, Returns
+from whet.policies.spaces import Array
 
 
 class Right:

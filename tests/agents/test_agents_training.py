@@ -13,15 +13,17 @@ import agent_toys
 import pytest
 import torch
 
-from whet.agents.environments import AgentError
 from whet.agents.training import CHECKPOINT, CURVE, POLICY, STATES, Training, judged, policy_of, request_of, train
 from whet.core.errors import UnknownNameError
+from whet.policies.spaces import AgentError
 from whet.train.state import read_tensors
 
 SMALL = "hidden=(8,), batch=8, begin_after=20, buffer=50, target_every=5"
 AGENTS = {
     f"dqn({SMALL}, environments=2)": 60,
     f"rainbow({SMALL}, low=0.0, high=100.0, atoms=5)": 60,
+    f"eau-de-dqn({SMALL})": 60,
+    f"iterated-dqn({SMALL}, follow_every=3)": 60,
     "reinforce(hidden=(8,), episodes=2)": 150,
     "a2c(hidden=(8,))": 160,
     "ppo(hidden=(8,), length=8, epochs=2, minibatches=2)": 256,

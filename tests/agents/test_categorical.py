@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from whet.agents.categorical import Categorical
-from whet.agents.environments import AgentError
+from whet.policies.spaces import AgentError
 
 ATOMS = Categorical(5, -2.0, 2.0)
 

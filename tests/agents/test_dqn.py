@@ -83,7 +83,7 @@ def test_double_chooses_by_the_network_and_values_by_its_target() -> None:
         for network, values in ((found.network, (3.0, 2.0)), (found.target, (1.0, 5.0))):
             nn.init.zeros_(network[1].layer.weight)
             network[1].layer.bias.data = torch.tensor(values)
-        assert found._following(torch.eye(4)[:1]).tolist() == [[wanted]]
+        assert found._following(torch.eye(4)[:1], found.network, found.target).tolist() == [[wanted]]
 
 
 def test_the_target_network_stays_until_it_is_set() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from agent_toys import Broken, Chain
 
-from whet.agents.environments import AgentError, Environments, Spaces, maker, refuse_other
+from whet.agents.environments import Environments, maker, refuse_other
+from whet.policies.spaces import AgentError, Spaces
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from whet.agents.environments import Spaces, Steps
+from whet.agents.environments import Steps
 from whet.agents.n_step import NStep
-from whet.agents.replay import Transitions
+from whet.policies.replay import Transitions
+from whet.policies.spaces import Spaces
 
 SPACES = Spaces((1,), "float32", 2)
 

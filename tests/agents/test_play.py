@@ -8,9 +8,9 @@ from pathlib import Path
 import agent_toys
 import pytest
 
-from whet.agents.environments import AgentError
 from whet.agents.play import played
 from whet.agents.training import Training, judged, train
+from whet.policies.spaces import AgentError
 
 assert agent_toys
 

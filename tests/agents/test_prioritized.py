@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from whet.agents.environments import Spaces
 from whet.agents.prioritized import SMALLEST, Prioritized
-from whet.agents.replay import Transitions
+from whet.policies.replay import Transitions
+from whet.policies.spaces import Spaces
 
 SPACES = Spaces((1,), "float32", 2)
 ERRORS = np.array([0.1, -3.0, 0.5, 1.0, 0.0])

@@ -12,9 +12,10 @@ from enumerated_gradients import exact_gradient, mean_gradient, one_step
 from torch import nn
 
 from whet.agents import reinforce
-from whet.agents.environments import AgentError, Environments
+from whet.agents.environments import Environments
 from whet.agents.reinforce import Reinforce, ReinforceLearner
 from whet.agents.rollout import Rollout
+from whet.policies.spaces import AgentError
 
 
 def learner(**options: object) -> ReinforceLearner:

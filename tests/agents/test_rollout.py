@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from agent_toys import Chain, Picture
 
 from whet.agents.environments import Environments
-from whet.agents.rollout import ActorCritic, collected, entropy, log_chance
+from whet.agents.rollout import ActorCritic, collected
 
 
 def test_steps_stand_in_their_order() -> None:
@@ -34,10 +32,3 @@ def test_values_have_the_steps_own_axes() -> None:
 def test_a_policy_begins_nearly_uniform() -> None:
     network = ActorCritic(Environments(Chain).spaces, (8,))
     assert torch.allclose(network.actor(torch.eye(4)).softmax(1), torch.full((4, 2), 0.5), atol=0.02)
-
-
-def test_entropy_and_chances() -> None:
-    logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3.0)]])
-    by_hand = [math.log(2), -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))]
-    assert torch.allclose(entropy(logits), torch.tensor(by_hand))
-    assert torch.allclose(log_chance(logits, torch.tensor([0, 1])).exp(), torch.tensor([0.5, 0.75]))

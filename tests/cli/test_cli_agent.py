@@ -10,10 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from whet.agents.environments import AgentError
 from whet.agents.training import policy_of
 from whet.cli.main import app
 from whet.core.errors import UnknownNameError
+from whet.policies.spaces import AgentError
 
 DQN = "dqn(hidden=(8,), begin_after=30)"
 WORDS = ["agent", "train", DQN, "--env", "CartPole-v1", "--steps", "60", "--episodes", "2"]

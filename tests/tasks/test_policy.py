@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from whet import lift, tasks
-from whet.agents.environments import AgentError
 from whet.agents.training import Training, train
 from whet.core.errors import TaskError
 from whet.core.task import predict
 from whet.data.bind import bind
+from whet.policies.spaces import AgentError
 
 assert agent_toys
 WORDS = "dqn(hidden=(16,), learning_rate=0.01, discount=0.8, begin_after=60, target_every=10)"

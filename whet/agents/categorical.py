@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whet.agents.environments import AgentError
 from whet.core.checks import whole
+from whet.policies.spaces import AgentError
 
 
 class OnAtoms(nn.Module):

@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from whet.agents.categorical import Categorical
 from whet.agents.dueling import Dueling
-from whet.agents.environments import Array, Environments, Spaces
-from whet.agents.exploration import Falling, epsilon_greedy
+from whet.agents.environments import Environments
 from whet.agents.learner import seeded
 from whet.agents.n_step import NStep
-from whet.agents.networks import Scores, Single, body, prepared
 from whet.agents.noisy import NoisyLinear, draw_noise, without_noise
 from whet.agents.prioritized import Prioritized
 from whet.agents.quantile import Quantiles
-from whet.agents.replay import Replay
 from whet.agents.state import Part, gathered, spread
-from whet.agents.targets import double, highest
-from whet.agents.values import Expected, Values, of_actions
 from whet.core.checks import positive, share, whole
 from whet.core.errors import unknown
+from whet.policies.exploration import Falling, epsilon_greedy
+from whet.policies.networks import Scores, Single, body, prepared
+from whet.policies.replay import Replay, Transitions
+from whet.policies.spaces import Array, Spaces
+from whet.policies.targets import double, highest
+from whet.policies.values import Expected, Values, of_actions
 
 DISTRIBUTIONS = ("none", "categorical", "quantile")
 BEHAVIOURS = ("own", "first")
@@ -147,36 +148,58 @@ class DQNLearner:
         if self.agent.noisy:
             draw_noise(self.network, self.generator)
         epsilon = 0.0 if self.agent.noisy else self.epsilon.at(self.environments.steps / self.steps)
-        return epsilon_greedy(self.expected(self.network(prepared(seen))), epsilon, self.generator)
+        return epsilon_greedy(self.expected(self._acting()(prepared(seen))), epsilon, self.generator)
+
+    def _acting(self) -> nn.Module:
+        """Return the network whose actions are taken next."""
+        return self.network
 
     def _update(self) -> None:
         rows = self.replay.drawn(self.agent.batch, self.generator)
-        drawn = self.replay.rows(rows)
+        self._learn(rows, self.replay.rows(rows))
+        self.updates += 1
+        if int(self.updates) % self.agent.target_every == 0:
+            self._renew()
+
+    def _learn(self, rows: Array, drawn: Transitions) -> None:
+        """Take one step with a batch of the buffer and its rows, (B,)."""
+        self._descend(self.network, self.optimizer, self.target, rows, drawn)
+
+    def _renew(self) -> None:
+        """Set the target network."""
+        self.target.load_state_dict(self.network.state_dict())
+
+    def _descend(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, target: nn.Module, rows: Array, drawn: Transitions
+    ) -> Tensor:
+        """Take a step down a network's loss over a batch, and return that loss, a scalar; targets are of `target`."""
         rewards, discounts = torch.from_numpy(drawn.rewards), torch.from_numpy(drawn.discounts)
         if self.agent.noisy:
-            draw_noise(self.network, self.generator)
-            draw_noise(self.target, self.generator)
-        following = self._following(prepared(drawn.following))
-        chosen = of_actions(self.network(prepared(drawn.observations)), torch.from_numpy(drawn.actions))
+            draw_noise(network, self.generator)
+            draw_noise(target, self.generator)
+        following = self._following(prepared(drawn.following), network, target)
+        chosen = of_actions(network(prepared(drawn.observations)), torch.from_numpy(drawn.actions))
         losses, missed = self.values.losses(chosen, following, rewards, discounts)
         if isinstance(self.replay, Prioritized):
             beta = 0.4 + 0.6 * min(1.0, self.environments.steps / self.steps)
             losses = losses * torch.from_numpy(self.replay.weights(rows, beta))
             self.replay.update(rows, missed.numpy())
-        self.optimizer.zero_grad()
-        losses.mean().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
-        self.optimizer.step()
-        self.updates += 1
-        if int(self.updates) % self.agent.target_every == 0:
-            self.target.load_state_dict(self.network.state_dict())
+        loss = losses.mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimizer.step()
+        return loss.detach()
 
     @torch.no_grad()
-    def _following(self, following: Tensor) -> Tensor:
-        """Return what the target network tells of the best action in `following` (B, *shape): (B, outputs)."""
-        told = self.target(following)
+    def _following(self, following: Tensor, network: nn.Module, target: nn.Module) -> Tensor:
+        """Return what a target network tells of the best action in `following` (B, *shape), (B, outputs).
+
+        `network` chooses that action where double Q-learning is on.
+        """
+        told = target(following)
         if self.agent.double:
-            return double(told, self.network(following), self.expected)
+            return double(told, network(following), self.expected)
         return highest(told, self.expected)
 
     def policy(self) -> nn.Module:

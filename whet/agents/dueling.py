@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from whet.agents.networks import Layer
+from whet.policies.networks import Layer
 
 
 class Dueling(nn.Module):

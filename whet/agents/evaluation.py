@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import t as student
 
-from whet.agents.environments import Array, Maker, Spaces, episode_seed, maker
+from whet.agents.environments import Maker, episode_seed, maker
 from whet.core.checks import whole
+from whet.policies.spaces import Array, Spaces
 
 Choose = Callable[[Array], Array]
 """What gives scores of actions (N, actions) for observations (N, *shape)."""

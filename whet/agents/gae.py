@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whet.agents.environments import Array
+from whet.policies.spaces import Array
 
 
 def advantages(

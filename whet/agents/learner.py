@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import Array, Environments, Spaces
+from whet.agents.environments import Environments
+from whet.policies.spaces import Array, Spaces
 
 
 class Learner(Protocol):

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whet.agents.environments import Array, Spaces, Steps
-from whet.agents.replay import Transitions
+from whet.agents.environments import Steps
+from whet.policies.replay import Transitions
+from whet.policies.spaces import Array, Spaces
 
 Pending = list[tuple[Array, int, float]]
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import Array, Environments
-from whet.agents.exploration import sampled
+from whet.agents.environments import Environments
 from whet.agents.gae import advantages
 from whet.agents.learner import seeded
-from whet.agents.networks import prepared
 from whet.agents.rollout import ActorCritic, Rollout, collected
 from whet.agents.state import Part, gathered, spread
+from whet.policies.exploration import sampled
+from whet.policies.networks import prepared
+from whet.policies.spaces import Array
 
 KEPT = 2000
 """How many observations are kept for calibration and distillation."""

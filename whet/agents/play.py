@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whet.agents.environments import AgentError, Spaces, episode_seed, maker, refuse_other
+from whet.agents.environments import episode_seed, maker, refuse_other
 from whet.agents.evaluation import EVALUATION_SEED, MOST_STEPS
 from whet.agents.training import policy_of, request_of, scores_of
+from whet.policies.spaces import AgentError, Spaces
 
 
 @dataclass(frozen=True)

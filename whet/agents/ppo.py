@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import Environments, Spaces
-from whet.agents.networks import prepared
+from whet.agents.environments import Environments
 from whet.agents.on_policy import Actor, ActorLearner
-from whet.agents.rollout import ActorCritic, Rollout, entropy, log_chance
+from whet.agents.rollout import ActorCritic, Rollout
 from whet.core.checks import positive, share, whole
+from whet.policies.likelihood import entropy, log_chance
+from whet.policies.networks import prepared
+from whet.policies.spaces import Spaces
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whet.agents.environments import Array, Spaces
-from whet.agents.replay import Replay, Transitions
 from whet.core.checks import share
+from whet.policies.replay import Replay, Transitions
+from whet.policies.spaces import Array, Spaces
 
 SMALLEST = 1e-6
 """Added to every error, so that a transition whose target was met can be drawn again."""

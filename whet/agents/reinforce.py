@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import AgentError, Array, Environments, Spaces
+from whet.agents.environments import Environments
 from whet.agents.gae import advantages
-from whet.agents.networks import prepared
 from whet.agents.on_policy import Actor, ActorLearner
-from whet.agents.rollout import ActorCritic, Rollout, collected, joined, log_chance
+from whet.agents.rollout import ActorCritic, Rollout, collected, joined
 from whet.core.checks import positive, share, whole
+from whet.policies.likelihood import log_chance
+from whet.policies.networks import prepared
+from whet.policies.spaces import AgentError, Array, Spaces
 
 MOST_STEPS = 100_000
 """An episode that has not ended after so many steps has no return to learn from."""

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import Array, Environments, Spaces, Steps
-from whet.agents.networks import body, orthogonal, prepared
+from whet.agents.environments import Environments, Steps
+from whet.policies.networks import body, orthogonal, prepared
+from whet.policies.spaces import Array, Spaces
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,3 @@ def joined(parts: Sequence[Rollout]) -> Rollout:
     return Rollout(
         one("observations"), one("actions"), one("rewards"), one("following"), one("terminated"), one("ended"), returns
     )
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Return the entropy of the softmax of each row of logits (B, actions), shape (B,)."""
-    logs = torch.log_softmax(logits, 1)
-    return -(logs.exp() * logs).sum(1)
-
-
-def log_chance(logits: Tensor, actions: Tensor) -> Tensor:
-    """Return the log of the probability of each row's action: logits (B, actions), actions (B,), result (B,)."""
-    return torch.log_softmax(logits, 1).gather(1, actions[:, None])[:, 0]

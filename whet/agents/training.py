@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from whet import catalogue
-from whet.agents.environments import AgentError, Array, Environments, Spaces, refuse_other
+from whet.agents.environments import Environments, refuse_other
 from whet.agents.evaluation import Choose, Episodes, Returns
 from whet.agents.learner import Agent, Learner
-from whet.agents.networks import prepared
 from whet.core.checks import whole
+from whet.policies.networks import prepared
+from whet.policies.spaces import AgentError, Array, Spaces
 from whet.support.files import write_text
 from whet.train.checkpoint import between_steps
 from whet.train.state import read_tensors, write_tensors

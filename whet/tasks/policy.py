@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from whet.agents.environments import Array
 from whet.agents.evaluation import Episodes
-from whet.agents.networks import prepared
 from whet.agents.training import POLICY, STATES, policy_of, request_of
 from whet.core.errors import TaskError
 from whet.core.task import Task, accuracy
+from whet.policies.networks import prepared
+from whet.policies.spaces import Array
 from whet.support.structure import Tree
 from whet.tasks.bundle import Bundle, TensorBatches
 from whet.train.recipe import Recipe

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from whet.agents.exploration import Falling, epsilon_greedy, greedy, sampled
 from whet.core.checks import ValueRangeError
+from whet.policies.exploration import Falling, epsilon_greedy, greedy, sampled
 
 ROWS = 20_000
 SCORES = torch.tensor([[0.0, 2.0, 1.0]]).expand(ROWS, 3)
@@ -21,6 +21,12 @@ def test_anyone_with_epsilon_and_the_best_otherwise() -> None:
     found = shares(epsilon_greedy(SCORES, 0.3, torch.Generator().manual_seed(0)))
     assert np.abs(found - np.array([0.1, 0.8, 0.1])).max() < 4 * np.sqrt(0.25 / ROWS)
     assert shares(greedy(SCORES)).tolist() == [0, 1, 0]
+
+
+def test_what_is_not_legal_is_never_taken() -> None:
+    legal = torch.tensor([[True, False, True]]).expand(ROWS, 3)
+    found = shares(epsilon_greedy(SCORES, 0.3, torch.Generator().manual_seed(0), legal))
+    assert np.abs(found - np.array([0.15, 0.0, 0.85])).max() < 4 * np.sqrt(0.25 / ROWS) and found[1] == 0
 
 
 def test_samples_are_of_the_softmax() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whet.agents.environments import Array
 from whet.core.checks import share
+from whet.policies.spaces import Array
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,18 @@ def greedy(scores: Tensor) -> Array:
     return scores.argmax(1).numpy()
 
 
-def epsilon_greedy(scores: Tensor, epsilon: float, generator: torch.Generator) -> Array:
-    """Return the best action of each row of scores (N, actions), or any one with probability `epsilon`; shape (N,)."""
+def epsilon_greedy(scores: Tensor, epsilon: float, generator: torch.Generator, legal: Tensor | None = None) -> Array:
+    """Return the best action of each row of scores (N, actions), or any one with probability `epsilon`; shape (N,).
+
+    Where only some actions are `legal`, (N, actions), none but those are taken.
+    """
     rows, actions = scores.shape
     chance = torch.rand(rows, generator=generator) < epsilon
-    anyone = torch.randint(actions, (rows,), generator=generator)
+    if legal is None:
+        anyone = torch.randint(actions, (rows,), generator=generator)
+    else:
+        scores = scores.masked_fill(~legal, -torch.inf)
+        anyone = torch.from_numpy(sampled(torch.zeros(rows, actions).masked_fill(~legal, -torch.inf), generator))
     return torch.where(chance, anyone, scores.argmax(1)).numpy()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from whet.agents.environments import Array
+from whet.policies.spaces import Array
 
 Layer = Callable[[int, int], nn.Module]
 """What makes a linear layer of so many inputs and outputs."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from whet.agents import replay
-from whet.agents.environments import AgentError, Spaces
-from whet.agents.replay import Replay, Transitions, bytes_of, free_bytes
+from whet.policies import replay
+from whet.policies.replay import Replay, Transitions, bytes_of, free_bytes
+from whet.policies.spaces import AgentError, Spaces
 
 SPACES = Spaces((2,), "float32", 3)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from whet.agents.networks import Scores, Single, body, orthogonal, prepared
-from whet.agents.values import Squeezed
+from whet.policies.networks import Scores, Single, body, orthogonal, prepared
+from whet.policies.values import Squeezed
 
 
 def test_without_hidden_layers_a_head_is_a_table() -> None:

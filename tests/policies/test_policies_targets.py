@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from whet.agents.targets import double, highest
-from whet.agents.values import Expected
+from whet.policies.targets import double, highest
+from whet.policies.values import Expected
 
 MEAN = Expected().expected()
 

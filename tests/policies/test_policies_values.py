@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from whet.agents.values import Expected, of_actions
+from whet.policies.values import Expected, of_actions
 
 
 def test_the_loss_is_hubers_of_the_temporal_difference() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from whet.agents.values import of_actions
+from whet.policies.values import of_actions
 
 Mean = Callable[[Tensor], Tensor]
 """What makes scores of actions (B, actions) of outputs (B, actions, outputs)."""

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whet.agents.environments import AgentError, Array, Spaces
 from whet.core.checks import whole
+from whet.policies.spaces import AgentError, Array, Spaces
 
 SHARE_OF_MEMORY = 0.8
 """What of the memory that is free a buffer may take: the rest is for networks and checkpoints. Not measured."""
