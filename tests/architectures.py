@@ -76,6 +76,17 @@ def _efficientnet() -> Sample:
     return _classifier("EfficientNet", **config), _image()
 
 
+def _mobilenetv2() -> Sample:
+    """Every block that changes channels or stride, and the first of those that change neither."""
+    model = hf.MobileNetV2ForImageClassification(
+        hf.MobileNetV2Config(depth_multiplier=0.35, image_size=32, num_labels=5)
+    )
+    blocks = model.mobilenet_v2.layer
+    same = [i for i, block in enumerate(blocks) if block.use_residual]
+    model.mobilenet_v2.layer = nn.ModuleList(block for i, block in enumerate(blocks) if i not in same[1:])
+    return First(model), _image()
+
+
 def _convnext() -> Sample:
     return _classifier("ConvNext", hidden_sizes=[16, 24, 32, 40], depths=[1, 1, 2, 1], num_labels=5), _image(64)
 
@@ -86,7 +97,7 @@ def _poolformer() -> Sample:
 
 def _swin() -> Sample:
     config = {
-        "image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4,
+        "image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4], "window_size": 4,
         "num_labels": 5,
     }  # fmt: skip
     return _classifier("Swin", **config), _image()
@@ -94,9 +105,9 @@ def _swin() -> Sample:
 
 def _levit() -> Sample:
     config = {
-        "image_size": 64, "hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 3, 4], "depths": [1, 1, 1],
-        "key_dim": [8, 8, 8], "num_labels": 5, "drop_path_rate": 0,
-        "down_ops": [["Subsample", 8, 2, 4, 2, 2], ["Subsample", 8, 3, 4, 2, 2]],
+        "image_size": 64, "hidden_sizes": [16, 24], "num_attention_heads": [2, 3], "depths": [1, 1], "key_dim": [8, 8],
+        "mlp_ratio": [2, 2], "attention_ratio": [2, 2], "num_labels": 5, "drop_path_rate": 0,
+        "down_ops": [["Subsample", 8, 2, 4, 2, 2]],
     }  # fmt: skip
     return _classifier("Levit", **config), _image(64)
 
@@ -129,10 +140,7 @@ ARCHITECTURES: dict[str, Callable[[], Sample]] = {
     "decoder": lambda: (Decoder(64, 12, 32, 4, 2), _tokens()),
     "hf_resnet": _resnet,
     "hf_regnet": _regnet,
-    "hf_mobilenetv2": lambda: (
-        _classifier("MobileNetV2", depth_multiplier=0.35, image_size=32, num_labels=5),
-        _image(),
-    ),
+    "hf_mobilenetv2": _mobilenetv2,
     "hf_efficientnet": _efficientnet,
     "hf_convnext": _convnext,
     "hf_poolformer": _poolformer,
@@ -148,9 +156,17 @@ ARCHITECTURES: dict[str, Callable[[], Sample]] = {
     "hf_llama": lambda: _causal("Llama", **TEXT, num_key_value_heads=2),
     "hf_mamba": lambda: (  # its graph holds each step of the scan
         _causal("Mamba", vocab_size=64, hidden_size=16, state_size=4, num_hidden_layers=2)[0],
-        _tokens(6),
+        _tokens(4),
     ),
 }
+
+
+TWINS = {
+    "hf_resnet": "resnet20", "hf_mobilenetv2": "mobilenetv2", "hf_deit": "hf_vit", "hf_distilbert": "hf_bert",
+    "hf_roberta": "hf_bert", "digits_cnn": "resnet20",
+}  # fmt: skip
+"""Networks of the same operations as another: what takes seconds each is tested on the other alone."""
+OF_EACH_KIND = [name for name in ARCHITECTURES if name not in TWINS]
 
 
 def build(name: str) -> Sample:

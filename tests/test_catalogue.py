@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import shlex
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,13 @@ NAMED = re.compile(r"whet(\.\w+)+(?=:\w+$)")
 """A module in a table of names, `module:attribute`, that is imported when it is asked for."""
 
 
+@cache
 def modules() -> dict[str, Path]:
     paths = (p.relative_to(ROOT) for p in (ROOT / "whet").rglob("*.py"))
     return {".".join(p.with_suffix("").parts).removesuffix(".__init__"): ROOT / p for p in paths}
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Return the modules, and names in modules, that a file imports or has in a table of names."""
     found = set()

@@ -17,9 +17,10 @@ ROW = re.compile(r"^```row\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 END = "]  # fmt: skip\n"
 """Where the rows of the catalogue end."""
 SEEN = """
-import json, shlex, subprocess, sys
+import json, shlex, sys
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 import whet
 from whet import catalogue
 from whet.words import listed
@@ -32,8 +33,7 @@ from whet.testing.strategies import SPACES
 
 assert whet.__file__.startswith(sys.argv[1]), whet.__file__
 assert pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]) == 0
-rows = subprocess.run([sys.executable, "-m", "whet", "list", "--json"], capture_output=True, text=True, check=True)
-reach = {m["name"]: m["reach"] for m in json.loads(rows.stdout)}
+reach = {m["name"]: m["reach"] for m in json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout)}
 
 def asked(words):
     command = get_command(app).commands["optimize"]
@@ -68,7 +68,7 @@ def test_each_example_is_three_files(page: str) -> None:
 
 
 def test_the_examples_work_and_are_seen(page: str, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "whet", tmp_path / "whet", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "whet", tmp_path / "whet")  # with its bytecode: to compile all of it takes seconds
     table = tmp_path / "whet" / "method_rows.py"
     rows, text = "".join(ROW.findall(page)), table.read_text(encoding="utf-8")
     assert rows.count("\n") == 4 and text.count(END) == 1

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, lifted
+from architectures import OF_EACH_KIND, lifted
 from shared_nets import shared_net
 from torch import Tensor, nn
 
@@ -291,7 +291,7 @@ def test_a_reference_is_collected_once_and_anew_when_weights_change() -> None:
     assert reference_of(net, run, 16) is not again
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", OF_EACH_KIND)
 def test_the_error_never_exceeds_that_of_no_repair(name: str) -> None:
     net = lifted(name)[2].copy()
     run = planning_run(net)

@@ -26,7 +26,7 @@ from whet.train.recipe import Recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 ARCHITECTURES = import_module("architectures").ARCHITECTURES
-NAMES = ["resnet20", "mobilenetv2", "encoder", "decoder", "hf_vit", "hf_bert", "hf_llama"]
+NAMES = ["resnet20", "hf_mobilenetv2", "encoder", "decoder", "hf_vit", "hf_bert", "hf_llama"]
 
 
 Build = Callable[[], tuple[nn.Module, tuple[torch.Tensor, ...]]]

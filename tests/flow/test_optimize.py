@@ -254,9 +254,11 @@ FULL = """
 import sys, whet
 from whet import tasks
 from whet.core.errors import StudyError
-from whet.flow import baseline, files
+from whet.flow import baseline, files, mixing
+from whet.hardware import measure
 from whet.hardware.guard import Guarded
-baseline.BASELINE_SECONDS, files.CANDIDATE_SECONDS, files.FINISHED_SECONDS = 1.5, 0.3, 0.4
+baseline.BASELINE_SECONDS, files.CANDIDATE_SECONDS, files.FINISHED_SECONDS = 0.5, 0.1, 0.15
+measure.timed.__kwdefaults__["burst_seconds"], measure.WARM_SECONDS, mixing.RACED_SECONDS = 0.004, 0.002, 0.1
 Guarded._crash = lambda self, order: None
 Guarded.begin = lambda self: None
 bundle = tasks.get("digits")
@@ -273,7 +275,7 @@ def test_a_full_disk_is_said_and_what_was_finished_is_kept(tmp_path: Path) -> No
     disk.mkdir()
     (tmp_path / "full.py").write_text(FULL, encoding="utf-8")
     mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    small = f"mount -t tmpfs -o size=2m tmpfs {disk}"
+    small = f"mount -t tmpfs -o size=1m tmpfs {disk}"
     inside = f"{small} && {sys.executable} {tmp_path}/full.py {disk}/run && ls {disk}/run"
     try:
         subprocess.run([*mount, small], capture_output=True, check=True)
