@@ -68,9 +68,9 @@ class LayerwisePolicy(PolicySearch):
 
     An agent walks through the choices in their order; what it sees of each is in `whet.search.walk.Walk`: features of
     the layer, what was saved so far, what is left of the budget and what the choices behind can still save. A walk
-    takes only what can still reach its budget, which is drawn first and learned like all else. The reward of a walk is its decision's
-    standing among those measured before it, and how the policy climbs it is in `whet.search.policy_gradient`. What
-    others proposed counts as a walk under the largest budget that it met.
+    takes only what can still reach its budget, which is drawn first and learned like all else. The reward of a walk is
+    its decision's standing among those measured before it, and how the policy climbs it is in
+    `whet.search.policy_gradient`. What others proposed counts as a walk under the largest budget that it met.
 
     He et al. 2018, AMC: AutoML for Model Compression and Acceleration on Mobile Devices, has the state and the legal
     actions; its actions are continuous and its learner is DDPG, here values are those of the space and the learner is
