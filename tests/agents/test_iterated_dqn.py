@@ -66,7 +66,7 @@ def test_network_k_is_k_bellman_updates_ahead_of_the_target() -> None:
 
 
 def test_it_comes_to_the_values_of_the_chain() -> None:
-    found = played(learner(900), 900)
+    found = played(learner(1000, target_every=40, follow_every=10), 1000)
     with torch.no_grad():
         assert np.abs(found.policy()(torch.eye(LENGTH)).numpy() - best_values(0.8)).max() < 0.05
 

@@ -80,7 +80,7 @@ class EauDeDQNLearner(DQNLearner):
             self.summed[place] += self._descend(network, optimizer, self.target, rows, drawn)
             with torch.no_grad():
                 for weight, there in zip(weights(network), kept, strict=True):
-                    weight *= there
+                    weight.mul_(there)
 
     def _renew(self) -> None:
         chosen = int(self.summed.argmin())
@@ -139,5 +139,5 @@ def prune(network: nn.Module, wanted: float) -> None:
     if zeros > int((sizes == 0).sum()):
         kept = torch.ones(len(sizes), dtype=torch.bool)
         kept[sizes.argsort(stable=True)[:zeros]] = False
-        for weight, there in zip(own, kept.split([weight.numel() for weight in own]), strict=True):
-            weight *= there.view_as(weight)
+        for weight, there in zip(own, torch.split(kept, [weight.numel() for weight in own]), strict=True):
+            weight.mul_(there.view_as(weight))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import optuna
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -41,8 +42,8 @@ def former(folder: Path) -> tuple[Space, list[Observation]]:
     return space, list(found.values())
 
 
-def _choice(record: dict[str, object]) -> Choice:
+def _choice(record: dict[str, Any]) -> Choice:
     when = record["when"]
-    values = tuple(record["values"])  # type: ignore[arg-type]
-    identity = record["identity"]
-    return Choice(str(record["name"]), values, identity, (when[0], tuple(when[1])) if when else None)  # type: ignore[arg-type, index]
+    return Choice(
+        record["name"], tuple(record["values"]), record["identity"], (when[0], tuple(when[1])) if when else None
+    )

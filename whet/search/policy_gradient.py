@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -84,14 +84,14 @@ class PolicySearch(Learned):
         """Return the goals, (N,), under which rows that the policy did not draw count as drawn."""
         return np.zeros(len(rows))
 
-    def begin(self) -> Climber:
+    def begin(self) -> Any:
         """Return an untrained policy that has no baseline yet."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.ledger.seed)
             policy = self.policy()
         return Climber(policy, torch.optim.Adam(policy.parameters(), self.learning_rate))
 
-    def drawn(self, learner: Climber, index: int) -> Rows:
+    def drawn(self, learner: Any, index: int) -> Rows:
         """Return the rows that the policy draws for a proposal."""
         return self.draws_of(learner, index).rows
 
@@ -104,7 +104,7 @@ class PolicySearch(Learned):
                 learner.drew = {index: policy.draw(self.draws, generator)}
         return learner.drew[index]
 
-    def lesson(self, learner: Climber, index: int) -> None:
+    def lesson(self, learner: Any, index: int) -> None:
         """Take one step up what those draws earned that are known by now."""
         entries = list(self.ledger.entries)[: index + 1]
         earned, there = self.earned(), set(entries)

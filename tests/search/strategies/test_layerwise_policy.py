@@ -10,7 +10,7 @@ from engines import beat_random_search
 from whet.core.space import Choice, Space
 from whet.decisions.enumerate import point, size
 from whet.search.policy_gradient import Draws
-from whet.search.strategies.layerwise_policy import LayerwisePolicy, WalkingPolicy
+from whet.search.strategies.layerwise_policy import LEVELS, LayerwisePolicy, WalkingPolicy
 from whet.search.walk import LEGAL
 from whet.testing.strategies import SPACES, check
 
@@ -26,7 +26,7 @@ def policy(strategy: LayerwisePolicy) -> WalkingPolicy:
     return found
 
 
-@pytest.mark.parametrize("space, budget", [("conditional", 0.0), ("layers", 0.0), ("layers", 0.6)])
+@pytest.mark.parametrize("space, budget", [("conditional", 0.0), ("layers", 0.0), ("layers", 0.625)])
 def test_probabilities_add_up_to_one_over_what_is_legal(space: str, budget: float) -> None:
     strategy = LayerwisePolicy(LAYERS if space == "layers" else SPACES[space], 0)
     own = policy(strategy)
@@ -37,7 +37,8 @@ def test_probabilities_add_up_to_one_over_what_is_legal(space: str, budget: floa
     ]
     with torch.no_grad():
         chances = own.log_chance(Draws(rows, np.full(len(rows), budget))).exp()
-    assert float(chances.sum()) == pytest.approx(1.0, abs=1e-4)
+        of_budget = float(own.budgets.softmax(0)[round(budget * LEVELS)])
+    assert float(chances.sum()) == pytest.approx(of_budget, abs=1e-4)
     assert ((chances > 0).numpy() == legal).all() and (all(legal) or budget > 0)
 
 
@@ -47,14 +48,17 @@ def test_draws_are_as_likely_as_it_is_said() -> None:
     with torch.no_grad():
         drawn = own.draw(4000, torch.Generator().manual_seed(0))
         for row in strategy.genes.rows([point(strategy.space, rank) for rank in range(9)]):
-            told = own.log_chance(Draws(np.tile(row, (4000, 1)), drawn.goals)).exp().mean()
-            assert (drawn.rows == row).all(1).mean() == pytest.approx(float(told), abs=4 * (0.25 / 4000) ** 0.5)
-    assert abs(drawn.goals.mean() - 0.5) < 0.02 and (strategy.walk.spent(drawn.rows) >= drawn.goals - 1e-9).all()
+            every = Draws(np.tile(row, (LEVELS, 1)), np.arange(LEVELS) / LEVELS)
+            told = float(own.log_chance(every).exp().sum())
+            assert (drawn.rows == row).all(1).mean() == pytest.approx(told, abs=4 * (0.25 / 4000) ** 0.5)
+        shares = np.bincount(np.rint(drawn.goals * LEVELS).astype(int), minlength=LEVELS) / 4000
+        assert shares == pytest.approx(own.budgets.softmax(0).numpy(), abs=4 * (0.25 / 4000) ** 0.5)
+    assert np.ptp(shares) > 0.1 and (strategy.walk.spent(drawn.rows) >= drawn.goals - 1e-9).all()
 
 
 def test_it_learns_what_is_best_under_its_budget() -> None:
-    """The first layer is not to be cut: where the others can meet the budget it is left alone, else it is cut."""
-    strategy = LayerwisePolicy(LAYERS, 0, learning_rate=0.02)
+    """The first layer is not to be cut: it is left alone, and budgets that need it are drawn no more."""
+    strategy = LayerwisePolicy(LAYERS, 0, learning_rate=0.05)
     learner = strategy.begin()
     known = {point(LAYERS, rank): 0.0 for rank in range(size(LAYERS))}
     for decision in known:
@@ -63,16 +67,18 @@ def test_it_learns_what_is_best_under_its_budget() -> None:
         draws = strategy.draws_of(learner, index)
         strategy.learn(learner, draws, next(iter(known)), known)
     found = strategy.draws_of(learner, 99)
-    own = strategy.walk
-    within = found.goals < own.rest[1] - 0.05
-    assert within.sum() > 4 and (found.rows[within, 0] == 2).mean() > 0.9
-    assert (found.rows[found.goals > own.rest[1] + 1e-6, 0] < 2).all()
+    assert (found.rows[:, 0] == 2).mean() > 0.9, "and budgets that it cannot meet so are not drawn any more"
+    seen = torch.from_numpy(strategy.walk.seen(np.array([[2, 2, 2]]), 0, np.array([0.25])))
+    with torch.no_grad():
+        assert float(learner.policy(seen).softmax(1)[0, 2]) > 0.9
+        assert float(learner.policy.budgets.softmax(0)[-1]) < 0.05
 
 
 def test_what_others_proposed_counts_as_drawn_under_what_it_saved() -> None:
     strategy = LayerwisePolicy(LAYERS, 0)
-    row = np.array([[0, 2, 1]])
-    assert strategy.goals(row).tolist() == pytest.approx([(0.75 + 0.5) / 2.25])
+    rows = np.array([[0, 2, 1], [0, 0, 0], [2, 2, 2]])
+    assert strategy.walk.spent(rows).tolist() == pytest.approx([1.25 / 2.25, 1, 0])
+    assert strategy.goals(rows).tolist() == [4 / LEVELS, 7 / LEVELS, 0]
 
 
 def test_conforms() -> None:

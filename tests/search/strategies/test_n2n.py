@@ -72,16 +72,25 @@ def test_layers_are_removed_first_and_what_earned_the_most_is_shrunk() -> None:
     assert (later[:, :3] == [0, 1, 0]).all() and len(np.unique(later[:, 3:], axis=0)) > 3
 
 
+def same(one: Pair, other: Pair, stage: str) -> bool:
+    pairs = zip(getattr(one, stage).policy.parameters(), getattr(other, stage).policy.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_each_policy_learns_from_its_own_stage_alone() -> None:
     first, second = driven(8), driven(12)
     untrained, before, after = first.begin(), first.taught(), second.taught()
-
-    def same(one: Pair, other: Pair, stage: str) -> bool:
-        pairs = zip(getattr(one, stage).policy.parameters(), getattr(other, stage).policy.parameters(), strict=True)
-        return all(torch.equal(a, b) for a, b in pairs)
-
     assert same(before, after, "removal") and not same(untrained, before, "removal")
     assert same(untrained, before, "shrinkage") and not same(before, after, "shrinkage")
+
+
+def test_what_others_proposed_of_the_other_stage_teaches_nothing() -> None:
+    """While layers are removed, networks with other widths say nothing of removals, and nothing moves the policy."""
+    strategy, told = N2N(network(3), 0), ((0.5, 3.0), (0.75, 1.2))
+    strategy.tell([Observation(Decision({"layer0:width": width}), (speedup, 0.0)) for width, speedup in told])
+    assert same(strategy.begin(), strategy.taught(), "removal")
+    strategy.tell([Observation(Decision({f"block{i}:keep": False}), (1.0 + i, 0.0)) for i in range(2)])
+    assert not same(strategy.begin(), strategy.taught(), "removal")
 
 
 def test_the_first_stage_is_no_longer_than_there_are_ways() -> None:

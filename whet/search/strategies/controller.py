@@ -47,7 +47,8 @@ class RecurrentPolicy(nn.Module):
 
     @staticmethod
     def _told(scores: Tensor, closed: Tensor) -> Tensor:
-        return scores.masked_fill(closed, -torch.inf).log_softmax(-1)
+        told: Tensor = scores.masked_fill(closed, -torch.inf).log_softmax(-1)
+        return told
 
     def draw(self, count: int, generator: torch.Generator) -> Draws:
         """Return draws, one value after the other."""

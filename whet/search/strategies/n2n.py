@@ -52,7 +52,8 @@ class LayerPolicy(nn.Module):
 
     def _told(self, found: Tensor, step: int | slice) -> Tensor:
         scores = (self.head(found)[..., None, :] * self.values[step]).sum(-1)
-        return scores.masked_fill(self.closed[step], -torch.inf).log_softmax(-1)
+        told: Tensor = scores.masked_fill(self.closed[step], -torch.inf).log_softmax(-1)
+        return told
 
     def draw(self, count: int, generator: torch.Generator) -> Draws:
         """Return draws of the own choices over what stands in `base`."""
