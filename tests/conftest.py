@@ -16,7 +16,6 @@ from sqlalchemy.engine import Engine
 import whet
 from whet import tasks
 from whet.flow import baseline, deliver, files, mixing, serving
-from whet.hardware import measure as measuring
 from whet.hardware.fresh import Fresh
 from whet.hardware.guard import Guarded
 from whet.schedule import mixing as schedule_mixing
@@ -89,31 +88,19 @@ def digits(lifted_digits: whet.Net) -> tuple[whet.Net, Any]:
     return lifted_digits.copy(), tasks.get("digits")
 
 
-SEARCHING = ("test_docs.py", "test_readme.py")
-"""Tests of searches that stand elsewhere."""
-
-
 @pytest.fixture(autouse=True, scope="module")
 def brief(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Time files briefly in tests of searches: they are about what is done, not about how fast the files are.
-
-    A race has five rounds at the least, of a burst for each file in each setting: shorter bursts are most of it.
-    """
-    items = [item for item in request.session.items if item.path == request.path]
-    timed = any(item.get_closest_marker("alone") for item in items)
+    """Time files briefly in tests of searches: they are about what is done, not about how fast the files are."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.parent.name in ("flow", "schedule", "bench", "cli") or request.path.name in SEARCHING:
+        if request.path.parent.name in ("flow", "schedule", "bench") or request.path.name == "test_docs.py":
+            patch.setattr(deliver, "SECONDS_EACH", 0.2)
+            patch.setattr(baseline, "BASELINE_SECONDS", 1.5)
+            patch.setattr(files, "CANDIDATE_SECONDS", 0.3)
+            patch.setattr(files, "FINISHED_SECONDS", 0.4)
+            patch.setattr(mixing, "RACED_SECONDS", 0.2)
+            patch.setattr(schedule_mixing, "RACED_SECONDS", 0.2)
             patch.setattr(serving, "CALLS_SECONDS", 0.01)
             patch.setattr(serving, "served_fresh", lambda *given: Fresh(50_000_000, 0.05))
-            patch.setattr(deliver, "SECONDS_EACH", 0.2 if timed else 0.05)
-            patch.setattr(baseline, "BASELINE_SECONDS", 1.5 if timed else 0.5)
-            patch.setattr(files, "CANDIDATE_SECONDS", 0.3 if timed else 0.1)
-            patch.setattr(files, "FINISHED_SECONDS", 0.4 if timed else 0.15)
-            if not timed:
-                for module in (mixing, schedule_mixing):
-                    patch.setattr(module, "RACED_SECONDS", 0.1)
-                patch.setattr(measuring, "WARM_SECONDS", 0.002)
-                patch.setitem(measuring.timed.__kwdefaults__, "burst_seconds", 0.004)
         yield
 
 

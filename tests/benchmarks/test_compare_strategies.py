@@ -44,7 +44,7 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_every_strategy_has_its_curve_its_row_and_its_count(compare: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "results"
-    compare.main(out, seeds=3, measurements=40, only=["random", "sensitivity"])
+    compare.main(out, seeds=3, measurements=40, processes=1, only=["random", "sensitivity"])
     record = json.loads((out / "strategies-toy.json").read_text())
     assert set(record["found"]) == {"random", "nsga2", "sensitivity"}
     for one in record["found"].values():

@@ -14,13 +14,12 @@ import torch
 
 import whet
 from whet import tasks
-from whet.flow import deliver, mixing
+from whet.flow import deliver
 from whet.flow.files import Files
 from whet.flow.optimize import optimize
 from whet.hardware import measure, targets
 from whet.hardware.guard import Guarded
 from whet.hardware.measure import Latency
-from whet.schedule import mixing as schedule_mixing
 
 
 def main(out: Path) -> None:
@@ -46,7 +45,7 @@ def main(out: Path) -> None:
     targets.measure = first  # type: ignore[assignment]
     Guarded._crash = lambda self, order: None  # type: ignore[method-assign]
     Guarded.begin = lambda self: None  # type: ignore[method-assign]
-    deliver.SECONDS_EACH = mixing.RACED_SECONDS = schedule_mixing.RACED_SECONDS = 0.05
+    deliver.SECONDS_EACH = 0.05
     measure.timed.__kwdefaults__["burst_seconds"] = 0.004
     optimize(
         net, bundle.task, target="onnxruntime-cpu", max_drop="5%", epochs=2.0, trials=3, out=out,

@@ -22,7 +22,7 @@ def none_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_few_bits_are_trained_and_delivered(tmp_path: Path) -> None:
     net, task = made(width=160, rows=512)
     front = optimize(
-        net, task, out=tmp_path / "r", target="onnxruntime-cpu", max_drop="2%", budget="30s", objectives="size",
+        net, task, out=tmp_path / "r", target="onnxruntime-cpu", max_drop="2%", budget="60s", objectives="size",
         passes=(WeightOnly(),),
     )  # fmt: skip
     pressed = [t for t in trials(tmp_path / "r") if t.stage == "full" and t.samples]

@@ -9,7 +9,7 @@ from torch.nn import functional
 from written import Function, check, onnx_runtime
 
 GENERATOR = torch.Generator().manual_seed(0)
-STEPS = torch.randn(2, 7, 6, generator=GENERATOR)
+STEPS = torch.randn(2, 4, 6, generator=GENERATOR)
 HEADS = torch.randn(2, 2, 5, 4, generator=GENERATOR)
 
 
