@@ -44,6 +44,9 @@ PRODUCTS: dict[str, tuple[str, Pass, dict[str, Any]]] = {
     for name, bits in (("w8a8", 8), ("w4a8", 4), ("w3a8", 3))
     for scope, value in (("symmetric", "all"), ("asymmetric", "asymmetric"))
 } | {
+    f"{name}, symmetric": (name, StaticQuantization(weight_bits=bits, group=16), {static.NETWORK: "all"})
+    for name, bits in (("w4a8 in groups of 16", 4), ("w3a8 in groups of 16", 3))
+} | {
     "w8a8, symmetric, equalized": ("w8a8", StaticQuantization(equalized=True), {static.NETWORK: "all"}),
     "w8a8, symmetric, distilled data": ("w8a8", StaticQuantization(calibration=DISTILLED), {static.NETWORK: "all"}),
     "w8a8, ranges of each call": ("w8a8 dynamic", DynamicQuantization(), {dynamic.NETWORK: dynamic.ALL}),

@@ -11,16 +11,13 @@ from torch.nn import functional as F
 
 import whet
 from whet.compress.quantize.attention_aware import across_heads, error, head_hessians
-from whet.compress.quantize.heads import find_attention
 from whet.compress.quantize.rounding import compensated, weighted_scale
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.core.space import Decision
-from whet.graph.fake_quantize import IntegerWeight
 from whet.graph.grids import Grid
 from whet.graph.zeros import hold
-from whet.networks.transformer import Decoder
 from whet.testing.networks import Attention
 from whet.testing.runs import planning_run
 
@@ -141,22 +138,6 @@ def test_attention_loses_less_than_with_layers_alone() -> None:
         "attention.out": "",
     }  # fmt: skip
     assert lost["attention-aware"] < 0.9 * lost["compensated"]
-
-
-def test_heads_are_found_in_one_layer_for_all_three() -> None:
-    torch.manual_seed(0)
-    net = whet.lift(Decoder(20, 8, 24, 3, 1).eval(), (torch.randint(0, 20, (2, 8)),))
-    (call,) = find_attention(net, tuple(x[:1] for x in net.example))
-    parts = (call.query, call.key, call.value)
-    assert all(part is not None and part.reader.site == "blocks.0.attention.qkv" for part in parts)
-    rows = [part.features for part in parts if part is not None]
-    assert torch.equal(torch.stack(rows), torch.arange(72).view(3, 3, 8))
-    assert call.out is not None and torch.equal(call.out.features, torch.arange(24).view(3, 8))
-    result = WeightOnly(rounding="attention-aware").apply(net, Decision({NETWORK: "int4"}), planning_run(net))
-    layer = result.net.layer("blocks.0.attention.qkv")
-    assert isinstance(layer, IntegerWeight) and result.texts["blocks.0.attention.qkv"] == "int4, for attention"
-    weight = layer.get_parameter("weight").detach()  # type: ignore[attr-defined]
-    assert torch.allclose(layer.integer_weight(weight), weight, atol=1e-6)
 
 
 def test_zeros_that_are_held_stay_zero() -> None:

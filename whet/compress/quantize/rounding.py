@@ -128,7 +128,7 @@ def weighted_scale(weight: Tensor, moments: Tensor, grid: Grid) -> Tensor:
         scale = widest * clip
         lost = (power * (rows - nearest(rows, scale.unsqueeze(1), grid.most)).square()).sum(1)
         best, least = torch.where(lost < least, scale, best), torch.minimum(lost, least)
-    return best.float()
+    return grid.settled(flat, best).float()
 
 
 Moments = tuple[dict[str, Tensor], dict[str, str]]

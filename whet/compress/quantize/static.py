@@ -21,7 +21,7 @@ from whet.compress.quantize.smoothing import Smoothing, divide_inputs, multiplie
 from whet.compress.quantize.streams import Stream, streams
 from whet.compress.reference import Reference
 from whet.compress.repair import answers, error_of, parted
-from whet.core.checks import ValueRangeError
+from whet.core.checks import ValueRangeError, whole
 from whet.core.errors import unknown
 from whet.core.net import Net
 from whet.core.passes import Result, Traits, changes
@@ -40,6 +40,8 @@ from whet.graph.grids import EXACT_BITS, INT8, Grid
 from whet.graph.uses import used_once
 
 NETWORK = "network:int8"
+GROUPED_BITS = 5
+"""Of more bits a group's scale would have too few multiples to choose from."""
 HELD, CORRECTED = 48, 64
 """Samples that ways of quantizing are compared on, and that biases are corrected on."""
 
@@ -63,7 +65,9 @@ class StaticQuantization:
 
     With `weight_bits` 4 (or 3, 2) weights lie on grids of fewer bits, rounded by the second moments of what layers read
     (`quantize.rounding`, as in QQQ by Zhang et al. 2024), and still multiply integers of eight bits: the file holds
-    digits, which are int8 once it is open. Its bytes are those of four bits, its speed that of int8.
+    digits, which are int8 once it is open. Its bytes are those of four bits, its speed that of int8. With a `group` each
+    so many of them have a scale of their own, a whole multiple of their channel's (`graph.multiples`): the accuracy of
+    groups at the same speed.
 
     Where the target's processor sums products of eight bits inexactly, weights have seven (`Target.weight_bits`).
 
@@ -82,6 +86,7 @@ class StaticQuantization:
     samples: int = 256
     sums: bool = True
     weight_bits: int = 8
+    group: int = 0
     equalized: bool = False
     calibration: str = TASK
     traits = Traits("weights", needs=("calibration",))
@@ -92,6 +97,8 @@ class StaticQuantization:
         check_calibration(self.calibration)
         if self.weight_bits not in range(2, EXACT_BITS + 1):
             raise ValueRangeError(f"weight_bits must be from 2 to {EXACT_BITS}; got {self.weight_bits!r}.")
+        if whole("group", self.group, least=0) and self.weight_bits > GROUPED_BITS:
+            raise ValueRangeError(f"groups are for weights of at most {GROUPED_BITS} bits; got {self.weight_bits}.")
 
     def space(self, net: Net, target: Target) -> Space:
         whole = Choice(NETWORK, ("off", "all", "asymmetric", "per-layer"), "off")
@@ -117,7 +124,8 @@ class StaticQuantization:
         total = sum(len(inputs[0]) for inputs in batches)
         shown, held = parted(batches, total - min(HELD, total // 4))
         kept = streams(folded, wanted) if self.sums else ()
-        grid = Grid(min(self.weight_bits, run.target.weight_bits))
+        most = run.target.weight_bits
+        grid = Grid(min(self.weight_bits, most), self.group, within=most if self.group else 0)
         known = input_moments(folded, run)[0] if self.weight_bits < EXACT_BITS else {}
         work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer, kept, grid, known)
         result = work.best(shown, held, run.seed)
