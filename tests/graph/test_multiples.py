@@ -84,7 +84,7 @@ def test_training_learns_scales_that_end_as_multiples() -> None:
 
 
 def test_what_leaves_no_room_is_refused() -> None:
-    with pytest.raises(ValueRangeError, match="integers of 5 bits leave no room"):
+    with pytest.raises(ValueRangeError, match="integers of 5 bits have no room"):
         Grid(5, within=5)
     with pytest.raises(ValueRangeError, match="groups are for weights of at most 5 bits; got 8"):
         StaticQuantization(group=32)

@@ -40,7 +40,7 @@ class Grid:
         whole("top", self.top, least=0)
         whole("within", self.within, least=0)
         if self.within and self.multiple < 2:
-            raise ValueRangeError(f"integers of {self.within} bits leave no room for multiples of those of {self.bits}.")
+            raise ValueRangeError(f"integers of {self.within} bits have no room for multiples of those of {self.bits}.")
 
     @property
     def most(self) -> int:

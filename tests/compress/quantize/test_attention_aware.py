@@ -129,8 +129,7 @@ def test_attention_loses_less_than_with_layers_alone() -> None:
         lost[rounding] = 0.0
         for head in range(HEADS):
             before = module.products(x, head)
-            q, k = (F.linear(x, small.net.layer(f"attention.{n}").get_parameter("weight"),
-                             module.attention.get_submodule(n).get_parameter("bias")) for n in ("query", "key"))  # fmt: skip
+            q, k = (small.net.eval().layer(f"attention.{name}")(x) for name in ("query", "key"))
             at = slice(FEATURES * head, FEATURES * (head + 1))
             lost[rounding] += float((q[..., at] @ k[..., at].mT - before).square().sum())
     assert {n: t.partition(", ")[2] for n, t in small.texts.items()} == {

@@ -48,7 +48,9 @@ def of_eight(item: Pass, choice: str, value: str) -> list[Form]:
 
 FEW = ("int2", "int3", "int4", "int8")
 STATIC = [Form(b, static.StaticQuantization(weight_bits=b), Decision({static.NETWORK: "all"})) for b in (3, 4, 8)]
-GROUPED = [Form(b, static.StaticQuantization(weight_bits=b, group=8), Decision({static.NETWORK: "all"})) for b in (3, 4)]
+GROUPED = [
+    Form(b, static.StaticQuantization(weight_bits=b, group=8), Decision({static.NETWORK: "all"})) for b in (3, 4)
+]
 ASYMMETRIC = [Form(f.bits, f.item, Decision({static.NETWORK: "asymmetric"})) for f in STATIC]
 SIMULATED = [
     Form(b, few_bit_inputs.FewBitInputs(b, b, b), Decision({few_bit_inputs.NETWORK: "simulated"}), b < 8)

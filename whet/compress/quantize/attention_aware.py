@@ -88,7 +88,7 @@ class _Sums:
             self.x = read(self.call.value.reader, values)
         if node.name != self.call.node:
             return
-        query, key, value, *others = node.args
+        query, key, _, *others = node.args
         q, k = values[query], values[key]  # type: ignore[index]
         self.queries = self.queries + _squares(q, draw, batches)
         self.keys = self.keys + _squares(k, draw, batches)
@@ -169,7 +169,7 @@ def across_heads(
     scale = rounding.weighted_scale(weight, inputs, grid)
     steps = rounding.steps_of(weight, grid, scale)
     left = torch.ones_like(steps) if held is None else (~held).double()
-    rows, columns = (torch.argsort(h.diagonal(dim1=-2, dim2=-1), descending=True, stable=True) for h in (outputs, inputs))
+    rows, columns = _falling(outputs), _falling(inputs)
     w, s, kept = (_ordered(x, rows, columns) for x in (weight.double(), steps, left))
     u, v = factor(_ordered(inputs, columns, columns), damping), factor(_ordered(outputs, rows, rows), damping)
     found = torch.empty_like(w)
@@ -182,6 +182,10 @@ def across_heads(
     plain = rounding.nearest(weight.double(), steps, grid.most) * left
     better = error(weight, found, inputs, outputs) <= error(weight, plain, inputs, outputs)
     return torch.where(better.view(-1, 1, 1), found, plain).to(weight.dtype), scale
+
+
+def _falling(hessians: Tensor) -> Tensor:
+    return torch.argsort(hessians.diagonal(dim1=-2, dim2=-1), descending=True, stable=True)
 
 
 def _ordered(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

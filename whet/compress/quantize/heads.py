@@ -15,10 +15,10 @@ from whet.graph.readers import Reader, find_readers
 from whet.graph.rows import operator_name
 
 ATTENTION = "scaled_dot_product_attention"
-MOVES = frozenset(
-    "view reshape flatten unflatten transpose permute chunk split split_with_sizes getitem contiguous clone slice"
-    " select squeeze unsqueeze".split()
-)
+MOVES = frozenset((
+    "view", "reshape", "flatten", "unflatten", "transpose", "permute", "chunk", "split", "split_with_sizes", "getitem",
+    "contiguous", "clone", "slice", "select", "squeeze", "unsqueeze",
+))  # fmt: skip
 """Operators that move numbers and change none."""
 
 

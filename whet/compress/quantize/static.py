@@ -65,9 +65,8 @@ class StaticQuantization:
 
     With `weight_bits` 4 (or 3, 2) weights lie on grids of fewer bits, rounded by the second moments of what layers read
     (`quantize.rounding`, as in QQQ by Zhang et al. 2024), and still multiply integers of eight bits: the file holds
-    digits, which are int8 once it is open. Its bytes are those of four bits, its speed that of int8. With a `group` each
-    so many of them have a scale of their own, a whole multiple of their channel's (`graph.multiples`): the accuracy of
-    groups at the same speed.
+    digits, which are int8 once it is open. Its bytes are those of four bits, its speed that of int8. With a `group`
+    each so many of them have a scale of their own, a whole multiple of their channel's (`graph.multiples`).
 
     Where the target's processor sums products of eight bits inexactly, weights have seven (`Target.weight_bits`).
 
