@@ -22,8 +22,8 @@ class Grid:
 
     A scale belongs to each output channel, or with `group` to each so many weights that follow one another in an
     output channel; where `group` does not divide these, to each channel. With `within` the scales of a channel's groups
-    are whole multiples of one, so that weights are integers of so many bits as well (`graph.multiples`). `name` is how
-    reports call it.
+    are whole multiples of one, so that weights are integers of so many bits as well (`graph.multiples`). With `points`
+    the weights of a layer take so many of the integers, which ones is the layer's own. `name` is how reports call it.
 
     >>> Grid(4).most, Grid(8).most, Grid(4, group=32).name, Grid(3, top=2).name
     (7, 127, 'int4 in groups of 32', '5 levels')
@@ -33,12 +33,14 @@ class Grid:
     group: int = 0
     top: int = 0
     within: int = 0
+    points: int = 0
 
     def __post_init__(self) -> None:
         whole("bits", self.bits, least=2)
         whole("group", self.group, least=0)
         whole("top", self.top, least=0)
         whole("within", self.within, least=0)
+        whole("points", self.points, least=0)
         if self.within and self.multiple < 2:
             raise ValueRangeError(f"integers of {self.within} bits have no room for multiples of those of {self.bits}.")
 
@@ -56,6 +58,7 @@ class Grid:
     def name(self) -> str:
         """What reports call the grid, such as `int4 in groups of 32`."""
         name = f"{2 * self.top + 1} levels" if self.top else f"int{self.bits}"
+        name = f"{self.points} points" if self.points else name
         return name + (f" in groups of {self.group}" if self.group else "")
 
     def group_of(self, weight: Tensor) -> int:
@@ -70,14 +73,14 @@ class Grid:
     def scale(self, weight: Tensor) -> Tensor:
         """Return the scales, a number a row.
 
-            s = c max|w| / most,    c = argmin over CLIPS of |w - s round(w / s)|^2    (1 from 8 bits on)
+            s = c max|w| / most,    c = argmin over CLIPS of |w - s round(w / s)|^2    (1 from 8 bits on, and of points)
 
         Paper: Choukroun et al. 2019, Low-bit Quantization of Neural Networks for Efficient Inference, which chooses the
         scale of each kernel so.
         """
         rows = self.rows(weight.detach().float())
         widest = widest_scale(rows, self.most)
-        if self.bits >= EXACT_BITS:
+        if self.bits >= EXACT_BITS or self.points:
             return widest
         best, least = widest, torch.full_like(widest, torch.inf)
         for clip in CLIPS:

@@ -95,7 +95,7 @@ class _Sums:
         if self.x is not None and self.x.dim() == 3:
             more = fx.map_arg((tuple(others), node.kwargs), lambda n: values[n])
             x = self.x.unsqueeze(1).expand(-1, q.shape[1], -1, -1)
-            seen = node.target(q, k, x, *more[0], **more[1])  # type: ignore[operator,index,call-arg,misc]
+            seen = node.target(q, k, x, *more[0], **more[1])  # type: ignore[operator]
             self.seen = self.seen + _squares(seen, draw, batches)
 
     def hessians(self, net: Net, moments: dict[str, Tensor]) -> dict[str, list[Heads]]:

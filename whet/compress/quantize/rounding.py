@@ -82,7 +82,8 @@ def factor(moments: Tensor, damping: float = DAMPING) -> Tensor:
     """Return the upper U with H^-1 = U^T U of damped moments, shapes `(..., d, d)`."""
     ridge = (damping * moments.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp(min=1e-30)
     h = moments + ridge[..., None, None] * torch.eye(moments.shape[-1], dtype=torch.float64)
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    upper: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    return upper
 
 
 def swept(weight: Tensor, steps: Tensor, left: Tensor, upper: Tensor, most: int) -> Tensor:

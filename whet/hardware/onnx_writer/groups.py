@@ -1,4 +1,4 @@
-"""Weights with a scale a group in files: multiplied out in floats, or made integers of a scale a channel."""
+"""Weights of few bits that files decode to integers of a scale a channel, or with a scale a group to floats."""
 
 from __future__ import annotations
 
@@ -51,3 +51,14 @@ def multiplied_groups(w: Writer, site: str, layer: Any, integers: Tensor, scale:
     found = w.emit("Reshape", [found, w.vector(layer.weight.t().shape if turned else layer.weight.shape)])
     zeros = w.constant(torch.zeros(len(one), dtype=torch.int8), f"{site}.zero_point")
     return w.emit("DequantizeLinear", [found, w.constant(one), zeros], axis=int(turned))
+
+
+def of_points(w: Writer, site: str, integers: Tensor) -> str:
+    """Write integers of few values as their places in a table of these; return the name of what gives them again."""
+    values, places = torch.unique(integers, return_inverse=True)
+    middle = len(values) // 2
+    stored = w.constant((places - middle).to(torch.int8), f"{site}.weight.places")
+    index = w.emit(
+        "Add", [w.cast(stored, torch.int8, torch.int32), w.constant(torch.tensor(middle, dtype=torch.int32))]
+    )
+    return w.emit("Gather", [w.constant(values, f"{site}.points"), index])

@@ -22,7 +22,7 @@ from whet.graph.fake_quantize import (
 from whet.graph.grids import INT8
 from whet.graph.layers import Args
 from whet.hardware.onnx_writer.elementwise import Rule
-from whet.hardware.onnx_writer.groups import groups, multiplied_groups, stored_bits, stored_name
+from whet.hardware.onnx_writer.groups import groups, multiplied_groups, of_points, stored_bits, stored_name
 from whet.hardware.onnx_writer.products import linear
 from whet.hardware.onnx_writer.writer import Names, Unwritten, Writer, pads, spread
 
@@ -109,7 +109,8 @@ def _weight(w: Writer, n: fx.Node, layer: Any, turned: bool = False) -> str:
         write = multiplied_groups if multiplied and grid.within else groups
         return write(w, site, layer, integers.flatten(1), scale.view(len(weight), -1), turned)
     bits = 8 if multiplied else stored_bits(grid)
-    stored = w.constant(integers.t() if turned else integers, stored_name(site, grid), bits=bits)
+    whole = integers.t() if turned else integers
+    stored = of_points(w, site, whole) if grid.points else w.constant(whole, stored_name(site, grid), bits=bits)
     exact = grid.bits == 8 or multiplied
     zeros = [w.constant(layer.weight_zero_point.to(torch.int8), f"{site}.zero_point")] if exact else []
     return w.emit("DequantizeLinear", [stored, w.constant(scale), *zeros], axis=int(turned))
