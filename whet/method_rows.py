@@ -14,7 +14,7 @@ REACH = {
     "quantize.correction": DEFAULT,
     "quantize.rounding": DEFAULT,
     "quantize.attention-aware": "whet optimize --passes \"weight-only(rounding='attention-aware')\"",
-    "quantize.dual-precision": "whet optimize --passes \"quantize(weight_bits=4, group=32)\"",
+    "quantize.dual-precision": 'whet optimize --passes "quantize(weight_bits=4, group=32)"',
     "quantize.path-following": "whet optimize --passes \"weight-only(rounding='path-following')\"",
     "quantize.data-free": "whet optimize --passes \"weight-only(rounding='nearest', corrected=True)\"",
     "quantize.similarity": "whet optimize --passes \"weight-only(rounding='similarity')\"",

@@ -97,7 +97,7 @@ def swept(weight: Tensor, steps: Tensor, left: Tensor, upper: Tensor, most: int)
 
 
 def nearest(weight: Tensor, steps: Tensor, most: int) -> Tensor:
-    """Return the nearest whole numbers of steps, of at most `most`."""
+    """Return the nearest whole numbers of steps, of at most `most`: all of the shape of the weight."""
     return torch.clamp(torch.round(weight / steps), -most, most) * steps
 
 

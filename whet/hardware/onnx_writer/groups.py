@@ -35,7 +35,7 @@ def multiplied_groups(w: Writer, site: str, layer: Any, integers: Tensor, scale:
     """Write a weight whose groups' digits become integers of eight bits when the file is opened, of a scale a channel.
 
     Products of digits and multiples are looked up in a table: OpenVINO takes a multiplication behind integers for their
-    scale, and computes in floats.
+    scale, and computes in floats. Shapes: integers `(out, all the rest)`, scale `(out, groups)`.
     """
     grid = layer.grid
     multiples, one = whole_multiples(scale, grid.multiple)
@@ -54,7 +54,10 @@ def multiplied_groups(w: Writer, site: str, layer: Any, integers: Tensor, scale:
 
 
 def of_points(w: Writer, site: str, integers: Tensor) -> str:
-    """Write integers of few values as their places in a table of these; return the name of what gives them again."""
+    """Write integers of few values as their places in a table of these; return the name of what gives them again.
+
+    Any shape, which stays.
+    """
     values, places = torch.unique(integers, return_inverse=True)
     middle = len(values) // 2
     stored = w.constant((places - middle).to(torch.int8), f"{site}.weight.places")
