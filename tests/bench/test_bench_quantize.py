@@ -30,7 +30,9 @@ def test_every_way_of_rounding_is_tried_on_every_grid_of_few_bits_and_products_o
     found = [(way.format, way.how) for way in quantize.ways(targets.get(TARGET), small_net())]
     assert found[:2] == [("float", ""), ("int8", NEAREST)] and [f for f, _ in found].count("int8") == 3
     assert [how for form, how in found if form == "int3"] == [NEAREST, *ROUNDERS, quantize.CORRECTED, quantize.EVENED]
-    products = ["w8a8", "w4a8", "w3a8", "w8a8 dynamic", "w8a8 by rows"]
+    grouped = ["w4a8 in groups of 16", "w3a8 in groups of 16"]
+    grouped += ["a8 of 15 points", "a8 of 7 points"]
+    products = ["w8a8", "w4a8", "w3a8", *grouped, "w8a8 dynamic", "w8a8 by rows"]
     weights = ["int8", "int4 in groups of 32", "int4", "int3", "5 levels", "int2"]
     shared = [f"{form}, shared out" for form in ("int4", "int3", "5 levels")]
     sums = [f"{form}, a sum" for form in ("int4 x 2", "int3 x 2", "int2 x 3", "int2 x 2")]

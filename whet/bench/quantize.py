@@ -39,16 +39,31 @@ ROUNDINGS = {name: WeightOnly(rounding=name) for name in (NEAREST, *ROUNDERS)} |
     MADE: WeightOnly(calibration=DISTILLED),
 }
 """The ways of putting weights on a grid of few bits."""
-PRODUCTS: dict[str, tuple[str, Pass, dict[str, Any]]] = {
-    f"{name}, {scope}": (name, StaticQuantization(weight_bits=bits), {static.NETWORK: value})
-    for name, bits in (("w8a8", 8), ("w4a8", 4), ("w3a8", 3))
-    for scope, value in (("symmetric", "all"), ("asymmetric", "asymmetric"))
-} | {
-    "w8a8, symmetric, equalized": ("w8a8", StaticQuantization(equalized=True), {static.NETWORK: "all"}),
-    "w8a8, symmetric, distilled data": ("w8a8", StaticQuantization(calibration=DISTILLED), {static.NETWORK: "all"}),
-    "w8a8, ranges of each call": ("w8a8 dynamic", DynamicQuantization(), {dynamic.NETWORK: dynamic.ALL}),
-    "w8a8, outliers in floats": ("w8a8 by rows", VectorWise(), {vector_wise.NETWORK: vector_wise.INT8}),
-}
+PRODUCTS: dict[str, tuple[str, Pass, dict[str, Any]]] = (
+    {
+        f"{name}, {scope}": (name, StaticQuantization(weight_bits=bits), {static.NETWORK: value})
+        for name, bits in (("w8a8", 8), ("w4a8", 4), ("w3a8", 3))
+        for scope, value in (("symmetric", "all"), ("asymmetric", "asymmetric"))
+    }
+    | {
+        f"{name}, symmetric": (name, StaticQuantization(weight_bits=bits, group=16), {static.NETWORK: "all"})
+        for name, bits in (("w4a8 in groups of 16", 4), ("w3a8 in groups of 16", 3))
+    }
+    | {
+        f"a8 of {count} points, symmetric": (
+            f"a8 of {count} points",
+            StaticQuantization(points=count),
+            {static.NETWORK: "all"},
+        )
+        for count in (15, 7)
+    }
+    | {
+        "w8a8, symmetric, equalized": ("w8a8", StaticQuantization(equalized=True), {static.NETWORK: "all"}),
+        "w8a8, symmetric, distilled data": ("w8a8", StaticQuantization(calibration=DISTILLED), {static.NETWORK: "all"}),
+        "w8a8, ranges of each call": ("w8a8 dynamic", DynamicQuantization(), {dynamic.NETWORK: dynamic.ALL}),
+        "w8a8, outliers in floats": ("w8a8 by rows", VectorWise(), {vector_wise.NETWORK: vector_wise.INT8}),
+    }
+)
 """Products of integers: weights of so many bits, inputs of eight, on calibrated ranges or on those of each call."""
 SHARES = {f"bits by {name}": MixedBits(engine=name) for name in ENGINES}
 """The engines that share the bits of one grid out among layers."""

@@ -13,7 +13,7 @@ import torch
 from whet import catalogue
 from whet.bench.results import origin
 from whet.bench.scored import Scored
-from whet.compress.quantize import few_bit_inputs, weight_only
+from whet.compress.quantize import few_bit_inputs, static, weight_only
 from whet.core.net import Net
 from whet.core.run import Progress
 from whet.core.space import Decision
@@ -54,12 +54,17 @@ def _weights(form: str, how: str, *techniques: str) -> Training:
     return Training(form, how, "weight-only", Decision({weight_only.NETWORK: form}), techniques)
 
 
+def _points(count: int) -> Training:
+    decision = Decision({static.NETWORK: "all"})
+    return Training(f"{count} points, a8", "learned points", f"quantize(points={count})", decision)
+
+
 TRAININGS = (
     Training(ORIGINAL, "trained on", "weight-only", Decision()),
     _inputs(4), _inputs(4, ends=4), _inputs(3), _inputs(2),
     _weights("int4", "learned steps"), _weights("int4", "powers of two", "powers-of-two()"),
     _weights("int2", "learned steps"), _weights("int2", "bits mixed", "bit-attention()"),
-    _weights("int2", "binary", "square-wave(frequency=5)"),
+    _weights("int2", "binary", "square-wave(frequency=5)"), _points(15), _points(7),
 )  # fmt: skip
 """The rows of the table; the first is the original, trained on as long by itself as teacher."""
 

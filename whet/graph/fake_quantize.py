@@ -136,7 +136,8 @@ class IntegerWeight:
         if self.training and not self.weight_scale.requires_grad:
             self.weight_scale.copy_(self.grid.scale(weight))
         most, rows = self.grid.most, self.grid.rows(weight)
-        on_grid: Tensor = fake_quantize(rows, self.weight_scale, self.weight_zero_point, 0, -most, most)
+        scale = self.grid.settled(weight, self.weight_scale)
+        on_grid: Tensor = fake_quantize(rows, scale, self.weight_zero_point, 0, -most, most)
         return on_grid.view_as(weight)
 
     def extra_repr(self) -> str:

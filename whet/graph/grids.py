@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from whet.core.checks import whole
+from whet.core.checks import ValueRangeError, whole
+from whet.graph.multiples import settled
 
 CLIPS = torch.linspace(1.0, 0.4, 25)
 """Shares of the largest value among which a scale of few bits is chosen."""
@@ -20,7 +21,9 @@ class Grid:
     """Signed symmetric integers of `bits`: w ~ s q with q in -most..most, most = 2^(bits - 1) - 1, or `top` if given.
 
     A scale belongs to each output channel, or with `group` to each so many weights that follow one another in an
-    output channel; where `group` does not divide these, to each channel. `name` is how reports call it.
+    output channel; where `group` does not divide these, to each channel. With `within` the scales of a channel's groups
+    are whole multiples of one, so that weights are integers of so many bits as well (`graph.multiples`). With `points`
+    the weights of a layer take so many of the integers, which ones is the layer's own. `name` is how reports call it.
 
     >>> Grid(4).most, Grid(8).most, Grid(4, group=32).name, Grid(3, top=2).name
     (7, 127, 'int4 in groups of 32', '5 levels')
@@ -29,11 +32,17 @@ class Grid:
     bits: int = 8
     group: int = 0
     top: int = 0
+    within: int = 0
+    points: int = 0
 
     def __post_init__(self) -> None:
         whole("bits", self.bits, least=2)
         whole("group", self.group, least=0)
         whole("top", self.top, least=0)
+        whole("within", self.within, least=0)
+        whole("points", self.points, least=0)
+        if self.within and self.multiple < 2:
+            raise ValueRangeError(f"integers of {self.within} bits have no room for multiples of those of {self.bits}.")
 
     @property
     def most(self) -> int:
@@ -41,9 +50,15 @@ class Grid:
         return self.top or int(2 ** (self.bits - 1) - 1)
 
     @property
+    def multiple(self) -> int:
+        """The largest multiple that the scale of a group is of its channel's, of a grid `within` more bits."""
+        return int(2 ** (self.within - 1) - 1) // self.most
+
+    @property
     def name(self) -> str:
         """What reports call the grid, such as `int4 in groups of 32`."""
         name = f"{2 * self.top + 1} levels" if self.top else f"int{self.bits}"
+        name = f"{self.points} points" if self.points else name
         return name + (f" in groups of {self.group}" if self.group else "")
 
     def group_of(self, weight: Tensor) -> int:
@@ -58,25 +73,29 @@ class Grid:
     def scale(self, weight: Tensor) -> Tensor:
         """Return the scales, a number a row.
 
-            s = c max|w| / most,    c = argmin over CLIPS of |w - s round(w / s)|^2    (1 from 8 bits on)
+            s = c max|w| / most,    c = argmin over CLIPS of |w - s round(w / s)|^2    (1 from 8 bits on, and of points)
 
         Paper: Choukroun et al. 2019, Low-bit Quantization of Neural Networks for Efficient Inference, which chooses the
         scale of each kernel so.
         """
         rows = self.rows(weight.detach().float())
         widest = widest_scale(rows, self.most)
-        if self.bits >= EXACT_BITS:
+        if self.bits >= EXACT_BITS or self.points:
             return widest
         best, least = widest, torch.full_like(widest, torch.inf)
         for clip in CLIPS:
             scale = widest * clip
             error = (rows - self._rounded(rows, scale) * scale[:, None]).square().sum(1)
             best, least = torch.where(error < least, scale, best), torch.minimum(error, least)
-        return best
+        return self.settled(weight, best)
+
+    def settled(self, weight: Tensor, scale: Tensor) -> Tensor:
+        """Return scales as the grid has them: whole multiples of one a channel where it asks for that."""
+        return settled(scale, len(weight), self.multiple) if self.within else scale
 
     def integers(self, weight: Tensor, scale: Tensor) -> Tensor:
         """Return the integers, int8 and of the weight's shape, for scales of its rows."""
-        return self._rounded(self.rows(weight.detach()), scale).to(torch.int8).view_as(weight)
+        return self._rounded(self.rows(weight.detach()), self.settled(weight, scale)).to(torch.int8).view_as(weight)
 
     def _rounded(self, rows: Tensor, scale: Tensor) -> Tensor:
         return torch.clamp(torch.round(rows / scale[:, None]), -self.most, self.most)

@@ -26,6 +26,7 @@ from whet.train.checkpoint import between_steps, load_checkpoint, save_checkpoin
 from whet.train.fit_report import FitReport as FitReport
 from whet.train.held_out import HeldOut
 from whet.train.hints import Hints
+from whet.train.learned_points import LearnedPoints
 from whet.train.learned_steps import LearnedSteps
 from whet.train.recipe import Recipe
 from whet.train.state import module_of
@@ -36,7 +37,7 @@ REPORT_SECONDS = 0.5
 COUNTED = ("steps", "samples", "losses")
 """Of the report, what a training goes on with."""
 GOOD_EVERY = 50
-ALWAYS: tuple[Technique, ...] = (Hints(), HeldZeros(), LearnedSteps())
+ALWAYS: tuple[Technique, ...] = (Hints(), HeldZeros(), LearnedSteps(), LearnedPoints())
 """Techniques of every training; they do nothing where neither recipe nor network asks for them."""
 
 

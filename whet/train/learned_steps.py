@@ -63,11 +63,15 @@ class LearnedSteps:
             for step in steps:
                 step.clamp_(min=LEAST_STEP)
 
+        @torch.no_grad()
         def end() -> None:
             for handle in handles:
                 handle.remove()
             for step in steps:
                 step.requires_grad_(False).grad = None
+            for layer in layers:
+                weight: Tensor = layer._parameters["weight"]  # type: ignore[attr-defined]
+                layer.weight_scale.copy_(layer.grid.settled(weight, layer.weight_scale))
 
         return Hooks(after_step=after_step, end=end)
 

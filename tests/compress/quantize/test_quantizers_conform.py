@@ -48,6 +48,12 @@ def of_eight(item: Pass, choice: str, value: str) -> list[Form]:
 
 FEW = ("int2", "int3", "int4", "int8")
 STATIC = [Form(b, static.StaticQuantization(weight_bits=b), Decision({static.NETWORK: "all"})) for b in (3, 4, 8)]
+GROUPED = [
+    Form(b, static.StaticQuantization(weight_bits=b, group=8), Decision({static.NETWORK: "all"})) for b in (3, 4)
+]
+POINTS = [
+    Form(math.log2(n), static.StaticQuantization(points=n), Decision({static.NETWORK: "all"})) for n in (3, 7, 15)
+]
 ASYMMETRIC = [Form(f.bits, f.item, Decision({static.NETWORK: "asymmetric"})) for f in STATIC]
 SIMULATED = [
     Form(b, few_bit_inputs.FewBitInputs(b, b, b), Decision({few_bit_inputs.NETWORK: "simulated"}), b < 8)
@@ -58,6 +64,8 @@ EXPANDED = {name: terms * math.log2(2 * grid.most) for name, (grid, terms) in ex
 FORMS: dict[str, tuple[str, list[Form]]] = {
     "quantize.static": (IMAGES, STATIC),
     "quantize.static asymmetric": (IMAGES, ASYMMETRIC),
+    "quantize.static in groups": (IMAGES, GROUPED),
+    "quantize.static of points": (IMAGES, POINTS),
     "quantize.dynamic": (VECTORS, of_eight(dynamic.DynamicQuantization(), dynamic.NETWORK, dynamic.ALL)),
     "quantize.vector-wise": (VECTORS, of_eight(vector_wise.VectorWise(), vector_wise.NETWORK, vector_wise.INT8)),
     "quantize.few-bit-inputs": (IMAGES, SIMULATED),

@@ -64,5 +64,5 @@ def test_the_pass_rounds_by_name(name: str) -> None:
 def test_a_misspelt_name_is_told() -> None:
     with pytest.raises(UnknownNameError, match="unknown rounding 'path-folowing'; did you mean 'path-following'"):
         WeightOnly(rounding="path-folowing")
-    with pytest.raises(UnknownNameError, match="Allowed: compensated, nearest"):
+    with pytest.raises(UnknownNameError, match="Allowed: attention-aware, compensated, nearest"):
         rounder("nothing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from whet.compress.quantize.rounding import weighted_scale
+from whet.compress.quantize.rounding import steps_of, weighted_scale
 from whet.graph.grids import Grid
 
 THRESHOLD = 0.25
@@ -74,12 +74,6 @@ def followed(
 
 def _nearest(values: Tensor, alphabet: Tensor) -> Tensor:
     return alphabet[torch.bucketize(values, (alphabet[1:] + alphabet[:-1]) / 2)]
-
-
-def steps_of(weight: Tensor, grid: Grid, scale: Tensor) -> Tensor:
-    """Return the scale of each weight: the shape of the weight `(groups, out / groups, d)` from a number a row."""
-    group = grid.group_of(weight.flatten(0, 1))
-    return scale.double().view(*weight.shape[:2], -1).repeat_interleave(group, -1)
 
 
 def error_bound(moments: Tensor, steps: Tensor, threshold: float = 0.0) -> Tensor:

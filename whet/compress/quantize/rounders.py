@@ -12,8 +12,11 @@ from whet.graph.grids import Grid
 
 NEAREST, COMPENSATED = "nearest", "compensated"
 """What asks nothing of the data, on the scales of the grid itself, and what is taken where nothing is said."""
+ATTENTION_AWARE = "attention-aware"
+"""`COMPENSATED` but for queries, keys and values (`compress.quantize.attention_aware`)."""
 ROUNDERS = {
     COMPENSATED: "whet.compress.quantize.rounding:compensation",
+    ATTENTION_AWARE: "whet.compress.quantize.rounding:compensation",
     "path-following": "whet.compress.quantize.path_following:path_following",
     "sparse-path-following": "whet.compress.quantize.path_following:sparse_path_following",
     "similarity": "whet.compress.quantize.similarity:similarity",
@@ -38,7 +41,7 @@ def check(name: str) -> str:
     Traceback (most recent call last):
         ...
     whet.core.errors.UnknownNameError: unknown rounding 'path-folowing'; did you mean 'path-following'? Allowed: \
-compensated, nearest, path-following, similarity, sparse-path-following.
+attention-aware, compensated, nearest, path-following, similarity, sparse-path-following.
     """
     if name not in (NEAREST, *ROUNDERS):
         raise unknown("rounding", str(name), (NEAREST, *ROUNDERS))

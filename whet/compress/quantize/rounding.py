@@ -61,33 +61,50 @@ def compensated(
 
     Paper: Frantar et al. 2022, GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers.
     """
-    steps = scale.double().view(*weight.shape[:2], -1).repeat_interleave(grid.group_of(weight.flatten(0, 1)), -1)
+    steps = steps_of(weight, grid, scale)
     left = torch.ones_like(steps) if held is None else (~held).double()
     each = zip(weight.double(), moments, steps, left, strict=True)
     found = torch.stack([_solved(*group, grid.most, damping) for group in each])
-    nearest = _nearest(weight.double(), steps, grid.most) * left
-    better = error(weight, found, moments) <= error(weight, nearest, moments)
-    return torch.where(better.view(-1, 1, 1), found, nearest).to(weight.dtype)
+    plain = nearest(weight.double(), steps, grid.most) * left
+    better = error(weight, found, moments) <= error(weight, plain, moments)
+    return torch.where(better.view(-1, 1, 1), found, plain).to(weight.dtype)
 
 
 def _solved(weight: Tensor, moments: Tensor, steps: Tensor, left: Tensor, most: int, damping: float) -> Tensor:
     """Return the weight `(out, d)` of one group on its grid, compensated."""
-    diagonal = moments.diagonal()
-    ridge = (damping * diagonal.mean()).clamp(min=1e-30)
-    order = torch.argsort(diagonal, descending=True, stable=True)
-    w, s, left = weight[:, order].clone(), steps[:, order], left[:, order]
-    h = moments[order][:, order] + ridge * torch.eye(len(order), dtype=torch.float64)
-    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
-    found = torch.empty_like(w)
-    for j in range(len(order)):
-        found[:, j] = _nearest(w[:, j], s[:, j], most) * left[:, j]
-        lost = (w[:, j] - found[:, j]) / upper[j, j]
-        w[:, j + 1 :] -= lost.unsqueeze(1) * upper[j, j + 1 :]
+    order = torch.argsort(moments.diagonal(), descending=True, stable=True)
+    upper = factor(moments[order][:, order], damping)
+    found = swept(weight[:, order], steps[:, order], left[:, order], upper, most)
     return found[:, torch.argsort(order)]
 
 
-def _nearest(weight: Tensor, steps: Tensor, most: int) -> Tensor:
+def factor(moments: Tensor, damping: float = DAMPING) -> Tensor:
+    """Return the upper U with H^-1 = U^T U of damped moments, shapes `(..., d, d)`."""
+    ridge = (damping * moments.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp(min=1e-30)
+    h = moments + ridge[..., None, None] * torch.eye(moments.shape[-1], dtype=torch.float64)
+    upper: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    return upper
+
+
+def swept(weight: Tensor, steps: Tensor, left: Tensor, upper: Tensor, most: int) -> Tensor:
+    """Return rows `(..., out, d)` rounded from their first input to their last by a `factor`, errors made up for."""
+    w, found = weight.clone(), torch.empty_like(weight)
+    for j in range(weight.shape[-1]):
+        found[..., j] = nearest(w[..., j], steps[..., j], most) * left[..., j]
+        lost = (w[..., j] - found[..., j]) / upper[..., j, j].unsqueeze(-1)
+        w[..., j + 1 :] -= lost.unsqueeze(-1) * upper[..., j, j + 1 :].unsqueeze(-2)
+    return found
+
+
+def nearest(weight: Tensor, steps: Tensor, most: int) -> Tensor:
+    """Return the nearest whole numbers of steps, of at most `most`: all of the shape of the weight."""
     return torch.clamp(torch.round(weight / steps), -most, most) * steps
+
+
+def steps_of(weight: Tensor, grid: Grid, scale: Tensor) -> Tensor:
+    """Return the scale of each weight: the shape of the weight `(groups, out / groups, d)` from a number a row."""
+    group = grid.group_of(weight.flatten(0, 1))
+    return scale.double().view(*weight.shape[:2], -1).repeat_interleave(group, -1)
 
 
 def error(weight: Tensor, found: Tensor, moments: Tensor) -> Tensor:
@@ -110,9 +127,9 @@ def weighted_scale(weight: Tensor, moments: Tensor, grid: Grid) -> Tensor:
     best, least = widest, torch.full_like(widest, torch.inf)
     for clip in CLIPS.double():
         scale = widest * clip
-        lost = (power * (rows - _nearest(rows, scale.unsqueeze(1), grid.most)).square()).sum(1)
+        lost = (power * (rows - nearest(rows, scale.unsqueeze(1), grid.most)).square()).sum(1)
         best, least = torch.where(lost < least, scale, best), torch.minimum(lost, least)
-    return best.float()
+    return grid.settled(flat, best).float()
 
 
 Moments = tuple[dict[str, Tensor], dict[str, str]]

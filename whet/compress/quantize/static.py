@@ -16,12 +16,13 @@ from whet.compress.quantize.distilled import TASK, calibrated
 from whet.compress.quantize.distilled import check as check_calibration
 from whet.compress.quantize.equalization import equalized
 from whet.compress.quantize.observers import OBSERVERS, Seen, asymmetric, symmetric
+from whet.compress.quantize.points import put_on_points
 from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.compress.quantize.smoothing import Smoothing, divide_inputs, multiplied_before, smoothed
 from whet.compress.quantize.streams import Stream, streams
 from whet.compress.reference import Reference
 from whet.compress.repair import answers, error_of, parted
-from whet.core.checks import ValueRangeError
+from whet.core.checks import ValueRangeError, whole
 from whet.core.errors import unknown
 from whet.core.net import Net
 from whet.core.passes import Result, Traits, changes
@@ -40,6 +41,10 @@ from whet.graph.grids import EXACT_BITS, INT8, Grid
 from whet.graph.uses import used_once
 
 NETWORK = "network:int8"
+MOST_POINTS = 15
+"""A byte holds the places of two weights among so many, and of one among more."""
+GROUPED_BITS = 5
+"""Of more bits a group's scale would have too few multiples to choose from."""
 HELD, CORRECTED = 48, 64
 """Samples that ways of quantizing are compared on, and that biases are corrected on."""
 
@@ -63,7 +68,11 @@ class StaticQuantization:
 
     With `weight_bits` 4 (or 3, 2) weights lie on grids of fewer bits, rounded by the second moments of what layers read
     (`quantize.rounding`, as in QQQ by Zhang et al. 2024), and still multiply integers of eight bits: the file holds
-    digits, which are int8 once it is open. Its bytes are those of four bits, its speed that of int8.
+    digits, which are int8 once it is open. Its bytes are those of four bits, its speed that of int8. With a `group`
+    each so many of them have a scale of their own, a whole multiple of their channel's (`graph.multiples`).
+
+    With `points` (up to 15) the weights of each layer take so many of the integers of eight bits, which lie where its
+    weights are (`quantize.points`): the bytes of few bits again. Training moves them (`train.learned-points`).
 
     Where the target's processor sums products of eight bits inexactly, weights have seven (`Target.weight_bits`).
 
@@ -82,6 +91,8 @@ class StaticQuantization:
     samples: int = 256
     sums: bool = True
     weight_bits: int = 8
+    group: int = 0
+    points: int = 0
     equalized: bool = False
     calibration: str = TASK
     traits = Traits("weights", needs=("calibration",))
@@ -92,6 +103,15 @@ class StaticQuantization:
         check_calibration(self.calibration)
         if self.weight_bits not in range(2, EXACT_BITS + 1):
             raise ValueRangeError(f"weight_bits must be from 2 to {EXACT_BITS}; got {self.weight_bits!r}.")
+        if whole("group", self.group, least=0) and self.weight_bits > GROUPED_BITS:
+            raise ValueRangeError(f"groups are for weights of at most {GROUPED_BITS} bits; got {self.weight_bits}.")
+        if self.points and (
+            self.points not in range(2, MOST_POINTS + 1) or self.group or self.weight_bits < EXACT_BITS
+        ):
+            raise ValueRangeError(
+                f"points must be from 2 to {MOST_POINTS}, of weights of {EXACT_BITS} bits without groups; got "
+                f"{self.points!r} of {self.weight_bits} bits."
+            )
 
     def space(self, net: Net, target: Target) -> Space:
         whole = Choice(NETWORK, ("off", "all", "asymmetric", "per-layer"), "off")
@@ -117,8 +137,9 @@ class StaticQuantization:
         total = sum(len(inputs[0]) for inputs in batches)
         shown, held = parted(batches, total - min(HELD, total // 4))
         kept = streams(folded, wanted) if self.sums else ()
-        grid = Grid(min(self.weight_bits, run.target.weight_bits))
-        known = input_moments(folded, run)[0] if self.weight_bits < EXACT_BITS else {}
+        most = run.target.weight_bits
+        grid = Grid(min(self.weight_bits, most), self.group, within=most if self.group else 0, points=self.points)
+        known = input_moments(folded, run)[0] if self.weight_bits < EXACT_BITS or self.points else {}
         work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer, kept, grid, known)
         result = work.best(shown, held, run.seed)
         return Result(result.net, result.changed, skipped | result.skipped | _untreatable(folded))
@@ -194,9 +215,13 @@ class _Quantizing:
     def _stored(self, site: str, layer: nn.Module, smoothing: Smoothing | None) -> nn.Module:
         """Return a layer with its weight on the grid, rounded by the moments of what it reads by now."""
         stored, moments = quantize_weight(layer, self.grid), self.moments.get(site)
-        if self.grid.bits < EXACT_BITS and moments is not None:
-            factor = None if smoothing is None else smoothing.factor.double()
-            put_on_grid(stored, moments if factor is None else moments * factor * factor.unsqueeze(-1))
+        if moments is not None and smoothing is not None:
+            factor = smoothing.factor.double()
+            moments = moments * factor * factor.unsqueeze(-1)
+        if self.grid.points:
+            put_on_points(stored, moments)
+        elif self.grid.bits < EXACT_BITS and moments is not None:
+            put_on_grid(stored, moments)
         return stored
 
     def _keep_integers(self, net: Net, stream: Stream, observed: Observed, quantizers: dict[fx.Node, fx.Node]) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from whet.compress.quantize.attention_aware import head_hessians, put_heads_on_grid
 from whet.compress.quantize.data_free import corrected_by_norms
 from whet.compress.quantize.distilled import TASK, calibrated
 from whet.compress.quantize.distilled import check as check_calibration
 from whet.compress.quantize.equalization import equalized
-from whet.compress.quantize.rounders import COMPENSATED, NEAREST, check
+from whet.compress.quantize.rounders import ATTENTION_AWARE, COMPENSATED, NEAREST, check
 from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.core.net import Net
 from whet.core.passes import Change, Result, Traits
@@ -138,6 +139,9 @@ class WeightOnly:
         known, why = input_moments(net, run)
         if site not in known:
             return stored[0], f"{stored[1]}, rounded to nearest: {why.get(site, 'nothing is known of its inputs.')}"
+        if self.rounding == ATTENTION_AWARE and (heads := head_hessians(net, run).get(site)):
+            put_heads_on_grid(stored[0], known[site], heads)
+            return stored[0], f"{stored[1]}, for attention"
         put_on_grid(stored[0], known[site], self.rounding)
         return stored
 

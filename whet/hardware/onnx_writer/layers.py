@@ -19,9 +19,10 @@ from whet.graph.fake_quantize import (
     QuantizedEmbedding,
     QuantizedLinear,
 )
-from whet.graph.grids import INT8, Grid
+from whet.graph.grids import INT8
 from whet.graph.layers import Args
 from whet.hardware.onnx_writer.elementwise import Rule
+from whet.hardware.onnx_writer.groups import groups, multiplied_groups, of_points, stored_bits, stored_name
 from whet.hardware.onnx_writer.products import linear
 from whet.hardware.onnx_writer.writer import Names, Unwritten, Writer, pads, spread
 
@@ -103,23 +104,16 @@ def _weight(w: Writer, n: fx.Node, layer: Any, turned: bool = False) -> str:
         return w.constant(weight.t(), f"{site}.weight.t") if turned else w.constant(layer.weight)
     grid, scale = layer.grid, layer.weight_scale.detach()
     integers, group = grid.integers(weight, scale), grid.group_of(weight)
-    if group < weight[0].numel():
-        return _grouped(w, site, layer, integers.flatten(1), scale.view(len(weight), -1), turned)
     multiplied = w.reads(n, ActivationQuantizer)
-    bits = 8 if multiplied else _bits(grid)
-    stored = w.constant(integers.t() if turned else integers, _name(site, grid), bits=bits)
+    if group < weight[0].numel():
+        write = multiplied_groups if multiplied and grid.within else groups
+        return write(w, site, layer, integers.flatten(1), scale.view(len(weight), -1), turned)
+    bits = 8 if multiplied else stored_bits(grid)
+    whole = integers.t() if turned else integers
+    stored = of_points(w, site, whole) if grid.points else w.constant(whole, stored_name(site, grid), bits=bits)
     exact = grid.bits == 8 or multiplied
     zeros = [w.constant(layer.weight_zero_point.to(torch.int8), f"{site}.zero_point")] if exact else []
     return w.emit("DequantizeLinear", [stored, w.constant(scale), *zeros], axis=int(turned))
-
-
-def _name(site: str, grid: Grid) -> str:
-    return f"{site}.weight.int{grid.bits}"
-
-
-def _bits(grid: Grid) -> int:
-    """Return the bits of the type that integers are given in; fewer than four are packed at the end."""
-    return grid.bits if grid.bits >= 4 else 8
 
 
 def _dynamic_linear(w: Writer, n: fx.Node, layer: DynamicLinear) -> Names:
@@ -134,15 +128,6 @@ def _dynamic_linear(w: Writer, n: fx.Node, layer: DynamicLinear) -> Names:
     factor = w.emit("Mul", [parts[1], w.constant(scale)])
     y = w.emit("Mul", [w.cast(product, torch.int32, torch.float32), factor], n.name)
     return y if layer.bias is None else w.emit("Add", [y, w.constant(layer.bias)], n.name)
-
-
-def _grouped(w: Writer, site: str, layer: Any, integers: Tensor, scale: Tensor, turned: bool) -> str:
-    """Write a weight whose groups lie along its rows, `(out, all the rest)`: blocks are of one axis."""
-    grid = layer.grid
-    parts = (integers.t(), scale.t()) if turned else (integers, scale)
-    stored = w.constant(parts[0], _name(site, grid), bits=_bits(grid))
-    wide = w.emit("DequantizeLinear", [stored, w.constant(parts[1])], axis=int(not turned), block_size=grid.group)
-    return wide if turned or layer.weight.dim() == 2 else w.emit("Reshape", [wide, w.vector(layer.weight.shape)])
 
 
 def _quantizer(w: Writer, n: fx.Node, layer: ActivationQuantizer) -> Names:
