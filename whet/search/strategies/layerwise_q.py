@@ -54,6 +54,9 @@ class LayerwiseQ(Learned):
     probability epsilon. Values are chosen epsilon-greedily, too, epsilon falling from 1 to `last_epsilon` over
     `explore_for` decisions. The next value is chosen by the network and valued by its target.
 
+    It wants more measurements than a search of a network has: on the table of ResNet-20 it holds .81 of what there is
+    after 80 (chance .80), on that of digits .72 (chance .70), medians of five seeds; `layerwise-policy` .87 and .79.
+
     Baker et al. 2017, Designing Neural Network Architectures using Reinforcement Learning (Q-learning of one layer
     after another, with a replay of all that was trained; its values are a table, here they are a deep Q-network); the
     state and the legal actions are those of He et al. 2018, AMC.
