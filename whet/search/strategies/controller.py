@@ -65,8 +65,9 @@ class RecurrentPolicy(nn.Module):
     def log_chance(self, draws: Draws) -> Tensor:
         """Return the log of the probability of each draw, (N,)."""
         rows = torch.from_numpy(draws.rows)
-        own: Tensor = self(rows).gather(2, rows[:, :, None])[:, :, 0]
-        return own.masked_fill(~torch.from_numpy(self.genes.active(draws.rows)), 0.0).sum(1)
+        own: Tensor = self(rows)
+        chosen = own.gather(2, rows[:, :, None])[:, :, 0]
+        return chosen.masked_fill(~torch.from_numpy(self.genes.active(draws.rows)), 0.0).sum(1)
 
 
 class Controller(PolicySearch):
