@@ -164,7 +164,8 @@ def across_heads(
     queries and keys are not found: their layers are rounded as any others.
 
     Shapes: weight and `held` `(heads, f, d)`, inputs `(heads, d, d)`, outputs `(heads, f, f)`, scales as `grid.scale`.
-    Paper: Kim et al. 2024, Attention-aware Post-training Quantization without Backpropagation.
+    Paper: Kim et al. 2024, Attention-aware Post-training Quantization without Backpropagation. The authors' code leaves
+    out what reads the head: R of the values is the identity there.
     """
     scale = rounding.weighted_scale(weight, inputs, grid)
     steps = rounding.steps_of(weight, grid, scale)
