@@ -10,7 +10,6 @@ from agent_toys import Chain
 
 from whet import catalogue
 from whet.agents.environments import Environments
-from whet.agents.learner import seeded
 
 AGENTS = [m.name for m in catalogue.METHODS if m.family == "agent"]
 
@@ -31,12 +30,3 @@ def test_every_agent_of_the_catalogue_begins_learns_and_gives_a_policy(name: str
     assert untrained.state_dict().keys() == learner.policy().state_dict().keys()
     assert 0 < len(learner.states(5)) <= 5
     learner.restore({k: v.clone() for k, v in learner.tensors().items()})
-
-
-def test_a_seed_holds_within_and_nothing_is_changed_without() -> None:
-    before = torch.get_rng_state()
-    with seeded(5):
-        one = torch.rand(3)
-    with seeded(5):
-        two = torch.rand(3)
-    assert torch.equal(one, two) and torch.equal(torch.get_rng_state(), before)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from whet.policies.networks import Scores, Single, body, orthogonal, prepared
+from whet.policies.networks import Scores, Single, body, orthogonal, prepared, seeded
 from whet.policies.values import Squeezed
 
 
@@ -52,3 +52,12 @@ def test_rows_are_one_vector_or_read_by_the_same_layers() -> None:
     x, head = torch.randn(5, 3, 2), Single(features, 3, 4, by_row=True)
     found = head(layers(x))
     assert found.shape == (5, 3, 4) and torch.allclose(head(layers(x[:, [1, 2, 0]])), found[:, [1, 2, 0]], atol=1e-6)
+
+
+def test_a_seed_holds_within_and_nothing_is_changed_without() -> None:
+    before = torch.get_rng_state()
+    with seeded(5):
+        one = torch.rand(3)
+    with seeded(5):
+        two = torch.rand(3)
+    assert torch.equal(one, two) and torch.equal(torch.get_rng_state(), before)

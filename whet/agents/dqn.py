@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from whet.agents.categorical import Categorical
 from whet.agents.dueling import Dueling
 from whet.agents.environments import Environments
-from whet.agents.learner import seeded
 from whet.agents.n_step import NStep
 from whet.agents.noisy import NoisyLinear, draw_noise, without_noise
 from whet.agents.prioritized import Prioritized
@@ -23,7 +22,7 @@ from whet.agents.state import Part, gathered, spread
 from whet.core.checks import positive, share, whole
 from whet.core.errors import unknown
 from whet.policies.exploration import Falling, epsilon_greedy
-from whet.policies.networks import Scores, Single, body, prepared
+from whet.policies.networks import Scores, Single, body, prepared, seeded
 from whet.policies.replay import Replay, Transitions
 from whet.policies.spaces import Array, Spaces
 from whet.policies.targets import double, highest

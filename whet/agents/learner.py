@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from whet.agents.environments import Environments
@@ -52,11 +50,3 @@ class Agent(Protocol):
     def policy(self, spaces: Spaces) -> nn.Module:
         """Return the policy as it is deployed, untrained: observations (N, *shape) to scores (N, actions)."""
         ...
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Initialise networks by a seed within; torch's own random state is afterwards as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from whet.agents.environments import Environments
 from whet.agents.gae import advantages
-from whet.agents.learner import seeded
 from whet.agents.rollout import ActorCritic, Rollout, collected
 from whet.agents.state import Part, gathered, spread
 from whet.policies.exploration import sampled
-from whet.policies.networks import prepared
+from whet.policies.networks import prepared, seeded
 from whet.policies.spaces import Array
 
 KEPT = 2000

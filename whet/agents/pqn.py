@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from whet.agents.environments import Environments
 from whet.agents.gae import lambda_returns
-from whet.agents.learner import seeded
 from whet.agents.on_policy import Recent
 from whet.agents.rollout import Rollout, collected
 from whet.agents.state import Part, gathered, spread
 from whet.core.checks import positive, share, whole
 from whet.policies.exploration import Falling, epsilon_greedy
-from whet.policies.networks import Scores, Single, body, prepared
+from whet.policies.networks import Scores, Single, body, prepared, seeded
 from whet.policies.spaces import Array, Spaces
 from whet.policies.values import Squeezed, of_actions
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from whet.core.errors import ArtifactError, StudyError
-from whet.core.space import Choice, Decision, Space
+from whet.core.space import Decision, Space
 from whet.core.strategy import Observation, Strategy
 from whet.decisions.enumerate import point, size
 from whet.decisions.ledger import LedgerStrategy
 from whet.decisions.pareto import hypervolume
+from whet.search.former import choice_of
 from whet.support.files import whole
 
 FORMAT = "whet table 1"
@@ -101,7 +102,7 @@ class Table:
             record = json.loads(gzip.decompress(path.read_bytes()))
             if record["format"] != FORMAT:
                 raise KeyError("format")
-            space = Space([_choice(c) for c in record["space"]])
+            space = Space([choice_of(c) for c in record["space"]])
             pairs = zip(record["speedup"], record["drop"], strict=True)
             figures = {point(space, rank): (float(s), float(d)) for rank, (s, d) in enumerate(pairs)}
             operations = {point(space, rank): float(o) for rank, o in enumerate(record.get("operations", ()))}
@@ -132,10 +133,3 @@ def replay(
     with threadpool_limits(1):
         curve = table.curve(make(table.space, seed), measurements, worst)
     return curve, (time.perf_counter() - start) / max(len(curve), 1)
-
-
-def _choice(record: Mapping[str, Any]) -> Choice:
-    when = record["when"]
-    return Choice(
-        record["name"], tuple(record["values"]), record["identity"], (when[0], tuple(when[1])) if when else None
-    )

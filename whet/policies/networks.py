@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,14 @@ Layer = Callable[[int, int], nn.Module]
 """What makes a linear layer of so many inputs and outputs."""
 SMALL = 36
 """Pictures of fewer pixels a side have one convolution of 3x3, as for MinAtar; larger ones three, as for Atari."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initialise networks by a seed within; torch's own random state is afterwards as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def prepared(observations: Array) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def former(folder: Path) -> tuple[Space, list[Observation]]:
         raise StudyError(f"'{folder}' holds no study to learn from: '{path}' does not exist.")
     try:
         study = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{path.resolve()}")
-        space = Space([_choice(record) for record in json.loads(study.user_attrs["space"])])
+        space = Space([choice_of(record) for record in json.loads(study.user_attrs["space"])])
         trials = [json.loads(t.user_attrs["trial"]) for t in study.get_trials(deepcopy=False)]
     except (DatabaseError, OperationalError, RuntimeError, KeyError) as error:
         raise StudyError(f"study '{path}' cannot be learned from: {str(error).splitlines()[0]}") from error
@@ -42,7 +43,8 @@ def former(folder: Path) -> tuple[Space, list[Observation]]:
     return space, list(found.values())
 
 
-def _choice(record: dict[str, Any]) -> Choice:
+def choice_of(record: Mapping[str, Any]) -> Choice:
+    """Return a choice as `Space` or a table told it: its name, values, identity and `when`, its condition."""
     when = record["when"]
     return Choice(
         record["name"], tuple(record["values"]), record["identity"], (when[0], tuple(when[1])) if when else None

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from whet.core.space import Decision, Space
 from whet.core.strategy import Observation
 from whet.decisions.enumerate import neighbour
@@ -77,6 +79,10 @@ class Learned(Modelled):
             self._learners = [*self._learners, learner][-KEPT:]
         self._known = entries
         return self._learners[-1]
+
+    def chance(self, index: int) -> torch.Generator:
+        """Return the generator of an index of the ledger: always the same by the seed."""
+        return torch.Generator().manual_seed(self.ledger.seed * 1_000_003 + index)
 
     def earned(self) -> dict[Decision, float]:
         """Return the reward of each measured decision: its standing among those before it, from 0 to 1."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from whet.core.checks import positive, share, whole
 from whet.core.space import Decision, Space
 from whet.decisions.genes import Rows, Vector
+from whet.policies.networks import seeded
 from whet.search.learned import Learned
 
 
@@ -86,8 +87,7 @@ class PolicySearch(Learned):
 
     def begin(self) -> Any:
         """Return an untrained policy that has no baseline yet."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.ledger.seed)
+        with seeded(self.ledger.seed):
             policy = self.policy()
         return Climber(policy, torch.optim.Adam(policy.parameters(), self.learning_rate))
 
@@ -98,10 +98,9 @@ class PolicySearch(Learned):
     def draws_of(self, learner: Climber, index: int) -> Draws:
         """Return what the policy draws for the proposal of an index: always the same."""
         if index not in learner.drew:
-            generator = torch.Generator().manual_seed(self.ledger.seed * 1_000_003 + index)
             policy: Policy = learner.policy  # type: ignore[assignment]
             with torch.no_grad():
-                learner.drew = {index: policy.draw(self.draws, generator)}
+                learner.drew = {index: policy.draw(self.draws, self.chance(index))}
         return learner.drew[index]
 
     def lesson(self, learner: Any, index: int) -> None:

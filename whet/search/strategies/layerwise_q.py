@@ -15,7 +15,7 @@ from whet.core.checks import positive, share, whole
 from whet.core.space import Decision, Space
 from whet.decisions.genes import Rows, Vector
 from whet.policies.exploration import Falling, epsilon_greedy
-from whet.policies.networks import Single, body
+from whet.policies.networks import Single, body, seeded
 from whet.policies.replay import Replay, Transitions
 from whet.policies.spaces import Spaces
 from whet.policies.targets import double
@@ -91,8 +91,7 @@ class LayerwiseQ(Learned):
 
     def begin(self) -> QLearner:
         """Return an untrained network beside its target."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.ledger.seed)
+        with seeded(self.ledger.seed):
             layers, features = body(self.spaces.shape, self.hidden, by_row=True)
             network = nn.Sequential(layers, Single(features, self.walk.values, 1, by_row=True))
         optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
@@ -103,7 +102,7 @@ class LayerwiseQ(Learned):
         self._hold(index)
         if not len(self._replay):
             return
-        generator = self._chance(index)
+        generator = self.chance(index)
         for _ in range(self.updates):
             self.update(learner, self._replay.rows(self._replay.drawn(self.batch, generator)))
 
@@ -146,7 +145,7 @@ class LayerwiseQ(Learned):
 
     def drawn(self, learner: QLearner, index: int) -> Rows:
         """Return the rows of some walks, (walks, choices), each with a budget of its own."""
-        generator = self._chance(index)
+        generator = self.chance(index)
         epsilon = Falling(1.0, self.last_epsilon, 1.0).at(index / self.explore_for)
         budgets = torch.rand(DRAWN, generator=generator).numpy()
 
@@ -169,9 +168,6 @@ class LayerwiseQ(Learned):
             with torch.no_grad():
                 found[active] = of_actions(learner.network(given), torch.from_numpy(rows[active, choice]))[:, 0].numpy()
         return found
-
-    def _chance(self, index: int) -> torch.Generator:
-        return torch.Generator().manual_seed(self.ledger.seed * 1_000_003 + index)
 
 
 def _scores(told: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from whet.core.errors import DecisionError
 from whet.core.space import Choice, Decision, Space
 from whet.decisions.genes import Genes, Rows
 from whet.policies.exploration import sampled
+from whet.policies.networks import seeded
 from whet.search.former import former
 from whet.search.policy_gradient import Climber, Draws, PolicySearch
 from whet.search.walk import Walk
@@ -155,8 +156,7 @@ class N2N(PolicySearch):
 
     def begin(self) -> Pair:
         """Return both policies: those that the teacher's search taught, or untrained ones."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.ledger.seed)
+        with seeded(self.ledger.seed):
             pair = Pair(self._climber(self.removing, True), self._climber(self.shrinking, False))
         if self.former is not None:
             space, seen = self.former
