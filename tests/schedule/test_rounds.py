@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from resnet44 import explored, rounds, told, trial
-from situations import asked
+from situations import asked, drive
 
 from whet.core.space import Decision, Space
 from whet.core.study import Trial
 from whet.schedule import rounds as rounds_module
-from whet.schedule.actions import Train, Try
+from whet.schedule.actions import Action, Train, Try
 
 
 def test_the_first_structure_within_the_limit_is_finished_at_once_later_ones_at_the_end() -> None:
@@ -108,3 +108,26 @@ def test_what_was_only_told_of_is_looked_at_before_it_is_trained(monkeypatch: py
         action: Any = next(stage._one_step())
         assert isinstance(action, first)
     assert action.candidate == trials[0]
+
+
+@pytest.mark.parametrize(("drop", "trained"), [(0.015, [1]), (0.2, [])])
+def test_where_training_is_slow_what_is_left_goes_to_one_training_that_promises_something(
+    drop: float, trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ResNet-20's three minutes 60 seconds were left over, as nothing more was within the limit untrained."""
+    verified = replace(trial(0, "full", 1.2, 0.004, 0), decision=Decision({"block1:keep": False}))
+    trials = [verified, trial(1, "short", 2.0, drop, 0)]
+    stage, explorer = rounds(trials, seconds=180.0, repairs=True, speed=0.0)
+    explorer.mending.slow = True
+    explorer.one_more = lambda until, most=0: iter(())  # type: ignore[method-assign, assignment, misc, return-value]
+    monkeypatch.setattr(type(stage.situation.facts), "original_samples_per_second", lambda self: 400.0)
+    trainings = []
+
+    def do(action: Action) -> None:
+        if isinstance(action, Train):
+            trainings.append(action)
+            trials.append(trial(len(trials), "full", 2.0, 0.009, 30_000, parent=action.candidate.number))
+
+    drive(stage.run(), do)
+    assert [a.candidate.number for a in trainings] == trained
+    assert all(a.seconds > 100 for a in trainings), "all of what is left"

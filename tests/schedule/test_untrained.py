@@ -11,6 +11,7 @@ import pytest
 from resnet44 import SPACE, rounds, told, trial
 from situations import asked, situation
 
+from whet.core.run import Budget
 from whet.core.space import Decision
 from whet.core.study import Trial
 from whet.schedule import untrained
@@ -74,3 +75,28 @@ def test_without_a_limit_a_few_are_verified_where_nothing_is_trained() -> None:
 @pytest.mark.parametrize("goal", [Goal(0.01, budget_seconds=math.inf), Goal(0.01, budget_seconds=500.0, trials=3)])
 def test_no_more_are_looked_for_where_trials_or_epochs_limit_the_search(goal: Goal) -> None:
     assert not asked(of([], goal).search_on())
+
+
+@pytest.mark.parametrize(
+    ("verified_after", "enough", "looks"), [(90.0, True, 3), (60.0, True, 1), (None, True, 1), (60.0, False, 3)]
+)
+def test_what_is_found_untrained_is_enough_once_nothing_better_came_for_a_while(
+    verified_after: float | None, enough: bool, looks: int
+) -> None:
+    """After 100 of 200 seconds; a candidate takes none, and there are three."""
+    best = [] if verified_after is None else [replace(trial(0, "full", 1.5, 0.004, 0), spent_seconds=verified_after)]
+    worse = replace(trial(1, "full", 1.2, 0.001, 0), spent_seconds=99.0)
+    search = of([*best, worse] if best else [], Goal(0.01, budget_seconds=200.0))
+    search.situation.clock.budget = Budget(200.0, spent_before=100.0)
+    left = iter([1, 1, 1, 0])
+    seen = []
+
+    def one_more(until: float) -> Any:
+        yield from ()
+        count = next(left)
+        seen.extend([until] * count)
+        return count
+
+    search.explorer.one_more = one_more  # type: ignore[method-assign, assignment]
+    assert not asked(search.search_on(lambda: enough))
+    assert len(seen) == looks

@@ -42,5 +42,7 @@ class Portion:
         return None if full is None else full * share
 
     def samples_in(self, seconds: float) -> float:
-        """Return what a structure is trained on before the finishers, in so many seconds."""
-        return self.samples(1 - self.after) or seconds * self.situation.facts.samples_per_second()
+        """Return what a structure is trained on before the finishers, in so many seconds; as the original, at first."""
+        facts = self.situation.facts
+        each = facts.samples_per_second() or facts.original_samples_per_second()
+        return self.samples(1 - self.after) or seconds * each

@@ -57,16 +57,26 @@ class Rounds:
         s = self.situation
         yield from self.untrained.verify()
         if self.untrained.all_there_is:
-            yield from self.untrained.search_on()
-            return
+            yield from self.untrained.search_on(self._worth_training)
+            if not self._worth_training():
+                return
         if not s.goal.timed or s.clock.left_after(1) > FINDING * s.goal.budget_seconds:
             yield FindRecipe()
-        self.planned = self._first_plan()
+        self.planned = 1 if self.untrained.all_there_is else self._first_plan()
         while not self._exhausted() and (yield from self._one_step()):
             pass
+        if self.untrained.all_there_is:
+            yield from self.untrained.search_on()
         left = s.clock.budget.left_seconds
         if s.goal.timed and self._exhausted() and left > UNSPENT * s.goal.budget_seconds:
             s.note("the search ended early: only finishers are searched, and met the limit without training")
+
+    def _worth_training(self) -> bool:
+        """Say whether a candidate is worth training in all that is left, where training is slow."""
+        s, seconds = self.situation, self.shares.each(1)
+        if not s.facts.trains or not s.goal.timed or s.goal.max_drop is None or seconds < LEAST_SECONDS:
+            return False
+        return self.prospects.choose(seconds, self.told())[1] >= PROMISING
 
     def _first_plan(self) -> int:
         """Return how many structures are to be trained in earnest in all."""
