@@ -10,9 +10,6 @@ from whet.schedule.actions import Actions, Foresight, Try
 from whet.schedule.mending import Mending
 from whet.schedule.situation import Situation
 
-EXPLORED_SHARE = 0.75
-"""The share of the budget that is explored for where training is slow."""
-
 
 class Alone:
     """The pace of candidates that are trained one by one."""
@@ -30,7 +27,7 @@ class Alone:
         return math.inf if self.situation.goal.trials is None else self.situation.goal.trials
 
     def until_share(self) -> float:
-        return EXPLORED_SHARE if self.mending.slow else self.situation.plan.explore_until
+        return self.situation.plan.explore_until
 
     def short_seconds(self) -> float | None:
         plan = self.situation.plan

@@ -60,9 +60,10 @@ class Rounds:
             yield from self.untrained.search_on(self._worth_training)
             if not self._worth_training():
                 return
-        if not s.goal.timed or s.clock.left_after(1) > FINDING * s.goal.budget_seconds:
-            yield FindRecipe()
-        self.planned = 1 if self.untrained.all_there_is else self._first_plan()
+        else:
+            if not s.goal.timed or s.clock.left_after(1) > FINDING * s.goal.budget_seconds:
+                yield FindRecipe()
+            self.planned = self._first_plan()
         while not self._exhausted() and (yield from self._one_step()):
             pass
         if self.untrained.all_there_is:
@@ -73,7 +74,8 @@ class Rounds:
 
     def _worth_training(self) -> bool:
         """Say whether a candidate is worth training in all that is left, where training is slow."""
-        s, seconds = self.situation, self.shares.each(1)
+        s = self.situation
+        seconds = s.clock.left_after(1 + s.finishing.worthwhile)
         if not s.facts.trains or not s.goal.timed or s.goal.max_drop is None or seconds < LEAST_SECONDS:
             return False
         return self.prospects.choose(seconds, self.told())[1] >= PROMISING
