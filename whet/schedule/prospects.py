@@ -24,7 +24,7 @@ class Prospects:
 
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
-        self.trained, self.portion = Trained(situation.history), Portion(situation)
+        self.trained, self.portion = Trained(situation.history, situation.finishing), Portion(situation)
 
     def choose(
         self, seconds: float, told: Sequence[Trial] = (), without: Sequence[Trial] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from whet.core.study import Trial
+from whet.schedule.finishing import Finishing
 from whet.schedule.history import History
 
 STUCK = 0.9
@@ -16,6 +17,7 @@ class Trained:
     """The queries of a log about structures that were verified as they are; most were trained in earnest."""
 
     history: History
+    finishing: Finishing
 
     def structures(self) -> list[Trial]:
         """Return the structures that were verified as they are, without finishers."""
@@ -49,9 +51,12 @@ class Trained:
         return before.decision == trial.decision and trial.drop > STUCK * before.drop
 
     def forecast_gain(self, trial: Trial) -> float:
-        """Return the gain with the finishers: for a trained candidate that of the explored one it began as."""
+        """Return the gain with the finishers: for a trained candidate that of the explored one it began as.
+
+        Of one whose gain was only foretold what was measured since says more: that of the structure as it is.
+        """
         while trial.stage == "full" and (before := self.history.parent(trial)) is not None:
-            if before.stage == "predicted":  # what was measured since says more
-                break
+            if before.stage == "predicted":
+                return trial.gain * (1.0 if self.history.is_finished(trial) else self.finishing.base_gain)
             trial = before
         return trial.gain
