@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from whet.core.study import Trial
 from whet.schedule.actions import Actions, FindRecipe, Finish, Several, Train, Try
@@ -57,6 +58,8 @@ class Rounds:
         s = self.situation
         yield from self.untrained.verify()
         if self.untrained.all_there_is:
+            # What was verified so far were brief races of small files: those of a training take longer.
+            self.shares = replace(self.shares, spare_files=1)
             yield from self.untrained.search_on(self._worth_training)
             if not self._worth_training():
                 return
@@ -74,8 +77,7 @@ class Rounds:
 
     def _worth_training(self) -> bool:
         """Say whether a candidate is worth training in all that is left, where training is slow."""
-        s = self.situation
-        seconds = s.clock.left_after(1 + s.finishing.worthwhile)
+        s, seconds = self.situation, self.shares.each(1)
         if not s.facts.trains or not s.goal.timed or s.goal.max_drop is None or seconds < LEAST_SECONDS:
             return False
         return self.prospects.choose(seconds, self.told())[1] >= PROMISING

@@ -15,10 +15,11 @@ VERIFYING = 0.5
 
 @dataclass(frozen=True)
 class Shares:
-    """How many rounds there is time for, and how long each may train."""
+    """How many rounds there is time for, and how long each may train; the time of `spare_files` is kept besides."""
 
     situation: Situation
     portion: Portion
+    spare_files: int = 0
 
     def rounds(self, planned: int) -> int:
         """Return how many more rounds there is time for, of those planned; one rather than none."""
@@ -42,8 +43,8 @@ class Shares:
     def each(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
         clock, settling = self.situation.clock, self.portion.settling
-        left = clock.left_after(rounds * self.at_once + self.situation.finishing.worthwhile)
-        if rounds == 1 and left < LEAST_SECONDS:  # rather one that is not finished than none
+        left = clock.left_after(rounds * self.at_once + self.situation.finishing.worthwhile + self.spare_files)
+        if rounds == 1 and left < LEAST_SECONDS and not self.spare_files:  # rather one that is not finished than none
             return max(left, clock.left_after(1))
         return left / (rounds + settling) if rounds + settling else 0.0
 
