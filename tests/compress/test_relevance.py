@@ -130,6 +130,20 @@ def test_what_speaks_for_no_labelled_class_is_worth_nothing() -> None:
     assert width.apply(net, width.obvious(net, planning_run(net, 1).target)[0], run).changed
 
 
+def test_batch_norms_are_part_of_the_layers_before_them() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)]
+    net = whet.lift(nn.Sequential(*layers).eval(), (torch.randn(2, 6),))
+    with torch.no_grad():
+        net.layer("3").get_parameter("weight").copy_(torch.tensor([1.0, -1.0] * 4))
+        net.layer("3").get_parameter("bias").normal_()
+    folded = fold_batch_norms(net)
+    own, wanted = (relevance(n, list(analyze(n).groups.values()), planning_run(net), 16) for n in (net, folded))
+    assert set(own) == {"0", "2"} == set(wanted)
+    for site, scores in wanted.items():
+        np.testing.assert_allclose(own[site], scores, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet", "vision_transformer", "detector", "unet"])
 def test_sites_that_are_read_have_scores_and_outputs_are_the_nets_own(name: str) -> None:
     net = shared_net(name)

@@ -46,10 +46,10 @@ def run(
     """
     net, other = untrained(bundle, network, seed), untrained(bundle, network, seed + 1)
     work = Scored.of("tickets", net, bundle.task, target, out, validation)
-    options = {"recipe": bundle.recipe, "epochs": drawing.epochs, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {"recipe": bundle.recipe, "epochs": drawing.epochs, "seed": seed, "progress": progress}
     rows = list[dict[str, Any]]()
-    how = {"rounds": drawing.rounds, "gone": drawing.gone, "each": drawing.each, "activating": drawing.activating}
-    for stage, ticket in enumerate(tickets(net, work.task, **how, **options)):
+    drawn: dict[str, Any] = {name: getattr(drawing, name) for name in ("rounds", "gone", "each", "activating")}
+    for stage, ticket in enumerate(tickets(net, work.task, **drawn, **options)):
         rows.append(_row(work, stage, TICKET, ticket))
         controls: tuple[tuple[str, Net, Masks], ...] = (
             (OTHERWISE, other, ticket.masks), (ELSEWHERE, net, shuffled(ticket.masks, seed))

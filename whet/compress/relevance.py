@@ -56,8 +56,8 @@ def relevance(net: Net, groups: Sequence[AtomGroup], run: Run, samples: int) -> 
     sums: dict[str, Tensor] = {}
     readers = {node.name: found for node in folded.graph.nodes if (found := _reader(folded, node)) is not None}
     for inputs, targets in calibration(run.task, samples):
-        for name, found in relevances(folded, inputs, targets, run.task.kinds).items():
-            rows = found.abs().double().movedim(readers[name].channel_axis, 0).flatten(1).sum(1)
+        for name, shared in relevances(folded, inputs, targets, run.task.kinds).items():
+            rows = shared.abs().double().movedim(readers[name].channel_axis, 0).flatten(1).sum(1)
             sums[name] = sums[name] + rows if name in sums else rows
     scores: Scores = {}
     for group in groups:
@@ -184,10 +184,10 @@ def _of_module(layer: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def _steady(layer: nn.LayerNorm | nn.RMSNorm | nn.GroupNorm, x: Tensor, y: Tensor) -> Tensor:
     """Return y with the slope of a norm whose deviations are constants: of weight (x - mean) / deviation."""
     if isinstance(layer, nn.GroupNorm):
-        flat, dims = x.reshape(len(x), layer.num_groups, -1), (-1,)
-        shape = (-1, *[1] * (x.ndim - 2))
+        flat, first, shape = x.reshape(len(x), layer.num_groups, -1), -1, (-1, *[1] * (x.ndim - 2))
     else:
-        flat, dims, shape = x, tuple(range(-len(layer.normalized_shape), 0)), tuple(layer.normalized_shape)
+        flat, first, shape = x, -len(layer.normalized_shape), tuple(layer.normalized_shape)
+    dims = tuple(range(first, 0))
     centred = flat if isinstance(layer, nn.RMSNorm) else flat - flat.mean(dims, keepdim=True)
     eps = layer.eps if layer.eps is not None else torch.finfo(x.dtype).eps
     scaled = centred * (centred.square().mean(dims, keepdim=True) + eps).rsqrt().detach()

@@ -51,7 +51,8 @@ def activated(
 def dead_share(net: Net, inputs: Iterable[tuple[Tensor, ...]]) -> float | None:
     """Return the share of rectifiers that give zero, the mean over samples in eval mode: the dynamic dead neuron rate.
 
-    Every position of a map of a convolution is one. None where the network has no rectifiers, or there are no inputs.
+    Inputs are batches `(rows, ...)` as the network takes them. Every position of a map of a convolution is one. None
+    where the network has no rectifiers, or there are no inputs.
     """
     walk = _Rectifiers(net.module)
     with net.evaluating():

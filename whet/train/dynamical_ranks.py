@@ -109,7 +109,7 @@ def found(net: Net) -> list[Product]:
 def _is_plain(first: nn.Module, second: nn.Module) -> bool:
     """Say whether two layers are one linear layer or convolution, of the first's kernel, as a product of matrices."""
     if type(first) is nn.Conv2d and type(second) is nn.Conv2d:
-        return first.groups == second.groups == 1 and second.kernel_size == (1, 1) == second.stride
+        return first.groups == second.groups == 1 and set(second.kernel_size + second.stride) == {1}
     return type(first) is nn.Linear and type(second) is nn.Linear
 
 
@@ -150,7 +150,8 @@ class Product:
             return None
         bias = layer.bias if isinstance(layer.bias, Tensor) else None
         if isinstance(self.first, nn.Conv2d):
-            return self.first._conv_forward(x, self.whole, bias)
+            y: Tensor = self.first._conv_forward(x, self.whole, bias)
+            return y
         return functional.linear(x, self.whole, bias)
 
     @torch.no_grad()

@@ -103,14 +103,14 @@ def trained(net: Net, masks: Masks, task: Task, **options: Any) -> Ticket:
 
 
 def from_start(net: Net, masks: Mapping[str, Tensor]) -> Net:
-    """Return a copy of a network that has not been trained, with zeros where masks have false."""
+    """Return a copy of a network that has not been trained, zeros where masks, of the weights' shapes, are false."""
     copy = net.copy()
     masked(weights_of(copy, masks), masks)
     return copy
 
 
 def weights_of(net: Net, names: Iterable[str]) -> dict[str, Tensor]:
-    """Return the weights of layers by name."""
+    """Return the weights of layers by name, `(out, in, ...)` each."""
     return {name: net.layer(name).get_parameter("weight") for name in names}
 
 
