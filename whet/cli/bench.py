@@ -119,7 +119,7 @@ def tickets(
     data: Data = None,
     rounds: Annotated[int, typer.Option(help="How many times weights are taken off.")] = 5,
     gone: Annotated[float, typer.Option(help="The share of those left that each round takes.")] = 0.2,
-    epochs: Annotated[float, typer.Option(help="How long each of the trainings is, three a round.")] = 1.0,
+    epochs: Annotated[float, typer.Option(help="How long each of the trainings is, three a round.")] = 3.0,
     together: Annotated[bool, typer.Option(help="Rank the weights of all layers together.")] = False,
     activating: Annotated[
         float, typer.Option(help="Of the share that goes, so much is taken from weights that hold neurons back.")

@@ -103,11 +103,13 @@ def found(net: Net) -> list[Product]:
     """Return the layers of a net that are products of two matrices."""
     sites = [dict(net.layer(site).named_children()) for site in chained(net)]
     pairs = [(parts[FIRST], parts[SECOND]) for parts in sites if len(parts) == 2]
-    return [Product(first, second) for first, second in pairs if first.bias is None and _is_plain(first, second)]
+    return [Product(first, second) for first, second in pairs if _is_plain(first, second)]
 
 
 def _is_plain(first: nn.Module, second: nn.Module) -> bool:
     """Say whether two layers are one linear layer or convolution, of the first's kernel, as a product of matrices."""
+    if getattr(first, "bias", None) is not None:
+        return False
     if type(first) is nn.Conv2d and type(second) is nn.Conv2d:
         return first.groups == second.groups == 1 and set(second.kernel_size + second.stride) == {1}
     return type(first) is nn.Linear and type(second) is nn.Linear
