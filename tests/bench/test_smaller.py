@@ -34,14 +34,19 @@ def given() -> tuple[Net, Bundle]:
 def test_every_method_of_the_families_has_a_row_at_each_level() -> None:
     rows = {(w.kind, w.how, w.level) for w in smaller.pruning()}
     for kind, names, levels in (
-        (smaller.CHANNELS, [*IMPORTANCES, "merging", "half-space", "trained-gates"], smaller.CHANNEL_LEVELS),
+        (
+            smaller.CHANNELS,
+            [*IMPORTANCES, "merging", "half-space", "trained-gates", "polarized-gates"],
+            smaller.CHANNEL_LEVELS,
+        ),
         (smaller.WEIGHTS, ["magnitude", *PRUNERS, "gradual-pruning", "global-sparse-momentum"], smaller.WEIGHT_LEVELS),
     ):
         assert len(levels) >= 2 and {(kind, n, z) for n in names for z in levels} <= rows
     ranks = [m.name for m in catalogue.METHODS if m.name.startswith("factorize.")]
     ways = {w.how: w for w in smaller.factorizing() if w.level}
-    assert ways["ordered-ranks"].item.startswith("svd(") and ways["ordered-ranks"].technique
-    assert {f"factorize.{how}" for how in ways if how != "ordered-ranks"} == set(ranks)
+    for how in smaller.RANK_TECHNIQUES:
+        assert ways[how].item.startswith("svd(") and ways[how].technique == f"{how}()"
+    assert {f"factorize.{how}" for how in ways if how not in smaller.RANK_TECHNIQUES} == set(ranks)
     for way in [*smaller.pruning(), *smaller.factorizing()]:
         for words, family in ((way.item, "pass"), (way.technique, "training")):
             assert not words or catalogue.make(words, family)

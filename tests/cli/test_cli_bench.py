@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from whet.bench import code, quantize, smaller, techniques
+from whet.bench import code, quantize, smaller, techniques, tickets
 from whet.cli.bench import bench
 
 
@@ -29,6 +29,17 @@ def test_smaller_networks_are_trained_as_long_as_is_said(suite: str, monkeypatch
     assert wrong.exit_code and "epochs" in str(wrong.exception)
 
 
+def test_tickets_are_drawn_of_an_untrained_network_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(tickets, "run", lambda *given: asked.append(given) or {})
+    words = ["tickets", "--json", "--rounds", "2", "--gone", "0.5", "--epochs", "0.5", "--together",
+             "--activating", "0.1"]  # fmt: skip
+    assert CliRunner().invoke(bench, words).exit_code == 0
+    assert asked[0][1:3] == ("digits_cnn", tickets.Drawing(2, 0.5, 0.5, each=False, activating=0.1))
+    wrong = CliRunner().invoke(bench, ["tickets", "--epochs", "0"])
+    assert wrong.exit_code and "epochs" in str(wrong.exception)
+
+
 @pytest.mark.parametrize(("verb", "module"), [("code", code), ("quantize", quantize)])
 def test_files_are_made_by_the_suite_that_is_named(verb: str, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
@@ -37,7 +48,7 @@ def test_files_are_made_by_the_suite_that_is_named(verb: str, module: Any, monke
 
 
 @pytest.mark.parametrize(
-    "verb", ["techniques", "elastic", "latency", "quantize", "prune", "factorize", "code", "peers"]
+    "verb", ["techniques", "elastic", "latency", "quantize", "prune", "factorize", "tickets", "code", "peers"]
 )
 def test_every_suite_explains_itself(verb: str) -> None:
     done = CliRunner().invoke(bench, [verb, "--help"])

@@ -30,6 +30,8 @@ ORIGINAL, TRAINED_ON = "original", "original, trained on"
 CHANNELS, WEIGHTS, RANKS = "channels", "weights", "ranks"
 CHANNEL_LEVELS, WEIGHT_LEVELS, RANK_LEVELS = (0.5, 0.75), (0.8, 0.95, 0.98), (0.25, 0.5)
 """The shares of channels, weights and multiply-accumulates that go."""
+RANK_TECHNIQUES = ("ordered-ranks", "dynamical-ranks")
+"""Techniques that choose ranks below those that the first pass of low rank gave."""
 SECONDS_EACH = 0.5
 """How long each file is timed in each setting."""
 
@@ -70,7 +72,7 @@ def pruning() -> list[Way]:
         found += [Way(CHANNELS, name, level, words.format(name), left) for name in IMPORTANCES]
         merged = f"merging(fractions=({left}, 1.0), tie='network', streams=False)"
         found.append(Way(CHANNELS, "merging", level, merged, left))
-        for name in ("half-space", "trained-gates"):
+        for name in ("half-space", "trained-gates", "polarized-gates"):
             found.append(Way(CHANNELS, name, level, technique=f"{name}(share={level})"))
     for level in WEIGHT_LEVELS:
         words = f"magnitude(levels=(0.0, {level}), by='{{}}')"
@@ -81,7 +83,7 @@ def pruning() -> list[Way]:
 
 
 def factorizing() -> list[Way]:
-    """Return the rows of `whet bench factorize`: every pass of low rank, and the technique that orders ranks."""
+    """Return the rows of `whet bench factorize`: every pass of low rank, and the techniques that choose ranks."""
     found = [Way(ORIGINAL, ORIGINAL), Way(ORIGINAL, TRAINED_ON)]
     rows = [
         m.name.partition(".")[2] for m in catalogue.METHODS if m.name.startswith("factorize.") and m.family == "pass"
@@ -89,7 +91,8 @@ def factorizing() -> list[Way]:
     for level in RANK_LEVELS:
         left = 1 - level
         found += [Way(RANKS, name, level, f"{name}(fractions=({left}, 1.0))", left) for name in rows]
-        found.append(replace(found[-len(rows)], how="ordered-ranks", technique="ordered-ranks()"))
+        first = found[-len(rows)]
+        found += [replace(first, how=name, technique=f"{name}()") for name in RANK_TECHNIQUES]
     return found
 
 

@@ -113,6 +113,39 @@ def smaller(
 
 
 @bench.command()
+def tickets(
+    network: NetworkArgument = None,
+    task: Task = "digits",
+    data: Data = None,
+    rounds: Annotated[int, typer.Option(help="How many times weights are taken off.")] = 5,
+    gone: Annotated[float, typer.Option(help="The share of those left that each round takes.")] = 0.2,
+    epochs: Annotated[float, typer.Option(help="How long each of the trainings is, three a round.")] = 3.0,
+    together: Annotated[bool, typer.Option(help="Rank the weights of all layers together.")] = False,
+    activating: Annotated[
+        float, typer.Option(help="Of the share that goes, so much is taken from weights that hold neurons back.")
+    ] = 0.0,
+    validation: Validation = 2000,
+    target: Target = "cpu",
+    out: Out = RUNS,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Find the few weights of an untrained network that learn as well as all; train others beside them."""
+    from whet import tasks
+    from whet.bench import tickets as suite
+    from whet.core.checks import positive, whole
+    from whet.report.console import LiveProgress
+
+    whole("--validation", validation), positive("--epochs", epochs)
+    out, bundle = out_folder(out), tasks.get(task, data)
+    drawing = suite.Drawing(rounds, gone, epochs, not together, activating)
+    with LiveProgress(quiet=as_json) as progress:
+        name = network or bundle.networks[0]
+        table = suite.run(bundle, name, drawing, target, out, results, progress, validation)
+    print(json.dumps(table) if as_json else suite.markdown(table))
+
+
+@bench.command()
 def code(
     network: NetworkArgument = None,
     task: Task = "digits",

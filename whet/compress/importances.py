@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from whet.compress.importance import Importance, Scores, batch_norm_scale, error_rise, taylor, weight_norm
 from whet.compress.noise import noise_rise
+from whet.compress.relevance import relevance
 from whet.core.net import Net
 from whet.core.run import Run
 from whet.graph.axes import AtomGroup, analyze
@@ -17,6 +18,7 @@ IMPORTANCES: dict[str, Importance] = {
     "noise_rise": noise_rise,
     "batch_norm_scale": batch_norm_scale,
     "taylor": taylor,
+    "relevance": relevance,
 }
 
 

@@ -65,7 +65,7 @@ class TrainedGates:
         if not isinstance(session.net, Net):
             session.report.skipped["trained-gates"] = UNKNOWN
             return Hooks()
-        sites = _gated(session.net, session.report.skipped)
+        sites = {g.site: Gates(session.net, g) for g in gateable(session.net, session.report.skipped)}
         if not sites:
             return Hooks()
         done = session.progress()
@@ -89,19 +89,19 @@ class TrainedGates:
         return Hooks(after_step=after_step, end=end)
 
 
-def _gated(net: Net, skipped: dict[str, str]) -> dict[str, Gates]:
-    """Return the gates of each site that can have them; say why the others cannot."""
+def gateable(net: Net, skipped: dict[str, str]) -> list[AtomGroup]:
+    """Return the groups whose atoms can have gates before the layers that read them; say why the others cannot."""
     axes = analyze(net)
     kept, called = exact(net, axes), {str(n.target) for n in net.graph.nodes if n.op == "call_module"}
     skipped |= {site: APART for site in axes.groups if site not in kept}
-    found = dict[str, Gates]()
+    found = list[AtomGroup]()
     for site in kept:
         members = [m for m in axes.groups[site].members if reads(net, m)]
         names = [m.parameter.rpartition(".")[0] for m in members]
         layers = [owner(net, m) for m in members]
         plain = [isinstance(x, MATRICES) and getattr(x, "groups", 1) == 1 for x in layers]
         if members and all(plain) and called.issuperset(names):
-            found[site] = Gates(net, axes.groups[site])
+            found.append(axes.groups[site])
         else:
             skipped[site] = UNSEEN
     return found
