@@ -119,7 +119,10 @@ def links_of(
     monkeypatch.setitem(DOERS, Probe, lambda evaluator, action: None)
     monkeypatch.setitem(DOERS, TrainTogether, train)
     monkeypatch.setitem(DOERS, Score, lambda evaluator, action: drop(action.decision, seen))
-    optimize(net, bundle.task, max_drop="5%", budget="60s", elastic=True, out=out, recipe=bundle.recipe)
+    optimize(
+        net, bundle.task, target="onnxruntime-cpu", max_drop="5%", budget="60s", elastic=True, out=out,
+        recipe=bundle.recipe, passes=("depth", "width"),
+    )  # fmt: skip
     return seen
 
 
