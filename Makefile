@@ -1,4 +1,4 @@
-.PHONY: demo test lint type unit mutants browser docs dist peers onnx-files install clean
+.PHONY: demo test lint type together alone unit mutants browser docs dist peers onnx-files install clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -11,12 +11,13 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP := $(VENV)/bin/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 # torch first and by its exact version: an open range would bring several gigabytes of GPU packages. Bytecode comes last,
-# by two processes, but for what torch keeps for newer Pythons; a file that does not compile stops nothing.
+# by two processes, but for what torch keeps for newer Pythons and for packages' own tests and Transformers' models, which
+# are two fifths of all and of which little is ever imported; a file that does not compile stops nothing.
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) --editable '.[test,docs]'
-	-$(PYTHON) -m compileall -q -j 2 -x py312_ $(VENV)/lib
+	-$(PYTHON) -m compileall -q -j 2 -x 'py312_|/(tests?|models|plotly|pip|mypy)/' $(VENV)/lib
 	touch $(STAMP)
 
 install: $(STAMP)
@@ -28,7 +29,7 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 
 type: $(STAMP)
-	$(VENV)/bin/mypy
+	nice $(VENV)/bin/mypy
 
 # The report is looked at in a browser. Where none is found and none can be installed, its test is skipped with a line
 # that says so; with CI set it fails.
@@ -40,14 +41,22 @@ browser:
 	fi; \
 	echo "No browser (chromium, google-chrome): the test that looks at the report in one is skipped."
 
-# Two processes, one thread each, examples of docstrings with them; then the tests that measure time, with the machine
-# for themselves. By default xdist begins with the files of many tests, and the long tests, which are alone in theirs,
-# would run last on one process.
-unit: $(STAMP) browser
+# Two processes, one thread each, examples of docstrings with them. By default xdist begins with the files of many tests,
+# and the long tests, which are alone in theirs, would run last on one process.
+together: $(STAMP) browser
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules -m "not alone" tests whet
+
+# The tests that measure time, with the machine for themselves.
+alone: $(STAMP)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m alone $$(grep -rl mark.alone tests --include=*.py)
 
-test: lint type unit
+unit: together
+	$(MAKE) alone
+
+# Types are checked by one process for a minute and more: beside the tests, no core waits for it.
+test: lint
+	$(MAKE) --jobs=2 type together
+	$(MAKE) alone
 
 # An hour: each mutation of tests/mutations.toml against its row's tests; ONLY="search.tree" for some rows.
 mutants: $(STAMP)

@@ -1,11 +1,16 @@
-"""A small deterministic study for `test_optimize.py` to kill: training is real, time is not.
+"""Small deterministic studies for `test_optimize.py` to kill: training is real, time is not.
 
 Latencies come from multiply-accumulates here, because two measurements are never the same to the bit, and what is
 tested is that nothing but them could differ.
+
+Each line that is read is the folder of a search. It runs in a copy of this process, which never searched itself: to
+load everything and to lift the network anew would take longer than most of them. Written are the copy's number and,
+once it is no more, its exit code.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,12 +27,8 @@ from whet.hardware.guard import Guarded
 from whet.hardware.measure import Latency
 
 
-def main(out: Path) -> None:
-    torch.set_num_threads(1)
-    bundle = tasks.get("digits")
-    module, example = bundle.trained()
-    net = whet.lift(module, example, name="digits_cnn")
-    size = net.parameter_count
+def changed(size: int) -> None:
+    """Count in place of timing, with as many parameters in the whole network."""
 
     def counted(self: Files, net: whet.Net, finishers: Any) -> dict[str, Any]:
         ratio = size / net.parameter_count
@@ -47,12 +48,32 @@ def main(out: Path) -> None:
     Guarded.begin = lambda self: None  # type: ignore[method-assign]
     deliver.SECONDS_EACH = 0.05
     measure.timed.__kwdefaults__["burst_seconds"] = 0.004
-    optimize(
-        net, bundle.task, target="onnxruntime-cpu", max_drop="5%", epochs=2.0, trials=3, out=out,
-        strategy="random", recipe=bundle.recipe, passes=("depth", "quantize"),
-    )  # fmt: skip
-    print("done", flush=True)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    bundle = tasks.get("digits")
+    net = whet.lift(*bundle.trained(), name="digits_cnn")
+    changed(net.parameter_count)
+    for line in sys.stdin:
+        out = Path(line.strip())
+        with told(out).open("w", encoding="utf-8") as words:
+            process = os.fork()
+            if not process:
+                os.dup2(words.fileno(), sys.stderr.fileno())
+                optimize(
+                    net, bundle.task, target="onnxruntime-cpu", max_drop="5%", epochs=2.0, trials=3, out=out,
+                    strategy="random", recipe=bundle.recipe, passes=("depth", "quantize"),
+                )  # fmt: skip
+                return
+        print(process, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+
+
+def told(out: Path) -> Path:
+    """Return the file of what the search in a folder said since it was last begun."""
+    return out.with_suffix(".txt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import killable
 import pytest
 import torch
+from quick import made
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -144,14 +147,11 @@ def test_ctrl_c_delivers_the_front_so_far(
     assert told["ended"]["interrupted"] and 0 < told["front"][0]["parameters"] <= net.parameter_count
 
 
-def test_a_limit_that_nobody_meets_shows_the_nearest(
-    digits: tuple[whet.Net, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    net, bundle = digits
+def test_a_limit_that_nobody_meets_shows_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, task = made()
     monkeypatch.setattr(Exploring, "run", lambda self: finish_untouched(self.situation))
     monkeypatch.setattr(Rounds, "run", nothing)
-    worse = whet.Task(**{**vars(bundle.task), "metric": _Falling()})
-    front = optimize(net, worse, max_drop="1%", epochs=0.1, out=tmp_path / "r", recipe=bundle.recipe)
+    front = optimize(net, replace(task, metric=_Falling()), max_drop="1%", epochs=0.1, out=tmp_path / "r")
     assert not front.met and [m.number for m in front.members] == [-1]
     assert front.nearest is not None and front.nearest.drop > 0.01
     assert "No candidate stayed within a drop of 1%" in front.conclusion
@@ -212,36 +212,73 @@ def trials_of(out: Path, config: dict[str, Any] | None = None) -> list[tuple[Any
     return [(r["number"], r["stage"], json.dumps(r["decision"]), r["quality"], r["samples"]) for r in records]
 
 
-def test_killed_anywhere_it_ends_with_the_same_trials(tmp_path: Path) -> None:
-    script = Path(__file__).parent / "killable.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+class Searches:
+    """Searches in copies of one process, one at a time."""
 
-    def start(out: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, str(script), str(out)]
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(killable.__file__))]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", env=environment)
+        self.source = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8", env=environment)
+        assert self.source.stdin is not None and self.source.stdout is not None
+        self.orders, self.answers = self.source.stdin, self.source.stdout
 
-    undisturbed = start(tmp_path / "whole")
-    told = undisturbed.communicate()[1]
-    assert undisturbed.returncode == 0 and all(moment in told for moment in MOMENTS), told
-    expected = trials_of(tmp_path / "whole")
+    def __enter__(self) -> Searches:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.source.kill()
+        self.source.communicate()
+
+    def begin(self, out: Path) -> int:
+        """Begin a search or go on with it, and return the number of its process."""
+        self.orders.write(f"{out}\n")
+        self.orders.flush()
+        return int(self.answers.readline())
+
+    def ended(self) -> int:
+        """Wait for the end of the search, and return its exit code."""
+        return int(self.answers.readline())
+
+
+def runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def reached(moment: str, process: int, out: Path) -> bool:
+    """Wait until a search says that it is there, and return whether it did before it ended."""
+    while (going := runs(process)) and moment not in killable.told(out).read_text(encoding="utf-8"):
+        time.sleep(0.01)
+    return going or moment in killable.told(out).read_text(encoding="utf-8")
+
+
+def test_killed_anywhere_it_ends_with_the_same_trials(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    # What is killed comes from another process than what is not: the order of sets of words differs between them.
+    with Searches() as undisturbed:
+        undisturbed.begin(whole)
+        assert undisturbed.ended() == 0, killable.told(whole).read_text(encoding="utf-8")
+    said = killable.told(whole).read_text(encoding="utf-8")
+    assert all(moment in said for moment in MOMENTS), said
+    expected = trials_of(whole)
     rng = random.Random(0)
-    for index in range(KILLS):
-        process = start(tmp_path / "killed")
-        assert process.stdout is not None and process.stderr is not None
-        reached = any(MOMENTS[index % len(MOMENTS)] in line for line in process.stderr)
-        assert reached or index >= len(MOMENTS)
-        time.sleep(rng.uniform(0.0, 0.5))
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
-        found = trials_of(tmp_path / "killed") if (tmp_path / "killed" / "study.db").exists() else []
-        assert found == expected[: len(found)]
-    last = start(tmp_path / "killed")
-    assert last.communicate()[0] and last.returncode == 0
-    assert trials_of(tmp_path / "killed") == expected
+    with Searches() as disturbed:
+        for index in range(KILLS):
+            process = disturbed.begin(killed)
+            assert reached(MOMENTS[index % len(MOMENTS)], process, killed) or index >= len(MOMENTS)
+            time.sleep(rng.uniform(0.0, 0.5))
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            disturbed.ended()
+            found = trials_of(killed) if (killed / "study.db").exists() else []
+            assert found == expected[: len(found)]
+        disturbed.begin(killed)
+        assert disturbed.ended() == 0, killable.told(killed).read_text(encoding="utf-8")
+    assert trials_of(killed) == expected
 
 
 def test_study_is_opened_by_its_own_config_only(tmp_path: Path) -> None:

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from whet.bench.peers import suite
+from whet.bench.peers.harness import efforts, found
 from whet.bench.peers.judge import settings_of
-from whet.bench.peers.work import Delivered
+from whet.bench.peers.work import Delivered, Work
 from whet.core.errors import UnknownNameError
+from whet.hardware.device import fingerprint
 from whet.hardware.targets import every_setting
 
 ADAPTERS = Path(__file__).parents[3] / "benchmarks" / "peers"
 
 
+def work_at_once(names: tuple[str, ...], out: Path) -> list[tuple[Path, bytes]]:
+    """Let peers that compile and measure nothing work together, with time for that; return what is noted of each."""
+    data = os.environ.get("WHET_DATA", "")
+    work = Work("digits", "digits_cnn", data, "", seconds=60.0, max_drop=0.01, threads=fingerprint().cores)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: efforts(found(ADAPTERS, (name,)), work, out, False, lambda event: None), names))
+    memos = [out / name / "effort.json" for name in names]
+    return [(memo, memo.read_bytes()) for memo in memos]
+
+
 @pytest.mark.alone
 def test_quick_suite_gives_every_figure(tmp_path: Path) -> None:
+    noted = work_at_once(("runtime", "onnxruntime"), tmp_path / "runs" / "digits_cnn-digits")
     table = suite.run(
         "digits", None, peers=ADAPTERS, out=tmp_path / "runs", results=tmp_path / "results", budget="20s", quick=True
     )
+    assert all(memo.read_bytes() == before for memo, before in noted), "what is done is not done again"
     rows = {(r["peer"], r["name"]): r for r in table["rows"]}
     assert {peer for peer, _ in rows} == set(suite.QUICK)
     assert not table["failures"]

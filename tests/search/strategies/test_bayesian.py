@@ -39,8 +39,8 @@ def test_conforms() -> None:
 
 @pytest.mark.parametrize("model", list(SURROGATES))
 def test_each_surrogate_beats_random_search(model: str) -> None:
-    found = areas(Bayesian(NETWORK, 0, model=model), 20)
-    chance = areas(strategies.get("random", NETWORK, 0), 20)
+    found = areas(Bayesian(NETWORK, 0, model=model), 16)
+    chance = areas(strategies.get("random", NETWORK, 0), 16)
     assert found[-1] > chance[-1]
 
 
