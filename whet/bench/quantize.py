@@ -58,6 +58,14 @@ PRODUCTS: dict[str, tuple[str, Pass, dict[str, Any]]] = (
         for count in (15, 7)
     }
     | {
+        f"a8 of {count} points, symmetric, by a power": (
+            f"a8 of {count} points",
+            StaticQuantization(points=count, spaced="by-power"),
+            {static.NETWORK: "all"},
+        )
+        for count in (15, 7)
+    }
+    | {
         "w8a8, symmetric, equalized": ("w8a8", StaticQuantization(equalized=True), {static.NETWORK: "all"}),
         "w8a8, symmetric, distilled data": ("w8a8", StaticQuantization(calibration=DISTILLED), {static.NETWORK: "all"}),
         "w8a8, ranges of each call": ("w8a8 dynamic", DynamicQuantization(), {dynamic.NETWORK: dynamic.ALL}),

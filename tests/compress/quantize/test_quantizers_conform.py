@@ -54,6 +54,10 @@ GROUPED = [
 POINTS = [
     Form(math.log2(n), static.StaticQuantization(points=n), Decision({static.NETWORK: "all"})) for n in (3, 7, 15)
 ]
+BY_POWER = [
+    Form(math.log2(n), static.StaticQuantization(points=n, spaced="by-power"), Decision({static.NETWORK: "all"}))
+    for n in (3, 7, 15)
+]
 ASYMMETRIC = [Form(f.bits, f.item, Decision({static.NETWORK: "asymmetric"})) for f in STATIC]
 SIMULATED = [
     Form(b, few_bit_inputs.FewBitInputs(b, b, b), Decision({few_bit_inputs.NETWORK: "simulated"}), b < 8)
@@ -66,6 +70,7 @@ FORMS: dict[str, tuple[str, list[Form]]] = {
     "quantize.static asymmetric": (IMAGES, ASYMMETRIC),
     "quantize.static in groups": (IMAGES, GROUPED),
     "quantize.static of points": (IMAGES, POINTS),
+    "quantize.static of points by a power": (IMAGES, BY_POWER),
     "quantize.dynamic": (VECTORS, of_eight(dynamic.DynamicQuantization(), dynamic.NETWORK, dynamic.ALL)),
     "quantize.vector-wise": (VECTORS, of_eight(vector_wise.VectorWise(), vector_wise.NETWORK, vector_wise.INT8)),
     "quantize.few-bit-inputs": (IMAGES, SIMULATED),
