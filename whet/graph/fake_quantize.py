@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
+from functools import cache
 from typing import Any
 
 import torch
@@ -116,6 +118,9 @@ def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tu
     return scale, torch.round(-low / scale).clamp(0, most).long()
 
 
+_grid = cache(Grid)
+
+
 class IntegerWeight:
     """A layer whose weight lies on a grid of integers; in training the scales follow the weight, or are trained.
 
@@ -126,8 +131,19 @@ class IntegerWeight:
     training: bool
     weight_scale: Tensor
     weight_zero_point: Tensor
-    grid: Grid = INT8
+    weight_grid: Tensor
     in_training: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The numbers that the weight may take: part of the layer's state, as a training may change it."""
+        return _grid(*self.weight_grid.tolist())
+
+    def regrid(self, weight: Tensor, grid: Grid) -> None:
+        """Put the weight on another grid, with as many scales, which are chosen anew."""
+        with torch.no_grad():
+            self.weight_grid.copy_(torch.tensor(astuple(grid)))
+            self.weight_scale.copy_(grid.scale(weight))
 
     def integer_weight(self, weight: Tensor) -> Tensor:
         """Return the weight on its grid, of the same shape; in training scales that do not train are set anew."""
@@ -210,7 +226,7 @@ def quantize_weight(layer: nn.Module, grid: Grid = INT8, kind: type[nn.Module] |
     weight = quantized._parameters["weight"]
     assert weight is not None
     scale = grid.scale(weight)
-    quantized.__dict__["grid"] = grid
+    quantized.register_buffer("weight_grid", torch.tensor(astuple(grid)))
     quantized.register_buffer("weight_scale", scale)
     quantized.register_buffer("weight_zero_point", torch.zeros(len(scale), dtype=torch.int64))
     return quantized
