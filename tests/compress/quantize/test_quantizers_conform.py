@@ -11,7 +11,16 @@ from torch import nn
 
 import whet
 from whet.catalogue import METHODS
-from whet.compress.quantize import dynamic, expansion, few_bit_inputs, mixed_bits, static, vector_wise, weight_only
+from whet.compress.quantize import (
+    dynamic,
+    expansion,
+    few_bit_inputs,
+    guarded,
+    mixed_bits,
+    static,
+    vector_wise,
+    weight_only,
+)
 from whet.compress.quantize.allocation import ENGINES
 from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.core.net import Net
@@ -77,6 +86,9 @@ FORMS: dict[str, tuple[str, list[Form]]] = {
     "quantize.expansion": (
         IMAGES,
         [Form(EXPANDED[n], expansion.Expansion(), Decision({expansion.NETWORK: n})) for n in ("int2 x 2", "int4 x 2")],
+    ),
+    "quantize.guarded": (
+        VECTORS, [Form(b, guarded.Guarded(), Decision({guarded.NETWORK: v})) for b, v in ((4.5, 0.2), (6, 0.05))]
     ),
     **{
         f"quantize.weight-only {name}": (IMAGES, stored(weight_only.WeightOnly(rounding=name), *FEW))
