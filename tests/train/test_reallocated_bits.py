@@ -117,12 +117,25 @@ def test_the_budget_holds_in_every_step_and_bits_rest_after_until() -> None:
         assert layer.grid == grid and float(integers.abs().max()) <= grid.most
 
 
+def test_bits_are_shared_out_so_many_times_and_then_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, progress = list[float](), [0.0]
+    monkeypatch.setattr(ReallocatedBits, "reallocate", lambda *_: at.append(progress[0]))
+    session = Session(three(), None, F32, FitReport(), lambda: progress[0])
+    hooks = ReallocatedBits(times=4, until=0.5).begin(session)
+    assert hooks.after_step is not None
+    for step in range(1, 17):
+        progress[0] = step / 16
+        hooks.after_step()
+    assert at == [0.125, 0.25, 0.375, 0.5]
+
+
 def test_grids_are_part_of_the_state(tmp_path: Path) -> None:
     """What goes back to earlier weights, into a file or to another process goes with its grids."""
     module, x = rounded(Grid(3)), torch.randn(4, 6)
     before, plain = {k: v.clone() for k, v in module.state_dict().items()}, module.eval()(x).detach()
     layer = layers_of(module)[1]
     layer.regrid(layer.weight, Grid(4))
+    assert torch.equal(layer.weight_scale, Grid(4).scale(layer.weight))
     assert layer.grid == Grid(4) and "int4" in repr(layer) and not torch.equal(module(x).detach(), plain)
     save_state(module, tmp_path / "state.safetensors")
     other = rounded(Grid(3)).eval()
