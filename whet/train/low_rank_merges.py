@@ -109,7 +109,7 @@ class _Adapted:
         if self.settles:
             return self.rounded(found)
         if found.requires_grad:
-            found.register_hook(self._remember)
+            found.register_hook(self._remember)  # type: ignore[no-untyped-call]
         return found
 
     def _remember(self, slope: Tensor) -> None:

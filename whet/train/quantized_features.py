@@ -56,7 +56,7 @@ class QuantizedFeatures:
         site = last_layer(teacher)
         own = dict(session.module.named_modules()).get(site)
         head = teacher.get_submodule(site)
-        if not isinstance(own, LAYERS) or own.weight.shape[1] != head.weight.shape[1]:  # type: ignore[union-attr, index]
+        if not isinstance(own, LAYERS) or own.weight.shape[1] != head.weight.shape[1]:  # type: ignore[index]
             session.report.skipped[site or NAME] = "student and teacher have no last layer that reads as many features"
             return Hooks()
         pull = _Pull(self, own, head, session)
@@ -78,7 +78,7 @@ class _Pull:
         self.step = session.keep(f"{NAME}.step", torch.zeros(())).requires_grad_(True)
         self.zero = session.keep(f"{NAME}.zero", torch.zeros((), dtype=torch.long))
         self.handles = [
-            layer.register_forward_pre_hook(lambda _, given, role=role: self.seen.__setitem__(role, given[0]))  # type: ignore[misc]
+            layer.register_forward_pre_hook(lambda _, given, role=role: self.seen.__setitem__(role, given[0]))
             for role, layer in (("student", own), ("teacher", head))
         ]
 
