@@ -78,7 +78,10 @@ class ReallocatedBits:
 
     @torch.no_grad()
     def reallocate(self, layers: dict[str, IntegerWeight], fisher: dict[str, Tensor], budget: float) -> None:
-        """Put each layer on the grid that costs least within so many bits in all, in place."""
+        """Put each layer on the grid that costs least within so many bits in all, in place.
+
+        By name, `fisher` has the shape of the layer's weight.
+        """
         grids = [Grid(bits) for bits in sorted(set(self.bits), reverse=True)]
         costs = [[cost(_weight(layer), fisher[n], grid) for grid in grids] for n, layer in layers.items()]
         sizes = [[_weight(layer).numel() * stored_bits(grid) for grid in grids] for layer in layers.values()]
