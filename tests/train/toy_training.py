@@ -61,12 +61,14 @@ def layers_of(module: nn.Module) -> list[Any]:
     return [m for m in module.modules() if isinstance(m, IntegerWeight)]
 
 
-def interrupted(technique: Technique, build: Callable[[], Any], folder: Path, samples: int = 640) -> tuple[Any, Any]:
+def interrupted(
+    technique: Technique, build: Callable[[], Any], folder: Path, samples: int = 640, teacher: nn.Module | None = None
+) -> tuple[Any, Any]:
     """Return a network that a technique trained without a break, and one that Ctrl-C stopped in the middle."""
     torch.set_num_threads(1)
     recipe = replace(F32, techniques=(technique,), momentum=0.9)
     whole, broken, other = build(), build(), build()
-    fit(whole, task(), recipe=recipe, samples=samples)
+    fit(whole, task(), teacher=teacher, recipe=recipe, samples=samples)
     seen = [0]
 
     def interrupting(outputs: Any, targets: Any) -> torch.Tensor:
@@ -77,6 +79,6 @@ def interrupted(technique: Technique, build: Callable[[], Any], folder: Path, sa
 
     path = folder / "half.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        fit(broken, task(interrupting), recipe=recipe, samples=samples, checkpoint=path)
-    fit(other, task(), recipe=recipe, samples=samples, checkpoint=path)
+        fit(broken, task(interrupting), teacher=teacher, recipe=recipe, samples=samples, checkpoint=path)
+    fit(other, task(), teacher=teacher, recipe=recipe, samples=samples, checkpoint=path)
     return whole, other

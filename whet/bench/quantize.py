@@ -11,11 +11,12 @@ from typing import Any
 from whet.bench.results import origin
 from whet.bench.scored import Scored, best_of, speed_text
 from whet.compress.moments import inputs_of
-from whet.compress.quantize import dynamic, expansion, static, vector_wise
+from whet.compress.quantize import dynamic, expansion, guarded, static, vector_wise
 from whet.compress.quantize.allocation import ENGINES
 from whet.compress.quantize.distilled import DISTILLED, undistillable
 from whet.compress.quantize.dynamic import DynamicQuantization
 from whet.compress.quantize.expansion import Expansion
+from whet.compress.quantize.guarded import Guarded
 from whet.compress.quantize.mixed_bits import BITS, WITHIN, MixedBits
 from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.compress.quantize.rounding import SAMPLES, input_moments
@@ -58,6 +59,14 @@ PRODUCTS: dict[str, tuple[str, Pass, dict[str, Any]]] = (
         for count in (15, 7)
     }
     | {
+        f"a8 of {count} points, symmetric, by a power": (
+            f"a8 of {count} points",
+            StaticQuantization(points=count, spaced="by-power"),
+            {static.NETWORK: "all"},
+        )
+        for count in (15, 7)
+    }
+    | {
         "w8a8, symmetric, equalized": ("w8a8", StaticQuantization(equalized=True), {static.NETWORK: "all"}),
         "w8a8, symmetric, distilled data": ("w8a8", StaticQuantization(calibration=DISTILLED), {static.NETWORK: "all"}),
         "w8a8, ranges of each call": ("w8a8 dynamic", DynamicQuantization(), {dynamic.NETWORK: dynamic.ALL}),
@@ -69,6 +78,8 @@ SHARES = {f"bits by {name}": MixedBits(engine=name) for name in ENGINES}
 """The engines that share the bits of one grid out among layers."""
 EXPANSIONS = {"all channels": Expansion(), "half of the channels": Expansion(share=0.5)}
 """Which channels have more than one term."""
+GUARDS = {"zeros and grids, guarded": Guarded()}
+"""What preserved samples allow."""
 SECONDS_EACH = 0.5
 """How long each file is timed in each setting."""
 
@@ -101,6 +112,7 @@ def ways(target: Target, net: Net) -> list[Way]:
             found.append(Way(name, how.partition(", ")[2], item, Decision(values)))
     found += _of_choices(net, target, SHARES, BITS, "shared out", WITHIN)
     found += _of_choices(net, target, EXPANSIONS, expansion.NETWORK, "a sum", "")
+    found += _of_choices(net, target, GUARDS, guarded.NETWORK, "moved at most", "")
     makes = not undistillable(net)
     return [way for way in found if makes or getattr(way.item, "calibration", "") != DISTILLED]
 

@@ -63,7 +63,11 @@ TRAININGS = (
     Training(ORIGINAL, "trained on", "weight-only", Decision()),
     _inputs(4), _inputs(4, ends=4), _inputs(3), _inputs(2),
     _weights("int4", "learned steps"), _weights("int4", "powers of two", "powers-of-two()"),
-    _weights("int2", "learned steps"), _weights("int2", "bits mixed", "bit-attention()"),
+    _weights("int3", "learned steps"), _weights("int3", "bits moved", "reallocated-bits()"),
+    _weights("int4", "factors of low rank, merged", "low-rank-merges()"),
+    _weights("int4", "features of a rounded teacher", "quantized-features()"),
+    _weights("int2", "learned steps"), _weights("int2", "coarse gradient", "coarse-gradient()"),
+    _weights("int2", "bits mixed", "bit-attention()"),
     _weights("int2", "binary", "square-wave(frequency=5)"), _points(15), _points(7),
 )  # fmt: skip
 """The rows of the table; the first is the original, trained on as long by itself as teacher."""

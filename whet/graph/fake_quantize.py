@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -119,6 +120,8 @@ def asymmetric_grid(low: Tensor, high: Tensor, most: int = ACTIVATION_MAX) -> tu
 class IntegerWeight:
     """A layer whose weight lies on a grid of integers; in training the scales follow the weight, or are trained.
 
+    `weight_grid` holds the grid's numbers, so that the grid is part of the layer's state: a training may change it.
+
     A training may put another form of the weight in the place of the rounded one, `in_training(weight)`, of the same
     shape; it takes it away at its end, and leaves a weight that lies on the grid.
     """
@@ -126,8 +129,20 @@ class IntegerWeight:
     training: bool
     weight_scale: Tensor
     weight_zero_point: Tensor
+    weight_grid: Tensor
     grid: Grid = INT8
     in_training: Callable[[Tensor], Tensor] | None = None
+
+    def regrid(self, weight: Tensor, grid: Grid) -> None:
+        """Put the weight on another grid, with as many scales, which are chosen anew."""
+        self.__dict__["grid"] = grid
+        with torch.no_grad():
+            self.weight_grid.copy_(torch.tensor(astuple(grid)))
+            self.weight_scale.copy_(grid.scale(weight))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[misc]
+        self.__dict__["grid"] = Grid(*self.weight_grid.tolist())
 
     def integer_weight(self, weight: Tensor) -> Tensor:
         """Return the weight on its grid, of the same shape; in training scales that do not train are set anew."""
@@ -211,6 +226,7 @@ def quantize_weight(layer: nn.Module, grid: Grid = INT8, kind: type[nn.Module] |
     assert weight is not None
     scale = grid.scale(weight)
     quantized.__dict__["grid"] = grid
+    quantized.register_buffer("weight_grid", torch.tensor(astuple(grid)))
     quantized.register_buffer("weight_scale", scale)
     quantized.register_buffer("weight_zero_point", torch.zeros(len(scale), dtype=torch.int64))
     return quantized

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -102,6 +103,15 @@ class Grid:
 
 
 INT8 = Grid(8)
+
+
+def stored_bits(grid: Grid) -> float:
+    """Return the bits of a weight in a file: those of its digits where they are fewer than four.
+
+    >>> stored_bits(Grid(4)), round(stored_bits(Grid(3)), 2), round(stored_bits(Grid(2)), 2)
+    (4.0, 2.81, 1.58)
+    """
+    return float(grid.bits) if grid.bits >= 4 else math.log2(2 * grid.most + 1)
 
 
 @dataclass(frozen=True)

@@ -284,6 +284,7 @@ class _Loop:
         value = float(loss.detach())
         self.report.steps += 1
         self.report.samples += rows_of(inputs)
+        self.report.loss = value
         if math.isfinite(value):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass
 class FitReport:
-    """What a training did. `losses` holds the mean loss of each tenth of it or so, in order.
+    """What a training did. `losses` holds the mean loss of each tenth of it or so, in order; `loss` is the last step's.
 
     `averaged` says that the weights are the mean of those of its last part. `distance` says by what student and teacher
     were compared, empty without a teacher. With held-out data `kept` says whether the weights are those of `after` the
@@ -22,6 +22,7 @@ class FitReport:
     steps: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    loss: float = math.nan
     skipped: dict[str, str] = field(default_factory=dict)
     distance: str = ""
     kept: Literal["", "before", "after"] = ""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -83,7 +82,5 @@ def load_state(path: Path, net: Net | nn.Module) -> dict[str, Any]:
                 f"'{path}' does not fit the network: '{name}' has shape {tuple(tensor.shape)}; "
                 f"expected {tuple(own[name].shape)}."
             )
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+    module_of(net).load_state_dict(tensors, strict=False)
     return metadata

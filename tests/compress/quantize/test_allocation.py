@@ -6,9 +6,9 @@ import pytest
 import torch
 from shares import Twice, problem_of
 
-from whet.compress.quantize.allocation import ENGINES, KEPT, drawn, engine, stored_bits
+from whet.compress.quantize.allocation import ENGINES, KEPT, drawn, engine
 from whet.core.errors import UnknownNameError
-from whet.graph.grids import Grid
+from whet.graph.grids import Grid, stored_bits
 
 
 def test_changes_are_those_of_the_outputs_and_leave_the_network_as_it_is() -> None:

@@ -10,9 +10,8 @@ import torch
 from shares import GRIDS, Twice, problem_of
 from torch import Tensor, nn
 
-from whet.compress.quantize.allocation import stored_bits
 from whet.compress.quantize.dependencies import by_dependencies
-from whet.graph.grids import Grid
+from whet.graph.grids import Grid, stored_bits
 
 
 class Pair(nn.Module):

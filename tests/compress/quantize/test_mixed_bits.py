@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import whet
-from whet.compress.quantize.allocation import ENGINES, stored_bits
+from whet.compress.quantize.allocation import ENGINES
 from whet.compress.quantize.mixed_bits import BITS, STEPS, WITHIN, MixedBits, quality
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
 from whet.core.checks import ValueRangeError
@@ -18,7 +18,7 @@ from whet.core.net import Net
 from whet.core.passes import Result
 from whet.core.space import Decision
 from whet.graph.fake_quantize import IntegerWeight
-from whet.graph.grids import Grid
+from whet.graph.grids import Grid, stored_bits
 from whet.testing.passes import check, outputs
 from whet.testing.runs import AlignedTarget, planning_run
 

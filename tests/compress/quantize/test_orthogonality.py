@@ -8,8 +8,8 @@ import torch
 from shares import GRIDS, problem_of
 from torch import Tensor, nn
 
-from whet.compress.quantize.allocation import stored_bits
 from whet.compress.quantize.orthogonality import alike, by_orthogonality, grams, worths
+from whet.graph.grids import stored_bits
 
 
 class Three(nn.Module):

@@ -10,9 +10,10 @@ import torch
 from shares import GRIDS, Twice, problem_of
 from torch import nn
 
-from whet.compress.quantize.allocation import Allocation, stored_bits
+from whet.compress.quantize.allocation import Allocation
 from whet.compress.quantize.perturbation import by_perturbation, traces
 from whet.core.errors import DecisionError
+from whet.graph.grids import stored_bits
 
 
 def deep() -> Allocation:

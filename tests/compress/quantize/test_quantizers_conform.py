@@ -11,7 +11,16 @@ from torch import nn
 
 import whet
 from whet.catalogue import METHODS
-from whet.compress.quantize import dynamic, expansion, few_bit_inputs, mixed_bits, static, vector_wise, weight_only
+from whet.compress.quantize import (
+    dynamic,
+    expansion,
+    few_bit_inputs,
+    guarded,
+    mixed_bits,
+    static,
+    vector_wise,
+    weight_only,
+)
 from whet.compress.quantize.allocation import ENGINES
 from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.core.net import Net
@@ -54,6 +63,10 @@ GROUPED = [
 POINTS = [
     Form(math.log2(n), static.StaticQuantization(points=n), Decision({static.NETWORK: "all"})) for n in (3, 7, 15)
 ]
+BY_POWER = [
+    Form(math.log2(n), static.StaticQuantization(points=n, spaced="by-power"), Decision({static.NETWORK: "all"}))
+    for n in (3, 7, 15)
+]
 ASYMMETRIC = [Form(f.bits, f.item, Decision({static.NETWORK: "asymmetric"})) for f in STATIC]
 SIMULATED = [
     Form(b, few_bit_inputs.FewBitInputs(b, b, b), Decision({few_bit_inputs.NETWORK: "simulated"}), b < 8)
@@ -66,12 +79,16 @@ FORMS: dict[str, tuple[str, list[Form]]] = {
     "quantize.static asymmetric": (IMAGES, ASYMMETRIC),
     "quantize.static in groups": (IMAGES, GROUPED),
     "quantize.static of points": (IMAGES, POINTS),
+    "quantize.static of points by a power": (IMAGES, BY_POWER),
     "quantize.dynamic": (VECTORS, of_eight(dynamic.DynamicQuantization(), dynamic.NETWORK, dynamic.ALL)),
     "quantize.vector-wise": (VECTORS, of_eight(vector_wise.VectorWise(), vector_wise.NETWORK, vector_wise.INT8)),
     "quantize.few-bit-inputs": (IMAGES, SIMULATED),
     "quantize.expansion": (
         IMAGES,
         [Form(EXPANDED[n], expansion.Expansion(), Decision({expansion.NETWORK: n})) for n in ("int2 x 2", "int4 x 2")],
+    ),
+    "quantize.guarded": (
+        VECTORS, [Form(b, guarded.Guarded(), Decision({guarded.NETWORK: v})) for b, v in ((4.5, 0.2), (6, 0.05))]
     ),
     **{
         f"quantize.weight-only {name}": (IMAGES, stored(weight_only.WeightOnly(rounding=name), *FEW))

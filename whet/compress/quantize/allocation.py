@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -14,7 +13,7 @@ from whet.compress.lockstep import Inputs
 from whet.compress.repair import answers
 from whet.core.errors import unknown
 from whet.core.net import Net
-from whet.graph.grids import Grid
+from whet.graph.grids import Grid, stored_bits
 
 ENGINES = {
     "perturbation": "whet.compress.quantize.perturbation:by_perturbation",
@@ -98,15 +97,6 @@ def drawn(outputs: Sequence[Sequence[Tensor]], deviations: Sequence[float]) -> T
             flat = flat[torch.randint(len(flat), (KEPT,), generator=torch.Generator().manual_seed(0))]
         found.append(flat.double() / deviation)
     return torch.cat(found)
-
-
-def stored_bits(grid: Grid) -> float:
-    """Return the bits of a weight in a file: those of its digits where they are fewer than four.
-
-    >>> stored_bits(Grid(4)), round(stored_bits(Grid(3)), 2), round(stored_bits(Grid(2)), 2)
-    (4.0, 2.81, 1.58)
-    """
-    return float(grid.bits) if grid.bits >= 4 else math.log2(2 * grid.most + 1)
 
 
 def check(name: str) -> str:

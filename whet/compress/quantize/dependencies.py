@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from whet.compress.quantize.allocation import Allocation, Share, stored_bits
-from whet.graph.grids import Grid
+from whet.compress.quantize.allocation import Allocation, Share
+from whet.graph.grids import Grid, stored_bits
 
 
 def by_dependencies(problem: Allocation, dependent: bool = True) -> Share:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from whet.compress.lockstep import limited
 from whet.compress.moments import inputs_of
-from whet.compress.quantize.allocation import Allocation, Share, check, engine, stored_bits
+from whet.compress.quantize.allocation import Allocation, Share, check, engine
 from whet.compress.quantize.layer_latency import layer_latencies
 from whet.compress.quantize.rounders import COMPENSATED
 from whet.compress.quantize.rounders import check as check_rounding
@@ -25,7 +25,7 @@ from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.core.task import predict
 from whet.graph.fake_quantize import QUANTIZED, is_large_table
-from whet.graph.grids import Grid
+from whet.graph.grids import Grid, stored_bits
 from whet.graph.last_known import LastKnown, Only, weights_version
 from whet.graph.operations import operations_by_layer
 from whet.graph.readers import find_readers

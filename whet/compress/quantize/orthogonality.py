@@ -12,7 +12,8 @@ from scipy.optimize import linprog
 from torch import Tensor, fx
 
 from whet.compress.lockstep import Lockstep
-from whet.compress.quantize.allocation import Allocation, Share, stored_bits
+from whet.compress.quantize.allocation import Allocation, Share
+from whet.graph.grids import stored_bits
 from whet.graph.readers import find_readers
 
 SHARPNESS = 1.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from whet.compress.quantize.allocation import Allocation, Share, stored_bits
+from whet.compress.quantize.allocation import Allocation, Share
 from whet.decisions.bounded import by_bounded_programme
+from whet.graph.grids import stored_bits
 from whet.support.structure import tensors
 
 PROBES = 8

@@ -6,19 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from whet.compress.quantize.path_following import followed
+from whet.compress.quantize.power_points import power_points
 from whet.compress.quantize.rounding import steps_of
 from whet.graph.fake_quantize import IntegerWeight
 from whet.graph.zeros import holds
 
 ROUNDS = 300
 """Of moving each point to the mean of what is nearest to it: sixteen points of a normal distribution rest by then."""
+FREELY = "freely"
 
 
 @torch.no_grad()
-def put_on_points(layer: nn.Module, moments: Tensor | None) -> None:
+def put_on_points(layer: nn.Module, moments: Tensor | None, spaced: str = FREELY) -> None:
     """Put the weight of a layer of integers on points of its own, in place, its zeros among them if it holds any.
 
-    Points are `quantization_points` of the weights, weighed by the squares of what they read; by moments,
+    Points are those of `SPACINGS` for the weights, weighed by the squares of what they read; by moments,
     `(groups, d, d)`, weights are rounded so that each makes up for those before (`quantize.path-following`), without
     them to the nearest point.
     """
@@ -28,7 +30,8 @@ def put_on_points(layer: nn.Module, moments: Tensor | None) -> None:
     known = torch.eye(rows.shape[-1], dtype=torch.float64).expand(len(rows), -1, -1) if moments is None else moments
     steps = steps_of(rows, layer.grid, layer.weight_scale)
     power = known.diagonal(dim1=-2, dim2=-1).unsqueeze(1) * steps.square()
-    alphabet = quantization_points((rows / steps).flatten(), power.expand_as(rows).flatten(), count, holds(layer))
+    points = SPACINGS[spaced]
+    alphabet = points((rows / steps).flatten(), power.expand_as(rows).flatten(), count, holds(layer))
     held = rows == 0 if holds(layer) else None
     found = followed(rows, known, steps, alphabet.clamp(-layer.grid.most, layer.grid.most), held=held)
     weight.copy_(found.view_as(weight))
@@ -61,3 +64,7 @@ def quantization_points(values: Tensor, power: Tensor, count: int, with_zero: bo
         points[points.abs().argmin()] = 0.0
     found: Tensor = torch.unique(points)
     return found
+
+
+SPACINGS = {FREELY: quantization_points, "by-power": power_points}
+"""How points lie: each where it is needed, or all of them by one exponent."""

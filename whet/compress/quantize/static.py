@@ -16,7 +16,7 @@ from whet.compress.quantize.distilled import TASK, calibrated
 from whet.compress.quantize.distilled import check as check_calibration
 from whet.compress.quantize.equalization import equalized
 from whet.compress.quantize.observers import OBSERVERS, Seen, asymmetric, symmetric
-from whet.compress.quantize.points import put_on_points
+from whet.compress.quantize.points import FREELY, SPACINGS, put_on_points
 from whet.compress.quantize.rounding import input_moments, put_on_grid
 from whet.compress.quantize.smoothing import Smoothing, divide_inputs, multiplied_before, smoothed
 from whet.compress.quantize.streams import Stream, streams
@@ -72,7 +72,8 @@ class StaticQuantization:
     each so many of them have a scale of their own, a whole multiple of their channel's (`graph.multiples`).
 
     With `points` (up to 15) the weights of each layer take so many of the integers of eight bits, which lie where its
-    weights are (`quantize.points`): the bytes of few bits again. Training moves them (`train.learned-points`).
+    weights are (`quantize.points`): the bytes of few bits again. Training moves them (`train.learned-points`). They lie
+    `spaced='by-power'` where one exponent a layer puts them (`quantize.power-points`).
 
     Where the target's processor sums products of eight bits inexactly, weights have seven (`Target.weight_bits`).
 
@@ -93,6 +94,7 @@ class StaticQuantization:
     weight_bits: int = 8
     group: int = 0
     points: int = 0
+    spaced: str = FREELY
     equalized: bool = False
     calibration: str = TASK
     traits = Traits("weights", needs=("calibration",))
@@ -101,6 +103,8 @@ class StaticQuantization:
         if self.observer not in OBSERVERS:
             raise unknown("observer", self.observer, OBSERVERS)
         check_calibration(self.calibration)
+        if self.spaced not in SPACINGS:
+            raise unknown("spacing", str(self.spaced), SPACINGS)
         if self.weight_bits not in range(2, EXACT_BITS + 1):
             raise ValueRangeError(f"weight_bits must be from 2 to {EXACT_BITS}; got {self.weight_bits!r}.")
         if whole("group", self.group, least=0) and self.weight_bits > GROUPED_BITS:
@@ -140,7 +144,7 @@ class StaticQuantization:
         most = run.target.weight_bits
         grid = Grid(min(self.weight_bits, most), self.group, within=most if self.group else 0, points=self.points)
         known = input_moments(folded, run)[0] if self.weight_bits < EXACT_BITS or self.points else {}
-        work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer, kept, grid, known)
+        work = _Quantizing(folded, wanted, scope == "asymmetric", self.observer, kept, grid, known, self.spaced)
         result = work.best(shown, held, run.seed)
         return Result(result.net, result.changed, skipped | result.skipped | _untreatable(folded))
 
@@ -157,6 +161,7 @@ class _Quantizing:
     grid: Grid = INT8
     moments: Mapping[str, Tensor] = field(default_factory=dict)
     """Of what layers read in the net; where weights have eight bits none are asked for."""
+    spaced: str = FREELY
 
     def best(self, shown: Sequence[Inputs], held: Sequence[Inputs], seed: int) -> Result:
         """Return the way of least error on the held inputs: as it is, smoothed, and either of them corrected."""
@@ -219,7 +224,7 @@ class _Quantizing:
             factor = smoothing.factor.double()
             moments = moments * factor * factor.unsqueeze(-1)
         if self.grid.points:
-            put_on_points(stored, moments)
+            put_on_points(stored, moments, self.spaced)
         elif self.grid.bits < EXACT_BITS and moments is not None:
             put_on_grid(stored, moments)
         return stored
