@@ -131,4 +131,4 @@ def test_where_training_is_slow_what_is_left_goes_to_one_training_that_promises_
     drive(stage.run(), do)
     assert [a.candidate.number for a in trainings] == trained
     assert all(a.seconds > 100 for a in trainings), "all of what is left"
-    assert stage.planned == 1 and stage.shares.spare_files == 1, "what is trained must be finished as well"
+    assert stage.planned == 1 and stage.shares.careful, "what is trained must be finished as well"

@@ -53,11 +53,14 @@ def test_the_last_round_gives_up_its_finished_file_rather_than_its_training() ->
     assert [stage.shares.rounds(planned) for planned in (3, 1, 0)] == [1, 1, 0]
 
 
-def test_where_a_spare_file_is_kept_a_round_is_shorter_by_it_and_never_gives_up_its_finished_form() -> None:
+def test_with_care_files_take_as_long_as_ever_and_a_round_never_gives_up_its_finished_form() -> None:
     untouched = replace(trial(4, "full", 1.3, 0.004, 0), decision=Decision({"network:int8": "all"}))
     stage, _ = rounds([*explored(), untouched], 900.0, finishers=True, file_seconds=3.0)
-    clock, spare = stage.situation.clock, replace(stage.shares, spare_files=1)
-    shorter = clock.file_seconds / (1 + stage.shares.portion.settling)
-    assert stage.shares.each(1) - spare.each(1) == pytest.approx(shorter, abs=0.1)
-    clock.budget = Budget(900.0, spent_before=900.0 - clock.reserve_seconds() - 2 * clock.file_seconds - 1.0)
-    assert spare.each(1) < LEAST_SECONDS < stage.shares.each(1)
+    clock, careful = stage.situation.clock, replace(stage.shares, careful=True)
+    longest = {"save": 0.1, "race": 6.0, "evaluate": 5.9}
+    clock.costs.longest = lambda what, otherwise: longest[what]  # type: ignore[method-assign]
+    assert clock.longest_file_seconds == 12.0 == clock.file_seconds + 3.0
+    both = 2 * 3.0 / (1 + stage.shares.portion.settling)
+    assert stage.shares.each(1) - careful.each(1) == pytest.approx(both, abs=0.1)
+    clock.budget = Budget(900.0, spent_before=900.0 - clock.reserve_seconds() - 2 * 12.0 - 1.0)
+    assert careful.each(1) < LEAST_SECONDS < stage.shares.each(1)

@@ -58,8 +58,7 @@ class Rounds:
         s = self.situation
         yield from self.untrained.verify()
         if self.untrained.all_there_is:
-            # What was verified so far were brief races of small files: those of a training take longer.
-            self.shares = replace(self.shares, spare_files=1)
+            self.shares = replace(self.shares, careful=True)
             yield from self.untrained.search_on(self._worth_training)
             if not self._worth_training():
                 return

@@ -15,11 +15,14 @@ VERIFYING = 0.5
 
 @dataclass(frozen=True)
 class Shares:
-    """How many rounds there is time for, and how long each may train; the time of `spare_files` is kept besides."""
+    """How many rounds there is time for, and how long each may train.
+
+    With `careful`, each file of theirs has the time of the longest so far, and what is trained is finished as well.
+    """
 
     situation: Situation
     portion: Portion
-    spare_files: int = 0
+    careful: bool = False
 
     def rounds(self, planned: int) -> int:
         """Return how many more rounds there is time for, of those planned; one rather than none."""
@@ -43,8 +46,9 @@ class Shares:
     def each(self, rounds: int) -> float:
         """Return the seconds that each of the rounds to come may train."""
         clock, settling = self.situation.clock, self.portion.settling
-        left = clock.left_after(rounds * self.at_once + self.situation.finishing.worthwhile + self.spare_files)
-        if rounds == 1 and left < LEAST_SECONDS and not self.spare_files:  # rather one that is not finished than none
+        files = rounds * self.at_once + self.situation.finishing.worthwhile
+        left = clock.left_seconds - files * clock.longest_file_seconds if self.careful else clock.left_after(files)
+        if rounds == 1 and left < LEAST_SECONDS and not self.careful:  # rather one that is not finished than none
             return max(left, clock.left_after(1))
         return left / (rounds + settling) if rounds + settling else 0.0
 
