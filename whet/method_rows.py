@@ -130,7 +130,7 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("quantize.expansion", "whet.compress.quantize.expansion:Expansion", "pass", "yvinec2023rex"),
     ("quantize.vector-wise", "whet.compress.quantize.vector_wise:VectorWise", "pass", "dettmers2022llmint8"),
     ("quantize.mixed-bits", "whet.compress.quantize.mixed_bits:MixedBits", "pass", ""),
-    ("quantize.guarded", "whet.compress.quantize.guarded:Guarded", "pass", "zbeeb2025safety"),
+    ("quantize.safety-guided", "whet.compress.quantize.safety_guided:SafetyGuided", "pass", "zbeeb2025safety"),
     ("quantize.perturbation", "whet.compress.quantize.perturbation:by_perturbation", "allocation", "yao2021hawqv3"),
     ("quantize.dependencies", "whet.compress.quantize.dependencies:by_dependencies", "allocation", "schaefer2023augmenting"),
     ("quantize.orthogonality", "whet.compress.quantize.orthogonality:by_orthogonality", "allocation", "ma2023ompq"),

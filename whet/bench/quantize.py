@@ -11,15 +11,15 @@ from typing import Any
 from whet.bench.results import origin
 from whet.bench.scored import Scored, best_of, speed_text
 from whet.compress.moments import inputs_of
-from whet.compress.quantize import dynamic, expansion, guarded, static, vector_wise
+from whet.compress.quantize import dynamic, expansion, safety_guided, static, vector_wise
 from whet.compress.quantize.allocation import ENGINES
 from whet.compress.quantize.distilled import DISTILLED, undistillable
 from whet.compress.quantize.dynamic import DynamicQuantization
 from whet.compress.quantize.expansion import Expansion
-from whet.compress.quantize.guarded import Guarded
 from whet.compress.quantize.mixed_bits import BITS, WITHIN, MixedBits
 from whet.compress.quantize.rounders import NEAREST, ROUNDERS
 from whet.compress.quantize.rounding import SAMPLES, input_moments
+from whet.compress.quantize.safety_guided import SafetyGuided
 from whet.compress.quantize.static import StaticQuantization
 from whet.compress.quantize.vector_wise import VectorWise
 from whet.compress.quantize.weight_only import NETWORK, WeightOnly
@@ -78,7 +78,7 @@ SHARES = {f"bits by {name}": MixedBits(engine=name) for name in ENGINES}
 """The engines that share the bits of one grid out among layers."""
 EXPANSIONS = {"all channels": Expansion(), "half of the channels": Expansion(share=0.5)}
 """Which channels have more than one term."""
-GUARDS = {"zeros and grids, guarded": Guarded()}
+GUARDS = {"zeros and grids, guarded": SafetyGuided()}
 """What preserved samples allow."""
 SECONDS_EACH = 0.5
 """How long each file is timed in each setting."""
@@ -112,7 +112,7 @@ def ways(target: Target, net: Net) -> list[Way]:
             found.append(Way(name, how.partition(", ")[2], item, Decision(values)))
     found += _of_choices(net, target, SHARES, BITS, "shared out", WITHIN)
     found += _of_choices(net, target, EXPANSIONS, expansion.NETWORK, "a sum", "")
-    found += _of_choices(net, target, GUARDS, guarded.NETWORK, "moved at most", "")
+    found += _of_choices(net, target, GUARDS, safety_guided.NETWORK, "moved at most", "")
     makes = not undistillable(net)
     return [way for way in found if makes or getattr(way.item, "calibration", "") != DISTILLED]
 

@@ -15,8 +15,8 @@ from whet.compress.quantize import (
     dynamic,
     expansion,
     few_bit_inputs,
-    guarded,
     mixed_bits,
+    safety_guided,
     static,
     vector_wise,
     weight_only,
@@ -87,8 +87,12 @@ FORMS: dict[str, tuple[str, list[Form]]] = {
         IMAGES,
         [Form(EXPANDED[n], expansion.Expansion(), Decision({expansion.NETWORK: n})) for n in ("int2 x 2", "int4 x 2")],
     ),
-    "quantize.guarded": (
-        VECTORS, [Form(b, guarded.Guarded(), Decision({guarded.NETWORK: v})) for b, v in ((4.5, 0.2), (6, 0.05))]
+    "quantize.safety-guided": (
+        VECTORS,
+        [
+            Form(b, safety_guided.SafetyGuided(), Decision({safety_guided.NETWORK: v}))
+            for b, v in ((4.5, 0.2), (6, 0.05))
+        ],
     ),
     **{
         f"quantize.weight-only {name}": (IMAGES, stored(weight_only.WeightOnly(rounding=name), *FEW))

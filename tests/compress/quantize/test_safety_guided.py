@@ -1,4 +1,4 @@
-"""Guarded by preserved samples: which these are, the bound on each, and that no form of fewer bits keeps it."""
+"""SafetyGuided by preserved samples: which these are, the bound on each, and that no form of fewer bits keeps it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import whet
 from whet.compress.moments import inputs_of
-from whet.compress.quantize.guarded import NETWORK, Guard, Guarded, preservation_set
+from whet.compress.quantize.safety_guided import NETWORK, Guard, SafetyGuided, preservation_set
 from whet.compress.quantize.weight_only import WeightOnly
 from whet.core.checks import ValueRangeError
 from whet.core.net import Net
@@ -26,7 +26,7 @@ def network() -> Net:
     return whet.lift(module.eval(), (torch.randn(2, 12),))
 
 
-def preserved(net: Net, item: Guarded, moved: float) -> Guard:
+def preserved(net: Net, item: SafetyGuided, moved: float) -> Guard:
     return Guard.of(net, inputs_of(planning_run(net).task, item.pool), item.preserved, moved)
 
 
@@ -51,7 +51,7 @@ def test_half_of_the_samples_are_the_least_sure_and_each_other_is_the_farthest_f
 
 @pytest.mark.parametrize("moved", [0.05, 0.2])
 def test_no_preserved_output_moves_farther_and_no_layer_could_have_fewer_bits(moved: float) -> None:
-    net, item = network(), Guarded(preserved=12)
+    net, item = network(), SafetyGuided(preserved=12)
     result = item.apply(net, Decision({NETWORK: moved}), planning_run(net))
     guard = preserved(net, item, moved)
     assert 0 < farthest(net, result.net, guard) <= moved and result.texts.keys() == {"0", "2", "4"}
@@ -94,9 +94,9 @@ def stored(net: Net) -> float:
 
 
 def test_forms_come_by_the_bits_that_are_stored() -> None:
-    bits = [(1 - z) * stored_bits(g) + (z > 0) for z, g in Guarded().forms()]
+    bits = [(1 - z) * stored_bits(g) + (z > 0) for z, g in SafetyGuided().forms()]
     assert bits == sorted(bits) and len(bits) == 2 * len([g for g in WeightOnly().grids().values() if not g.group])
-    assert Guarded().forms()[0] == (0.0, Grid(2)) and Guarded().forms()[-1] == (0.0, Grid(8))
+    assert SafetyGuided().forms()[0] == (0.0, Grid(2)) and SafetyGuided().forms()[-1] == (0.0, Grid(8))
 
 
 def test_what_may_move_farther_has_fewer_bits_and_zeros_that_are_held() -> None:
@@ -106,7 +106,7 @@ def test_what_may_move_farther_has_fewer_bits_and_zeros_that_are_held() -> None:
             layer.weight.data.mul_(30 * layer.weight.data.abs() ** 2 * layer.weight.shape[1])
     bits, some = [], False
     for moved in (0.02, 0.1, 0.3):
-        small = Guarded(preserved=12).apply(net, Decision({NETWORK: moved}), planning_run(net)).net
+        small = SafetyGuided(preserved=12).apply(net, Decision({NETWORK: moved}), planning_run(net)).net
         bits.append(stored(small))
         for layer in small.layers().values():
             if holds(layer):
@@ -117,7 +117,7 @@ def test_what_may_move_farther_has_fewer_bits_and_zeros_that_are_held() -> None:
 
 def test_a_layer_that_no_form_is_good_enough_for_stays_and_is_reported() -> None:
     net = network()
-    result = Guarded(preserved=12).apply(net, Decision({NETWORK: 1e-4}), planning_run(net))
+    result = SafetyGuided(preserved=12).apply(net, Decision({NETWORK: 1e-4}), planning_run(net))
     assert not result.changed and set(result.skipped) == {"0", "2", "4"}
     assert result.skipped["0"] == "in every form it moves a preserved sample's output by more than 0.0001"
     x: Tensor = net.example[0]
@@ -126,7 +126,7 @@ def test_a_layer_that_no_form_is_good_enough_for_stays_and_is_reported() -> None
 
 def test_conforms_and_senseless_options_are_refused() -> None:
     net = network()
-    assert check(Guarded(preserved=8), net, AlignedTarget(), planning_run(net), count=2)
+    assert check(SafetyGuided(preserved=8), net, AlignedTarget(), planning_run(net), count=2)
     for options in ({"levels": (0.1,)}, {"levels": (0.0, -0.1)}, {"zeros": (1.0,)}, {"zeros": ()}, {"preserved": 0}):
         with pytest.raises(ValueRangeError):
-            Guarded(**options)  # type: ignore[arg-type]
+            SafetyGuided(**options)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ Form = tuple[float, Grid]
 
 
 @dataclass(frozen=True)
-class Guarded:
+class SafetyGuided:
     """Give each layer the zeros and the grid of fewest bits with which no preserved sample's output moves too far.
 
         |y_i - y0_i| <= moved sqrt(mean_j |y0_j|^2)    for each preserved sample i and each output y
