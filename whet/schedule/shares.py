@@ -17,7 +17,8 @@ VERIFYING = 0.5
 class Shares:
     """How many rounds there is time for, and how long each may train.
 
-    With `careful`, each file of theirs has the time of the longest so far, and what is trained is finished as well.
+    With `careful`, each file of theirs has the time of the longest so far, as has what a training takes before its first
+    step and behind its last, and what is trained is finished as well.
     """
 
     situation: Situation
@@ -47,7 +48,9 @@ class Shares:
         """Return the seconds that each of the rounds to come may train."""
         clock, settling = self.situation.clock, self.portion.settling
         files = rounds * self.at_once + self.situation.finishing.worthwhile
-        left = clock.left_seconds - files * clock.longest_file_seconds if self.careful else clock.left_after(files)
+        left = clock.left_after(files)
+        if self.careful:
+            left = clock.left_seconds - (files + rounds) * clock.longest_file_seconds
         if rounds == 1 and left < LEAST_SECONDS and not self.careful:  # rather one that is not finished than none
             return max(left, clock.left_after(1))
         return left / (rounds + settling) if rounds + settling else 0.0
