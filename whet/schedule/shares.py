@@ -17,8 +17,8 @@ VERIFYING = 0.5
 class Shares:
     """How many rounds there is time for, and how long each may train.
 
-    With `careful`, each file of theirs has the time of the longest so far, as has what a training takes before its first
-    step and behind its last, and what is trained is finished as well.
+    With `careful`, each file of theirs has the time of the longest so far, as has what a training takes before its
+    first step and behind its last, and what is trained is finished as well.
     """
 
     situation: Situation
