@@ -98,6 +98,14 @@ class Grid:
         """Return the integers, int8 and of the weight's shape, for scales of its rows."""
         return self._rounded(self.rows(weight.detach()), self.settled(weight, scale)).to(torch.int8).view_as(weight)
 
+    def nearest(self, weight: Tensor, scale: Tensor) -> Tensor:
+        """Return the weight as it is on the grid, a row for each scale, for scales of its rows.
+
+        >>> Grid(4).nearest(torch.tensor([[1.0, 0.6], [8.0, -9.0]]), torch.tensor([0.5, 1.0])).tolist()
+        [[1.0, 0.5], [7.0, -7.0]]
+        """
+        return self.rows(self.integers(weight, scale).float()) * self.settled(weight, scale).unsqueeze(1)
+
     def _rounded(self, rows: Tensor, scale: Tensor) -> Tensor:
         return torch.clamp(torch.round(rows / scale[:, None]), -self.most, self.most)
 

@@ -64,11 +64,23 @@ def largest(weights: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     >>> largest({"a": torch.tensor([[1.0, -4.0]]), "b": torch.tensor([[-2.0, 3.0]])}, 0.5)
     {'a': tensor([[False,  True]]), 'b': tensor([[False,  True]])}
     """
-    flat = torch.cat([w.detach().abs().flatten() for w in weights.values()])
-    left = torch.ones(len(flat), dtype=torch.bool)
-    left[torch.argsort(flat, stable=True)[: int(share * len(flat) + 0.5)]] = False
-    parts = torch.split(left, [w.numel() for w in weights.values()])
-    return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts, strict=True)}
+    count = int(share * sum(w.numel() for w in weights.values()) + 0.5)
+    return {name: ~gone for name, gone in least({n: w.detach().abs() for n, w in weights.items()}, count).items()}
+
+
+def least(numbers: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return which are the `count` least numbers of all tensors together, true, of each tensor's shape.
+
+    Of equal ones the first.
+
+    >>> least({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0])}, 2)
+    {'a': tensor([False,  True]), 'b': tensor([True])}
+    """
+    flat = torch.cat([x.flatten() for x in numbers.values()])
+    found = torch.zeros(len(flat), dtype=torch.bool)
+    found[torch.argsort(flat, stable=True)[:count]] = True
+    parts = torch.split(found, [x.numel() for x in numbers.values()])
+    return {name: part.view(x.shape) for (name, x), part in zip(numbers.items(), parts, strict=True)}
 
 
 def largest_of_groups(weight: Tensor, share: float, group: int) -> Tensor:

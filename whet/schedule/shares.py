@@ -48,9 +48,8 @@ class Shares:
         """Return the seconds that each of the rounds to come may train."""
         clock, settling = self.situation.clock, self.portion.settling
         files = rounds * self.at_once + self.situation.finishing.worthwhile
-        left = clock.left_after(files)
-        if self.careful:
-            left = clock.left_seconds - (files + rounds) * clock.longest_file_seconds
+        longest = (files + rounds) * clock.longest_file_seconds
+        left = clock.left_seconds - longest if self.careful else clock.left_after(files)
         if rounds == 1 and left < LEAST_SECONDS and not self.careful:  # rather one that is not finished than none
             return max(left, clock.left_after(1))
         return left / (rounds + settling) if rounds + settling else 0.0

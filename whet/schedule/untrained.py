@@ -62,7 +62,7 @@ class Untrained:
                 return
 
     def _idle_seconds(self) -> float:
-        """Return how long ago the best file so far was verified; since the beginning where there is none."""
+        """Return how long ago the best file so far was verified; infinite where there is none."""
         s = self.situation
         within = [t for t in s.history.of_stage("full") if s.goal.feasible(t)]
         return s.clock.spent_seconds - max(within, key=lambda t: t.gain).spent_seconds if within else math.inf

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from whet.core.net import Net
 from whet.graph.rows import operator_name
+from whet.graph.zeros import least
 
 DEAD = ("relu", "relu6")
 
@@ -35,16 +36,13 @@ def activated(
     ...           {"a": torch.tensor([True, True, True])}, 1)
     {'a': tensor([False,  True,  True])}
     """
-    moved = [
-        torch.where(mask & (after[n] < 0), (after[n] - before[n]).abs(), torch.inf).detach().flatten()
+    moved = {
+        n: torch.where(mask & (after[n] < 0), (after[n] - before[n]).abs(), torch.inf).detach()
         for n, mask in left.items()
-    ]
-    together = torch.cat(moved)
-    count = min(count, int(together.isfinite().sum()))
-    gone = torch.zeros(len(together), dtype=torch.bool)
-    gone[torch.argsort(together, stable=True)[:count]] = True
-    parts = torch.split(gone, [len(m) for m in moved])
-    return {n: mask & ~part.view(mask.shape) for (n, mask), part in zip(left.items(), parts, strict=True)}
+    }
+    negative = sum(int(m.isfinite().sum()) for m in moved.values())
+    gone = least(moved, min(count, negative))
+    return {n: mask & ~gone[n] for n, mask in left.items()}
 
 
 @torch.no_grad()

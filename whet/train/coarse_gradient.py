@@ -86,9 +86,7 @@ class _Projected:
         grid = self.layer.grid
         with torch.no_grad():
             self.layer.weight_scale.copy_(nearest_scale(grid.rows(weight), grid.most))
-            scale = grid.settled(weight, self.layer.weight_scale)
-            integers = grid.rows(grid.integers(weight, scale).float())
-            nearest = (integers * scale.unsqueeze(1)).view_as(weight)
+            nearest = grid.nearest(weight, self.layer.weight_scale).view_as(weight)
         return weight + (nearest - weight).detach()
 
 

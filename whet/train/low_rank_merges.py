@@ -145,8 +145,7 @@ class _Adapted:
             left = wanted - self.shaped(self.sides @ self.factor)
             scale = grid.scale(left)
             self.layer.weight_scale.copy_(scale)
-            steps = (grid.rows(torch.ones_like(left)) * scale.unsqueeze(1)).view_as(left)
-            self.weight.copy_(grid.integers(left, scale) * steps)
+            self.weight.copy_(grid.nearest(left, scale).view_as(left))
             self.factor.copy_(self.sides.t() @ self.matrix(wanted - self.weight))
 
     @torch.no_grad()

@@ -108,8 +108,7 @@ def cost(weight: Tensor, fisher: Tensor, grid: Grid) -> float:
     >>> cost(torch.tensor([[1.0, 0.6, 0.0]]), torch.tensor([[1.0, 2.0, 5.0]]), Grid(8)) < 1e-4
     True
     """
-    rows, scale = grid.rows(weight), grid.scale(weight).unsqueeze(1)
-    nearest = grid.rows(grid.integers(weight, scale.squeeze(1)).float()) * scale
+    rows, nearest = grid.rows(weight), grid.nearest(weight, grid.scale(weight))
     return float((grid.rows(fisher).double() * (rows - nearest).double().square()).sum())
 
 

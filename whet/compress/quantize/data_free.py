@@ -52,8 +52,7 @@ def corrected_by_norms(net: Net, original: Net, sites: Collection[str]) -> tuple
 
 def _rounded(layer: IntegerWeight) -> Tensor:
     """Return the weight of a layer as it is stored, a row for each scale."""
-    weight, scale = layer.get_parameter("weight"), layer.weight_scale  # type: ignore[attr-defined]
-    return layer.grid.rows(layer.grid.integers(weight, scale).float()) * scale.unsqueeze(1)
+    return layer.grid.nearest(layer.get_parameter("weight"), layer.weight_scale)  # type: ignore[attr-defined]
 
 
 def _inputs(matrix: Tensor, mean: Tensor) -> Tensor:

@@ -117,9 +117,7 @@ def stored(layer: nn.Module) -> Tensor:
     """Return the weight as it is on its grid, in its own shape."""
     assert isinstance(layer, IntegerWeight) and isinstance(layer, nn.Module)
     weight = layer.get_parameter("weight").detach()
-    return (
-        layer.grid.rows(layer.grid.integers(weight, layer.weight_scale).float()) * layer.weight_scale[:, None]
-    ).view_as(weight)
+    return layer.grid.nearest(weight, layer.weight_scale).view_as(weight)
 
 
 def _part(layer: nn.Module, left: Tensor, kept: Tensor) -> nn.Module:

@@ -15,7 +15,7 @@ from whet.compress.quantize.allocation import Allocation, Share, check, engine
 from whet.compress.quantize.layer_latency import layer_latencies
 from whet.compress.quantize.rounders import COMPENSATED
 from whet.compress.quantize.rounders import check as check_rounding
-from whet.compress.quantize.weight_only import EACH, NETWORK, WEIGHTED, WeightOnly
+from whet.compress.quantize.weight_only import EACH, NETWORK, WeightOnly, weighted
 from whet.core.checks import ValueRangeError
 from whet.core.errors import unknown
 from whet.core.net import Net
@@ -24,7 +24,7 @@ from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
 from whet.core.task import predict
-from whet.graph.fake_quantize import QUANTIZED, is_large_table
+from whet.graph.fake_quantize import QUANTIZED
 from whet.graph.grids import Grid, stored_bits
 from whet.graph.last_known import LastKnown, Only, weights_version
 from whet.graph.operations import operations_by_layer
@@ -129,9 +129,7 @@ class MixedBits:
 
     def _applied(self, net: Net, run: Run, share: Share, others: Grid) -> Result:
         """Put each layer on its grid, and layers that are not shared out on that of the others."""
-        layers = net.layers()
-        weighted = [n for n, layer in layers.items() if isinstance(layer, WEIGHTED) or is_large_table(layer)]
-        each = {f"{n}:weights": share.get(n, others).name for n in weighted}
+        each = {f"{n}:weights": share.get(n, others).name for n in weighted(net)}
         result = WeightOnly(rounding=self.rounding).apply(net, Decision({NETWORK: EACH, **each}), run)
         changed = tuple(Change(c.site, c.kind, f"{c.text}, by {self.engine}") for c in result.changed)
         return Result(result.net, changed, result.skipped)

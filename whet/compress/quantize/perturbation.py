@@ -39,8 +39,7 @@ def _perturbed(problem: Allocation, site: str, trace: float) -> list[float]:
     weight = problem.net.layer(site).get_parameter("weight").detach()
     found = []
     for grid in problem.grids:
-        scale = grid.scale(weight)
-        nearest = grid.rows(grid.integers(weight, scale).float()) * scale.unsqueeze(1)
+        nearest = grid.nearest(weight, grid.scale(weight))
         found.append(trace / weight.numel() * float((nearest - grid.rows(weight)).double().square().sum()))
     return found
 

@@ -12,7 +12,7 @@ from whet.compress.lockstep import Inputs
 from whet.compress.moments import inputs_of
 from whet.compress.quantize.rounders import NEAREST
 from whet.compress.quantize.rounders import check as check_rounding
-from whet.compress.quantize.weight_only import WEIGHTED, WeightOnly
+from whet.compress.quantize.weight_only import WeightOnly, weighted
 from whet.compress.repair import answers
 from whet.core.checks import ValueRangeError, whole
 from whet.core.net import Net
@@ -20,7 +20,7 @@ from whet.core.passes import Result, Traits, changes
 from whet.core.run import Run
 from whet.core.space import Choice, Decision, Space
 from whet.core.target import Target
-from whet.graph.fake_quantize import QUANTIZED, is_large_table
+from whet.graph.fake_quantize import QUANTIZED
 from whet.graph.grids import EXACT_BITS, Grid, stored_bits
 from whet.graph.zeros import chosen, hold, masked
 
@@ -175,8 +175,7 @@ def _pruned(layer: nn.Module, zeros: float) -> nn.Module:
 
 def _weighted(net: Net) -> list[str]:
     """Return the layers with weights, those of most first."""
-    found = {n: m for n, m in net.layers().items() if isinstance(m, WEIGHTED) or is_large_table(m)}
-    return sorted(found, key=lambda n: -sum(p.numel() for p in found[n].parameters()))
+    return sorted(weighted(net), key=lambda n: -sum(p.numel() for p in net.layer(n).parameters()))
 
 
 def _sites(net: Net) -> list[str]:

@@ -104,8 +104,7 @@ class WeightOnly:
         folded = net.copy()
         layers = folded.layers()
         skipped = dict.fromkeys(named.keys() - layers.keys(), "not in the network any more")
-        weighted = [name for name, layer in layers.items() if isinstance(layer, WEIGHTED) or is_large_table(layer)]
-        wanted: dict[str, Value] = dict.fromkeys(weighted, scope) if scope != EACH else named
+        wanted: dict[str, Value] = dict.fromkeys(weighted(folded), scope) if scope != EACH else named
         changed: list[Change] = []
         for site, value in wanted.items():
             if site not in layers or value == OFF:
@@ -156,6 +155,11 @@ def _corrected(small: Net, net: Net, changed: list[Change]) -> tuple[Net, tuple[
 def _loaded_bits(grid: Grid) -> int:
     """Return the bits of the integers that a runtime loads: fewer than four are decoded within the file."""
     return grid.bits if grid.bits >= 4 else 8
+
+
+def weighted(net: Net) -> list[str]:
+    """Return the layers whose weights are stored in few bits, or of which is said why they are not."""
+    return [name for name, layer in net.layers().items() if isinstance(layer, WEIGHTED) or is_large_table(layer)]
 
 
 def _treatable(net: Net) -> list[str]:
